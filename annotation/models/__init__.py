@@ -1,0 +1,19 @@
+"""The tables of annotation. Import them from here."""
+
+from annotation.models.content import Comparison, Prompt, Response
+from annotation.models.judging import Judgment, Lease, Preference, Skip
+from annotation.models.projects import Membership, Project, Role, User
+
+__all__ = [
+    "Comparison",
+    "Judgment",
+    "Lease",
+    "Membership",
+    "Preference",
+    "Project",
+    "Prompt",
+    "Response",
+    "Role",
+    "Skip",
+    "User",
+]

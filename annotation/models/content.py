@@ -1,0 +1,92 @@
+"""What is judged: prompts, the answers to them, and the comparisons between answers."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.utils.timezone import now
+
+from annotation.models.projects import Project
+
+
+class Prompt(models.Model):
+    """A conversation that ends with the user's turn: `messages` is a list of `{"role", "content"}`."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="prompts")
+    messages = models.JSONField()
+    metadata = models.JSONField(default=dict, blank=True)
+    content_hash = models.CharField(max_length=64)
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "content_hash"], name="one_prompt_per_content")]
+
+    def __str__(self) -> str:
+        return str(self.messages[-1]["content"])[:80] if self.messages else f"prompt {self.pk}"
+
+
+class Response(models.Model):
+    """One answer. Its author is a model version with its sampling parameters, or the label of an import."""
+
+    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="responses")
+    text = models.TextField()
+    author = models.ForeignKey(
+        "models_registry.Version", on_delete=models.PROTECT, null=True, blank=True, related_name="responses"
+    )
+    author_label = models.CharField(max_length=200, blank=True)
+    sampling = models.JSONField(default=dict, blank=True)
+    content_hash = models.CharField(max_length=64)
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["prompt", "content_hash", "author", "author_label"],
+                nulls_distinct=False,
+                name="one_response_per_author_and_text",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.text[:80]
+
+
+class Comparison(models.Model):
+    """Two to nine responses to one prompt that people put in order.
+
+    `response_ids` is an array and not a table of its own: a comparison never changes once made, and a million of them
+    must be imported in under a minute. Responses are only ever deleted together with their prompt.
+    """
+
+    class Purpose(models.TextChoices):
+        COLLECT = "collect", "collect"
+        GOLD = "gold", "gold"
+        EVALUATE = "evaluate", "evaluate"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="comparisons")
+    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="comparisons")
+    response_ids = ArrayField(models.BigIntegerField())
+    purpose = models.CharField(max_length=10, choices=Purpose.choices, default=Purpose.COLLECT)
+    priority = models.SmallIntegerField(default=0, help_text="Higher comes first.")
+    judgments_wanted = models.PositiveSmallIntegerField(default=1)
+    # Set in the transaction that writes the last wanted judgment, cleared when one is withdrawn.
+    closed_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(response_ids__len__gte=2, response_ids__len__lte=9), name="two_to_nine_responses"
+            ),
+            models.CheckConstraint(condition=models.Q(judgments_wanted__gte=1), name="at_least_one_judgment_wanted"),
+            # The target of the foreign key behind "a seat number never passes the number of judgments wanted".
+            models.UniqueConstraint(fields=["id", "judgments_wanted"], name="comparison_with_its_wanted_number"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["project", "-priority", "id"], condition=models.Q(closed_at=None), name="open_comparisons"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"comparison {self.pk}"

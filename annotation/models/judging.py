@@ -1,0 +1,126 @@
+"""Who holds what, what people said, and the triples that follow from it.
+
+Seats keep a comparison from being judged too often. A comparison that wants n judgments has seats 1 to n; a lease holds
+one, a judgment keeps it. The database refuses a second judgment on a seat and a seat above n.
+"""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+from django.utils.timezone import now
+
+from annotation.models.content import Comparison, Prompt, Response
+from annotation.models.projects import Project, User
+
+
+class Lease(models.Model):
+    """One person holds one comparison, in the order of responses they were shown, until `expires_at`."""
+
+    comparison = models.ForeignKey(Comparison, on_delete=models.CASCADE, related_name="leases")
+    annotator = models.ForeignKey(User, on_delete=models.CASCADE, related_name="leases")
+    seat = models.PositiveSmallIntegerField()
+    shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids from left to right.")
+    leased_at = models.DateTimeField(default=now)
+    heartbeat_at = models.DateTimeField(default=now)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["comparison", "annotator"], name="one_lease_per_person_and_comparison"),
+            models.UniqueConstraint(fields=["comparison", "seat"], name="one_lease_per_seat"),
+        ]
+        indexes = [models.Index(fields=["expires_at"], name="leases_by_expiry")]
+
+    def __str__(self) -> str:
+        return f"{self.annotator} holds {self.comparison_id} until {self.expires_at:%H:%M:%S}"
+
+
+class Judgment(models.Model):
+    """What one person said about one comparison.
+
+    `tiers` is the ranking with ties, best first: `[[12], [7]]` prefers response 12, `[[7, 12]]` is a tie. A withdrawn
+    judgment (undo) stays as history, but holds no seat and makes no preference.
+    """
+
+    class Strength(models.IntegerChoices):
+        SLIGHTLY = 1, "slightly"
+        CLEARLY = 2, "clearly"
+        MUCH = 3, "much"
+
+    comparison = models.ForeignKey(Comparison, on_delete=models.CASCADE, related_name="judgments")
+    annotator = models.ForeignKey(User, on_delete=models.PROTECT, related_name="judgments")
+    seat = models.PositiveSmallIntegerField()
+    # Copied from the comparison; a foreign key on (comparison, wanted) keeps the copy true (migration 0003).
+    seats = models.PositiveSmallIntegerField()
+    tiers = models.JSONField()
+    both_bad = models.BooleanField(default=False)
+    strength = models.PositiveSmallIntegerField(choices=Strength.choices, null=True, blank=True)
+    reason = models.TextField(blank=True)
+    shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids from left to right.")
+    active_seconds = models.FloatField(default=0.0)
+    created_at = models.DateTimeField(default=now)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["comparison", "annotator"],
+                condition=Q(withdrawn_at=None),
+                name="one_judgment_per_person_and_comparison",
+            ),
+            models.UniqueConstraint(
+                fields=["comparison", "seat"], condition=Q(withdrawn_at=None), name="one_judgment_per_seat"
+            ),
+            models.CheckConstraint(condition=Q(seat__gte=1, seat__lte=F("seats")), name="seat_within_wanted"),
+            models.CheckConstraint(condition=Q(active_seconds__gte=0), name="active_seconds_not_negative"),
+            models.CheckConstraint(
+                condition=Q(strength=None) | Q(strength__gte=1, strength__lte=3), name="strength_from_1_to_3"
+            ),
+        ]
+        indexes = [models.Index(fields=["annotator", "-created_at"], name="judgments_by_person")]
+
+    def __str__(self) -> str:
+        return f"{self.annotator} on comparison {self.comparison_id}"
+
+
+class Skip(models.Model):
+    """A person passed a comparison on, with a reason; they do not see it again."""
+
+    comparison = models.ForeignKey(Comparison, on_delete=models.CASCADE, related_name="skips")
+    annotator = models.ForeignKey(User, on_delete=models.CASCADE, related_name="skips")
+    reason = models.CharField(max_length=400)
+    created_at = models.DateTimeField(default=now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["comparison", "annotator"], name="one_skip_per_person_and_comparison")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.annotator} skipped {self.comparison_id}: {self.reason}"
+
+
+class Preference(models.Model):
+    """The triple (x, y_w, y_l), derived from a judgment and never typed in by hand."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="preferences")
+    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="preferences")
+    chosen = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="+")
+    rejected = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="+")
+    judgment = models.ForeignKey(Judgment, on_delete=models.CASCADE, related_name="preferences")
+    strength = models.PositiveSmallIntegerField(null=True, blank=True)
+    weight = models.FloatField(default=1.0)
+    created_at = models.DateTimeField(default=now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~Q(chosen=F("rejected")), name="chosen_differs_from_rejected"),
+            models.UniqueConstraint(fields=["judgment", "chosen", "rejected"], name="one_preference_per_judged_pair"),
+            models.CheckConstraint(condition=Q(weight__gt=0), name="weight_above_zero"),
+        ]
+        indexes = [models.Index(fields=["project", "id"], name="preferences_by_project")]
+
+    def __str__(self) -> str:
+        return f"{self.chosen_id} over {self.rejected_id}"

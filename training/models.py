@@ -1,0 +1,206 @@
+"""Frozen datasets, runs and what they report, and the schedules that start runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Coalesce
+from django.urls import reverse
+from django.utils.timezone import now
+
+HEARTBEAT_STALE_AFTER = timedelta(seconds=90)
+
+
+class State(models.TextChoices):
+    QUEUED = "queued", "queued"
+    RUNNING = "running", "running"
+    SUCCEEDED = "succeeded", "succeeded"
+    FAILED = "failed", "failed"
+    CANCELLED = "cancelled", "cancelled"
+
+
+ACTIVE = (State.QUEUED, State.RUNNING)
+
+
+class Method(models.TextChoices):
+    SFT = "sft", "SFT"
+    REWARD = "reward", "Reward model"
+    DPO = "dpo", "DPO"
+    PPO = "ppo", "PPO"
+    SAMPLE = "sample", "Sample"
+    IMPORT = "import", "Add base model"
+
+
+class Snapshot(models.Model):
+    """The exact rows a run learns from, frozen when it is launched: files in the `artifacts` storage, by sha256.
+
+    `files` is `{"train": {"path", "sha256", "rows"}, "eval": {...}}`, paths being storage keys. Prompts are split, not
+    rows, so that no prompt is on both sides.
+    """
+
+    project = models.ForeignKey("annotation.Project", on_delete=models.PROTECT, related_name="snapshots")
+    filter = models.JSONField(default=dict, blank=True)
+    split_seed = models.PositiveIntegerField(default=0)
+    holdout = models.FloatField(default=0.1, help_text="Share of prompts that is held out.")
+    train_rows = models.PositiveIntegerField()
+    eval_rows = models.PositiveIntegerField()
+    files = models.JSONField(default=dict)
+    sha256 = models.CharField(max_length=64, help_text="Of the files' hashes, in order of their names.")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    def __str__(self) -> str:
+        return f"snapshot {self.pk}"
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def active(self) -> Self:
+        return self.filter(state__in=ACTIVE)
+
+    def claim(self, run_id: int, *, worker: str) -> bool:
+        """Move a queued run to running. False: somebody else already did, or it was cancelled."""
+        moved = self.filter(pk=run_id, state=State.QUEUED).update(
+            state=State.RUNNING,
+            worker=worker,
+            heartbeat_at=now(),
+            started_at=Coalesce("started_at", now()),
+            attempt=models.F("attempt") + 1,
+        )
+        return moved == 1
+
+    def stale(self) -> Self:
+        """Running by their row, but their worker has been silent for too long."""
+        return self.filter(state=State.RUNNING, heartbeat_at__lt=now() - HEARTBEAT_STALE_AFTER)
+
+    def finish(self, run_id: int, *, state: State, reason: str = "") -> bool:
+        """Move an active run to a terminal state. False: it already is in one."""
+        moved = self.filter(pk=run_id, state__in=ACTIVE).update(state=state, reason=reason, finished_at=now(), eta_at=None)
+        return moved == 1
+
+
+class Run(models.Model):
+    """One execution of a method. The row is the truth; the queue only triggers."""
+
+    method = models.CharField(max_length=10, choices=Method.choices)
+    project = models.ForeignKey(
+        "annotation.Project", on_delete=models.PROTECT, null=True, blank=True, related_name="runs"
+    )
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, null=True, blank=True, related_name="runs")
+    base = models.ForeignKey(
+        "models_registry.Version", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    reward = models.ForeignKey(
+        "models_registry.Version", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    schedule = models.ForeignKey("Schedule", on_delete=models.SET_NULL, null=True, blank=True, related_name="runs")
+    config = models.JSONField(default=dict, blank=True)
+    seed = models.PositiveIntegerField(default=0)
+
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED, db_index=True)
+    reason = models.TextField(blank=True, help_text="Why it failed or was cancelled, one readable sentence.")
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    attempt = models.PositiveSmallIntegerField(default=0)
+    worker = models.CharField(max_length=200, blank=True)
+    device = models.CharField(max_length=100, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    phase = models.CharField(max_length=100, blank=True)
+    step = models.PositiveIntegerField(default=0)
+    total_steps = models.PositiveIntegerField(default=0)
+    eta_at = models.DateTimeField(null=True, blank=True)
+    # How far `events.jsonl` has been read, in bytes; moves in the transaction that stores the events.
+    events_offset = models.BigIntegerField(default=0)
+    metrics = models.JSONField(default=dict, blank=True)
+
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(default=now, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "training run"
+        constraints = [
+            # A schedule never starts a second run while its first is active.
+            models.UniqueConstraint(
+                fields=["schedule"], condition=Q(state__in=["queued", "running"]), name="one_active_run_per_schedule"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["queued", "running"], finished_at=None)
+                | Q(state__in=["succeeded", "failed", "cancelled"], finished_at__isnull=False),
+                name="terminal_runs_have_an_end",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.pk} · {self.get_method_display()}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("run", args=[self.pk])
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in ACTIVE
+
+
+class RunEvent(models.Model):
+    """One line of the engine's `events.jsonl`. `seq` is the line's own number, so a line is stored once."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
+    seq = models.PositiveIntegerField()
+    kind = models.CharField(max_length=12)
+    step = models.PositiveIntegerField(null=True, blank=True)
+    data = models.JSONField(default=dict)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["seq"]
+        constraints = [models.UniqueConstraint(fields=["run", "seq"], name="one_event_per_line")]
+        indexes = [models.Index(fields=["run", "kind", "seq"], name="events_by_kind")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.seq} of run {self.run_id}"
+
+
+class Schedule(models.Model):
+    """Starts a method with a preset: every N new preferences, or at the times of a crontab."""
+
+    project = models.ForeignKey("annotation.Project", on_delete=models.CASCADE, related_name="schedules")
+    method = models.CharField(max_length=10, choices=Method.choices)
+    base = models.ForeignKey("models_registry.Version", on_delete=models.PROTECT, related_name="+")
+    reward = models.ForeignKey(
+        "models_registry.Version", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    config = models.JSONField(default=dict, blank=True)
+    every_preferences = models.PositiveIntegerField(null=True, blank=True, help_text="Launch after this many new ones.")
+    crontab = models.CharField(max_length=100, blank=True, help_text="Five fields, UTC, for example 0 3 * * 1.")
+    enabled = models.BooleanField(default=True)
+    # Preferences counted when it last launched; "new" is what came since.
+    counted_preferences = models.PositiveIntegerField(default=0)
+    checked_at = models.DateTimeField(null=True, blank=True)
+    launched_at = models.DateTimeField(null=True, blank=True)
+    decision = models.CharField(max_length=300, blank=True, help_text="What it decided at the last check, and why.")
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        ordering = ["project", "id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(every_preferences__isnull=False, crontab="") | (Q(every_preferences=None) & ~Q(crontab="")),
+                name="either_a_number_or_a_crontab",
+            ),
+            models.CheckConstraint(
+                condition=Q(every_preferences=None) | Q(every_preferences__gte=1), name="every_at_least_one"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        when = f"every {self.every_preferences} preferences" if self.every_preferences else f"at {self.crontab}"
+        return f"{self.get_method_display()} {when}"
