@@ -4,8 +4,22 @@
 import os
 import sys
 
-if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+def main() -> None:
+    """Run one command. What the person at the terminal can put right is said in one line, not as a traceback."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    try:
+        from django.core.exceptions import ImproperlyConfigured
+        from django.core.management import execute_from_command_line
+
+        from config.embedded.places import ServiceError
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error.name} is not installed: run `make demo` once, then use .venv/bin/python manage.py.")
+    try:
+        execute_from_command_line(sys.argv)
+    except (ImproperlyConfigured, ServiceError) as error:
+        sys.exit(f"Cannot start: {error}")
+
+
+if __name__ == "__main__":
+    main()

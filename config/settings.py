@@ -1,22 +1,151 @@
-"""Every setting, in one file, read from the environment through small typed helpers."""
+"""Every setting, in one file, read from the environment through small typed helpers.
+
+A wrong value stops the start with one line that names the variable. `.env.example` lists the variables.
+"""
 
 import os
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.utils import get_random_secret_key
+
+from config.embedded.services import Services
+
+
+def text(name: str, default: str = "") -> str:
+    """The variable's text, or the default where it is unset or empty (compose files pass unset ones as empty)."""
+    return os.environ.get(name, "").strip() or default
+
+
+def flag(name: str, default: bool) -> bool:
+    """A switch: 1, true, yes, on or 0, false, no, off."""
+    value = text(name, str(default)).lower()
+    if value in ("1", "true", "yes", "on"):
+        return True
+    if value in ("0", "false", "no", "off"):
+        return False
+    raise ImproperlyConfigured(f"{name}={value!r} is neither true nor false.")
+
+
+def number(name: str, default: int, *, low: int, high: int) -> int:
+    """A whole number from `low` to `high`, both included."""
+    value = text(name, str(default))
+    try:
+        found = int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}={value!r} is not a whole number.") from None
+    if not low <= found <= high:
+        raise ImproperlyConfigured(f"{name}={found} is not between {low} and {high}.")
+    return found
+
+
+def words(name: str, default: list[str]) -> list[str]:
+    """A list separated by commas."""
+    return [word.strip() for word in text(name).split(",") if word.strip()] or default
+
+
+def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
+    """One of the allowed words."""
+    value = text(name, default)
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name}={value!r} is none of {', '.join(allowed)}.")
+    return value
+
+
+def database(name: str) -> dict[str, Any]:
+    """A database from postgresql://user:password@host:port/name?sslmode=…; a query's `host` is a socket folder."""
+    try:
+        url = urlsplit(text(name))
+        port = url.port or 5432
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} is not a URL (postgresql://user:password@host:5432/name).") from None
+    options = dict(parse_qsl(url.query))
+    if url.scheme not in ("postgres", "postgresql") or not url.path.strip("/"):
+        # The value itself is not repeated: it may hold a password.
+        raise ImproperlyConfigured(f"{name} must read postgresql://user:password@host:5432/name; only PostgreSQL serves.")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(url.path.strip("/")),
+        "USER": unquote(url.username or ""),
+        "PASSWORD": unquote(url.password or ""),
+        "HOST": options.pop("host", unquote(url.hostname or "")),
+        "PORT": port,
+        "OPTIONS": options,
+    }
+
+
+def redis(name: str) -> str:
+    """A Redis URL: redis://, rediss:// or unix://."""
+    value = text(name)
+    if urlsplit(value).scheme not in ("redis", "rediss", "unix"):
+        raise ImproperlyConfigured(f"{name} must start with redis://, rediss:// or unix://.")
+    return value
+
+
+def secret(name: str, kept_in: Path, *, required: bool) -> str:
+    """A secret from the environment; locally one is made and kept in a file that only this user reads."""
+    if value := text(name):
+        return value
+    if required:
+        raise ImproperlyConfigured(f"{name} must be set in production: a long random text that stays the same.")
+    if not kept_in.exists():
+        kept_in.parent.mkdir(parents=True, exist_ok=True)
+        draft = kept_in.with_suffix(f".{os.getpid()}")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(get_random_secret_key())
+        try:
+            os.link(draft, kept_in)  # unlike a rename, never replaces what another process has just made
+        except FileExistsError:
+            pass
+        draft.unlink()
+    return kept_in.read_text()
+
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR = Path(os.environ.get("PREFLOOP_VAR", BASE_DIR / "var")).resolve()
+VAR = Path(text("PREFLOOP_VAR", str(BASE_DIR / "var"))).absolute()
+PRODUCTION = choice("PREFLOOP_ENV", "local", ("local", "production")) == "production"
 
-SECRET_KEY = os.environ.get("SECRET_KEY", "skeleton")
-DEBUG = False
-ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "testserver"]
+# Who may ask
+
+SECRET_KEY = secret("SECRET_KEY", VAR / "secret_key", required=PRODUCTION)
+DEBUG = flag("DEBUG", False)
+ALLOWED_HOSTS = words("ALLOWED_HOSTS", [] if PRODUCTION else ["localhost", "127.0.0.1", "[::1]"])
+if PRODUCTION and not ALLOWED_HOSTS:
+    raise ImproperlyConfigured("ALLOWED_HOSTS must be set in production: the names people type, separated by commas.")
+CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS", [])
+
+# In production everything goes over HTTPS unless a test installation says otherwise.
+HTTPS = flag("HTTPS", PRODUCTION)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = number("HSTS_SECONDS", 86_400, low=0, high=63_072_000) if HTTPS else 0
+if flag("BEHIND_PROXY", False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SESSION_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "object-src": [NONE],
+    }
+}
 
 INSTALLED_APPS = [
+    "config",
     "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "django_htmx",
@@ -25,8 +154,11 @@ INSTALLED_APPS = [
     "training",
 ]
 MIDDLEWARE = [
+    "config.middleware.health",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "config.middleware.admin_content_security_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -54,25 +186,91 @@ TEMPLATES = [
 ]
 
 AUTH_USER_MODEL = "annotation.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
 
-DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "prefloop"}}
+# Where things are kept
+
+# A server that no URL names is started here when something first needs it (config/embedded).
+SERVICES = Services(VAR, postgres=not text("DATABASE_URL"), redis=not text("REDIS_URL"))
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        **(database("DATABASE_URL") if text("DATABASE_URL") else {"ENGINE": "config.embedded", **SERVICES.database()}),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+REDIS_URL = redis("REDIS_URL") if text("REDIS_URL") else SERVICES.redis_url()
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR / "media"}},
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "staticfiles": {
+        # Names with a hash of the content need `collectstatic`, which the image runs; a clone serves its files as they are.
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
     # Model folders and their archives; keys are relative paths.
     "artifacts": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR / "artifacts"}},
 }
 STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = not PRODUCTION
+
+# Where run directories live; web and trainers share it.
+RUNS_DIR = VAR / "runs"
+
+# Work in the background
+
+CELERY_BROKER_URL = CELERY_RESULT_BACKEND = (
+    f"redis+socket://{urlsplit(REDIS_URL).path}?virtual_host=0" if REDIS_URL.startswith("unix:") else REDIS_URL
+)
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_EXPIRES = 86_400
+# A message is done when its task is done, and a worker takes one at a time: a training run must not wait behind another
+# in the hands of a busy worker. There is no time limit: a run may take days, and its row says how it is.
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Redis hands a message out again when it was not done within this many seconds, so a run longer than that is delivered
+# twice. That is harmless (the row is claimed once) and only the second best way back for work of a dead worker.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 43_200}
+CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {"visibility_timeout": 43_200}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # the file of the default one is a pickle, and nothing here needs it
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
+
+# Words, times, messages
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+UNFOLD = {"SITE_TITLE": "Prefloop", "SITE_HEADER": "Prefloop"}
 
-# Where run directories live; web and trainers share it.
-RUNS_DIR = VAR / "runs"
+LOG_LEVEL = choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        "django.server": {"handlers": [], "propagate": True},
+    },
+}

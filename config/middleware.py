@@ -1,0 +1,44 @@
+"""What happens to every request before and after the views."""
+
+from collections.abc import Callable
+
+from csp.constants import SELF, UNSAFE_EVAL, UNSAFE_INLINE
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from config.embedded.places import ServiceError
+
+type_of_view = Callable[[HttpRequest], HttpResponseBase]
+
+
+def health(get_response: type_of_view) -> type_of_view:
+    """Answer /health with 200 or 503, whatever the host name and without a redirect: the question of a load balancer."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        if request.path != "/health":
+            return get_response(request)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except (DatabaseError, ServiceError):
+            return HttpResponse("the database does not answer\n", status=503, content_type="text/plain")
+        return HttpResponse("ok\n", content_type="text/plain")
+
+    return middleware
+
+
+def admin_content_security_policy(get_response: type_of_view) -> type_of_view:
+    """Relax the policy for the admin's own pages only: its theme evaluates attributes and carries inline styles."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        match = request.resolver_match
+        if match and "admin" in match.app_names and not settings.DEBUG:
+            response._csp_replace = {  # type: ignore[attr-defined]  # the name django-csp reads
+                "script-src": [SELF, UNSAFE_EVAL, UNSAFE_INLINE],
+                "style-src": [SELF, UNSAFE_INLINE],
+            }
+        return response
+
+    return middleware
