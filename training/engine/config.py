@@ -1,0 +1,522 @@
+"""What each method can be told: frozen dataclasses, checked once, strict about unknown names. Standard library only.
+
+The launch form and the API are built from :func:`describe`; a run is configured by :func:`load_config`. A config holds
+training knobs only; which data and which models a run uses stands in ``run_dir.Spec``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+
+def option(
+    default: float | bool | str,
+    *,
+    help: str,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    source: str = "",
+    group: str = "Optimisation",
+) -> Any:
+    """A dataclass field that knows its one-line help, unit, inclusive range and where its default comes from."""
+    metadata = {
+        "help": help,
+        "unit": unit,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "source": source,
+        "group": group,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One field of a method's config, as a form needs it. ``type`` is int, float, bool, str or choice."""
+
+    name: str
+    type: str
+    default: Any
+    help: str
+    unit: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...] | None
+    source: str
+    group: str
+
+
+class ConfigError(ValueError):
+    """Values that do not make a config. ``errors`` maps each bad field's name to one readable sentence."""
+
+    def __init__(self, errors: dict[str, str]) -> None:
+        self.errors = errors
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in sorted(errors.items())))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """What SFT, reward model and DPO have in common. PPO counts its work in rollouts and has its own fields."""
+
+    epochs: float = option(
+        1.0, help="Passes over the training examples.", unit="passes", low=0.01, high=100, source="METHODS §1"
+    )
+    max_steps: int = option(
+        0, help="Stop after this many steps; 0 means by epochs.", unit="steps", low=0, high=10_000_000
+    )
+    batch_size: int = option(8, help="Examples in one optimiser step.", unit="examples", low=1, high=4096)
+    learning_rate: float = option(1e-4, help="Peak learning rate.", low=1e-9, high=1.0, source="METHODS §1")
+    schedule: str = option(
+        "cosine", help="How the learning rate falls after the warm-up.", choices=("cosine", "linear", "constant")
+    )
+    warmup_share: float = option(
+        0.1, help="Share of the steps over which the learning rate rises from 0.", low=0.0, high=1.0
+    )
+    weight_decay: float = option(0.0, help="AdamW weight decay.", low=0.0, high=1.0)
+    max_grad_norm: float = option(
+        1.0, help="Gradient norms above this are scaled down to it.", low=1e-6, high=1e6, source="METHODS §1"
+    )
+    tokens_per_pass: int = option(
+        4096,
+        help="Tokens of one forward pass; a step is split into such passes. Lower it when memory runs out.",
+        unit="tokens",
+        low=16,
+        high=10_000_000,
+        group="Memory and precision",
+    )
+    max_length: int = option(
+        1024,
+        help="Longest prompt plus response; longer prompts lose their beginning, longer responses their end.",
+        unit="tokens",
+        low=8,
+        high=1_000_000,
+        group="Memory and precision",
+    )
+    precision: str = option(
+        "auto",
+        help="Number format of the frozen base; adapters, heads and the optimiser stay in fp32.",
+        choices=("auto", "fp32", "bf16"),
+        group="Memory and precision",
+    )
+    gradient_checkpointing: bool = option(
+        False,
+        help="Recompute activations in the backward pass: less memory, a third more time.",
+        group="Memory and precision",
+    )
+    lora: bool = option(True, help="Train low-rank adapters; off trains every weight.", group="Adapter")
+    lora_rank: int = option(16, help="Rank of the adapters.", low=1, high=1024, group="Adapter")
+    lora_alpha: int = option(
+        32, help="The adapter's output is scaled by alpha / rank.", low=1, high=4096, group="Adapter"
+    )
+    lora_targets: str = option(
+        "all-linear",
+        help="Modules that get an adapter: all-linear, or names separated by commas.",
+        source="METHODS §4",
+        group="Adapter",
+    )
+    eval_every: int = option(
+        0,
+        help="Evaluate on held-out examples every so many steps; 0 means before and after only.",
+        unit="steps",
+        low=0,
+        high=10_000_000,
+        group="Evaluation",
+    )
+    eval_rows: int = option(
+        128, help="Held-out examples used at each evaluation.", unit="examples", low=1, high=100_000, group="Evaluation"
+    )
+    checkpoint_every: int = option(
+        25, help="Write a checkpoint every so many steps.", unit="steps", low=1, high=10_000_000, group="Evaluation"
+    )
+    keep_checkpoints: int = option(
+        2, help="How many of the newest checkpoints are kept.", low=1, high=100, group="Evaluation"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingDuringTraining:
+    """How answers are sampled before and after training on the same held-out prompts."""
+
+    sample_prompts: int = option(
+        4,
+        help="Held-out prompts whose sampled answers are shown on the run's page.",
+        low=0,
+        high=64,
+        group="Evaluation",
+    )
+    length_prompts: int = option(
+        8,
+        help="Held-out prompts answered before and after to measure response length and KL; 0 skips it.",
+        low=0,
+        high=1024,
+        group="Evaluation",
+    )
+    sample_tokens: int = option(
+        96, help="Longest sampled answer.", unit="tokens", low=1, high=100_000, group="Evaluation"
+    )
+    sample_temperature: float = option(
+        1.0,
+        help="Temperature of the answers sampled for evaluation; 0 is greedy, and then no KL can be estimated.",
+        low=0.0,
+        high=10.0,
+        group="Evaluation",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFTConfig(SamplingDuringTraining, TrainingConfig):
+    """Supervised fine-tuning on demonstrations; loss on response tokens only."""
+
+    learning_rate: float = option(
+        2e-4,
+        help="Peak learning rate; 2e-4 suits adapters, 2e-5 full training.",
+        low=1e-9,
+        high=1.0,
+        source="METHODS §1",
+    )
+    warmup_share: float = option(
+        0.03,
+        help="Share of the steps over which the learning rate rises from 0.",
+        low=0.0,
+        high=1.0,
+        source="METHODS §1",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig(TrainingConfig):
+    """A Bradley-Terry reward model; the best held-out step is kept."""
+
+    learning_rate: float = option(
+        1e-4,
+        help="Peak learning rate; 1e-4 suits adapters, 1e-5 full training.",
+        low=1e-9,
+        high=1.0,
+        source="METHODS §1",
+    )
+    eval_every: int = option(
+        5,
+        help="Evaluate on held-out pairs every so many steps, to keep the best step; 0 means before and after only.",
+        unit="steps",
+        low=0,
+        high=10_000_000,
+        group="Evaluation",
+    )
+    margin_scale: float = option(
+        0.0,
+        help="Times the strength of a vote, the margin the chosen score must win by; 0 ignores strength.",
+        low=0.0,
+        high=100.0,
+        source="2307.09288 §3.2.2",
+        group="Method",
+    )
+    centring: float = option(
+        0.01,
+        help="Weight of (chosen + rejected score)², which keeps scores around 0.",
+        low=0.0,
+        high=10.0,
+        source="2312.09244; METHODS §1",
+        group="Method",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPOConfig(SamplingDuringTraining, TrainingConfig):
+    """Direct preference optimisation against the frozen base (arXiv 2305.18290)."""
+
+    learning_rate: float = option(
+        5e-5,
+        help="Peak learning rate; 5e-6 to 5e-5 suits adapters, 1e-6 full training.",
+        low=1e-9,
+        high=1.0,
+        source="METHODS §1",
+    )
+    beta: float = option(
+        0.1,
+        help="Strength of the pull towards the reference; smaller moves further.",
+        low=1e-6,
+        high=100.0,
+        source="2305.18290",
+        group="Method",
+    )
+    label_smoothing: float = option(
+        0.0,
+        help="Assumed share of flipped votes (conservative DPO).",
+        low=0.0,
+        high=0.5,
+        source="2305.18290 §A; METHODS §1",
+        group="Method",
+    )
+    margin_scale: float = option(
+        0.0,
+        help="Times the strength of a vote, the offset the chosen answer must win by; 0 ignores strength.",
+        low=0.0,
+        high=100.0,
+        source="2402.10571",
+        group="Method",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig:
+    """PPO against a reward model with a KL penalty to the reference (arXiv 1707.06347, 1909.08593)."""
+
+    iterations: int = option(12, help="Rollout-then-train rounds.", low=1, high=1_000_000)
+    rollout_batch: int = option(
+        32,
+        help="Answers sampled in one iteration; larger is better, 256 on a GPU.",
+        low=1,
+        high=65_536,
+        source="2404.10719",
+    )
+    minibatches: int = option(4, help="Optimiser steps in one epoch over a rollout.", low=1, high=1024)
+    epochs: int = option(2, help="Passes over each rollout.", unit="passes", low=1, high=64, source="METHODS §2.13")
+    max_new_tokens: int = option(
+        96, help="Longest sampled answer.", unit="tokens", low=1, high=100_000, group="Rollout"
+    )
+    max_length: int = option(
+        1024, help="Longest prompt plus response.", unit="tokens", low=8, high=1_000_000, group="Memory and precision"
+    )
+    temperature: float = option(
+        1.0, help="Sampling temperature, applied everywhere.", low=0.01, high=10, group="Rollout"
+    )
+    learning_rate: float = option(
+        1e-5,
+        help="Policy learning rate; 1e-5 suits adapters, 1e-6 full training.",
+        low=1e-9,
+        high=1.0,
+        source="METHODS §2.13",
+    )
+    value_learning_rate: float = option(
+        1e-5, help="Value function learning rate.", low=1e-9, high=1.0, source="METHODS §2.14"
+    )
+    value_warmup: int = option(0, help="First iterations that train only the value function.", low=0, high=10_000)
+    warmup_share: float = option(
+        0.0, help="Share of the steps over which the learning rate rises from 0.", low=0.0, high=1.0
+    )
+    schedule: str = option(
+        "constant", help="How the learning rate falls after the warm-up.", choices=("cosine", "linear", "constant")
+    )
+    max_grad_norm: float = option(
+        1.0, help="Gradient norms above this are scaled down to it.", low=1e-6, high=1e6, source="METHODS §2.13"
+    )
+    beta: float = option(
+        0.05, help="Weight of the per-token KL penalty.", low=0.0, high=100.0, source="METHODS §2.7", group="Method"
+    )
+    adaptive_beta: bool = option(
+        False, help="Steer beta towards the KL target.", source="1909.08593 §2.2", group="Method"
+    )
+    kl_target: float = option(
+        6.0, help="KL per answer that beta is steered to.", unit="nats", low=1e-3, high=1e3, group="Method"
+    )
+    kl_horizon: int = option(10_000, help="Answers over which beta adapts.", low=1, high=10_000_000, group="Method")
+    gamma: float = option(1.0, help="Discount.", low=0.0, high=1.0, source="METHODS §2.9", group="Method")
+    gae_lambda: float = option(0.95, help="GAE's lambda.", low=0.0, high=1.0, source="1506.02438", group="Method")
+    clip: float = option(0.2, help="Clip range of the ratio.", low=1e-3, high=10.0, source="1707.06347", group="Method")
+    value_clip: float = option(
+        0.2, help="Clip range of the value.", low=1e-3, high=1e3, source="METHODS §2.13", group="Method"
+    )
+    value_coefficient: float = option(
+        0.1, help="Weight of the value loss.", low=0.0, high=100.0, source="METHODS §2.13", group="Method"
+    )
+    missing_eos_penalty: float = option(
+        1.0, help="Subtracted from the score of an answer that did not end.", low=0.0, high=100.0, group="Method"
+    )
+    reward_clip: float = option(
+        10.0, help="Normalised scores are clipped to ± this.", low=0.1, high=1e6, group="Method"
+    )
+    max_ratio_deviation: float = option(
+        0.25, help="Stop an iteration's epochs when mean |ratio - 1| passes this.", low=1e-3, high=1e3, group="Method"
+    )
+    ema_rate: float = option(
+        0.0,
+        help="Moves the reference towards the policy by this share a step; 0 is off.",
+        low=0.0,
+        high=1.0,
+        group="Method",
+    )
+    tokens_per_pass: int = option(
+        4096,
+        help="Tokens of one forward pass. Lower it when memory runs out.",
+        unit="tokens",
+        low=16,
+        high=10_000_000,
+        group="Memory and precision",
+    )
+    precision: str = option(
+        "auto",
+        help="Number format of the frozen base; adapters, heads and the optimiser stay in fp32.",
+        choices=("auto", "fp32", "bf16"),
+        group="Memory and precision",
+    )
+    lora: bool = option(True, help="Train low-rank adapters; off trains every weight.", group="Adapter")
+    lora_rank: int = option(16, help="Rank of the adapters.", low=1, high=1024, group="Adapter")
+    lora_alpha: int = option(
+        32, help="The adapter's output is scaled by alpha / rank.", low=1, high=4096, group="Adapter"
+    )
+    lora_targets: str = option(
+        "all-linear", help="Modules that get an adapter: all-linear, or names separated by commas.", group="Adapter"
+    )
+    sample_prompts: int = option(
+        4,
+        help="Held-out prompts whose sampled answers are shown on the run's page.",
+        low=0,
+        high=64,
+        group="Evaluation",
+    )
+    eval_prompts: int = option(
+        16, help="Held-out prompts answered and scored before and after.", low=1, high=4096, group="Evaluation"
+    )
+    checkpoint_every: int = option(
+        2, help="Write a checkpoint every so many iterations.", low=1, high=10_000_000, group="Evaluation"
+    )
+    keep_checkpoints: int = option(
+        2, help="How many of the newest checkpoints are kept.", low=1, high=100, group="Evaluation"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig:
+    """Answers to prompts, deterministic for each (prompt, number, seed) whatever the batch."""
+
+    n: int = option(2, help="Answers for each prompt.", low=1, high=64, group="Sampling")
+    temperature: float = option(0.8, help="0 is greedy.", low=0.0, high=10.0, group="Sampling")
+    top_p: float = option(
+        0.95, help="Keep the likeliest tokens up to this share; 1 keeps all.", low=0.01, high=1.0, group="Sampling"
+    )
+    top_k: int = option(
+        0, help="Keep this many of the likeliest tokens; 0 keeps all.", low=0, high=1_000_000, group="Sampling"
+    )
+    max_new_tokens: int = option(256, help="Longest answer.", unit="tokens", low=1, high=100_000, group="Sampling")
+    batch_size: int = option(32, help="Answers generated side by side.", low=1, high=4096, group="Memory and precision")
+    max_length: int = option(
+        2048, help="Longest prompt plus response.", unit="tokens", low=8, high=1_000_000, group="Memory and precision"
+    )
+    precision: str = option(
+        "auto", help="Number format of the model.", choices=("auto", "fp32", "bf16"), group="Memory and precision"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig:
+    """Where a base model comes from. It is stored as safetensors; pickles are refused."""
+
+    kind: str = option(
+        "folder",
+        help="What kind of place the model comes from.",
+        choices=("hub", "folder", "gguf", "wheel", "tiny"),
+        group="Source",
+    )
+    source: str = option(
+        "",
+        help="A Hugging Face id, a folder, a .gguf file or the name of an installed package; empty for tiny.",
+        group="Source",
+    )
+    revision: str = option("", help="Branch, tag or commit on the hub; empty is the newest.", group="Source")
+    dtype: str = option(
+        "bf16", help="Number format the weights are stored in.", choices=("bf16", "fp32"), group="Source"
+    )
+    tiny_train_seconds: float = option(
+        0.0,
+        help="Pre-train the self-built tiny model for so long; 0 leaves it random.",
+        unit="s",
+        low=0.0,
+        high=600.0,
+        group="Source",
+    )
+
+
+Config = SFTConfig | RewardConfig | DPOConfig | PPOConfig | SampleConfig | ImportConfig
+
+METHODS: dict[str, type[Config]] = {
+    "sft": SFTConfig,
+    "reward": RewardConfig,
+    "dpo": DPOConfig,
+    "ppo": PPOConfig,
+    "sample": SampleConfig,
+    "import": ImportConfig,
+}
+METHOD_TITLES: dict[str, str] = {
+    "sft": "Supervised fine-tuning",
+    "reward": "Reward model",
+    "dpo": "DPO",
+    "ppo": "PPO",
+    "sample": "Sample answers",
+    "import": "Import a model",
+}
+
+
+def _config_class(method: str) -> type[Config]:
+    if method not in METHODS:
+        raise ConfigError({"method": f"{method!r} is not one of {', '.join(METHODS)}"})
+    return METHODS[method]
+
+
+def describe(method: str) -> list[Option]:
+    """Every option of a method, in the order a form shows them. ConfigError for an unknown method."""
+    config_class = _config_class(method)
+    types = get_type_hints(config_class)
+    options = []
+    for item in dataclasses.fields(config_class):
+        kind = "choice" if item.metadata["choices"] else types[item.name].__name__
+        options.append(Option(name=item.name, type=kind, default=item.default, **item.metadata))
+    return options
+
+
+def load_config(method: str, values: Mapping[str, object]) -> Config:
+    """A checked config. ConfigError names every unknown, mistyped or out-of-range field at once.
+
+    Numbers may come as int where float is meant; text is never turned into a number here.
+    """
+    config_class = _config_class(method)
+    options = {item.name: item for item in describe(method)}
+    errors: dict[str, str] = {}
+    clean: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in options:
+            errors[name] = f"unknown option of {method}"
+            continue
+        clean[name], reason = _check(options[name], value)
+        if reason:
+            errors[name] = reason
+    if errors:
+        raise ConfigError(errors)
+    return config_class(**clean)
+
+
+def _check(item: Option, value: object) -> tuple[object, str]:
+    """The value in its field's type, and a reason when it is not acceptable."""
+    if item.type == "bool":
+        return value, "" if isinstance(value, bool) else "must be true or false"
+    if item.type == "str":
+        return value, "" if isinstance(value, str) else "must be text"
+    if item.type == "choice":
+        choices = item.choices or ()
+        return value, "" if value in choices else f"must be one of {', '.join(choices)}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value, "must be a number"
+    if not math.isfinite(value):
+        return value, "must be finite"
+    if item.type == "int":
+        if int(value) != value:
+            return value, "must be a whole number"
+        value = int(value)
+    else:
+        value = float(value)
+    if item.low is not None and value < item.low:
+        return value, f"must be at least {item.low:g}"
+    if item.high is not None and value > item.high:
+        return value, f"must be at most {item.high:g}"
+    return value, ""
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Plain values of every option, ready for JSON."""
+    return dataclasses.asdict(config)
