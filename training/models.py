@@ -12,7 +12,11 @@ from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils.timezone import now
 
+from annotation.models import Project, User
+
 HEARTBEAT_STALE_AFTER = timedelta(seconds=90)
+ANNOUNCE_AGAIN_AFTER = timedelta(minutes=2)
+WORKER_SILENT_AFTER = timedelta(seconds=10)
 
 
 class State(models.TextChoices):
@@ -76,6 +80,20 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Running by their row, but their worker has been silent for too long."""
         return self.filter(state=State.RUNNING, heartbeat_at__lt=now() - HEARTBEAT_STALE_AFTER)
 
+    def unheard(self) -> Self:
+        """Queued, but their message may be lost: the queue was told too long ago."""
+        return self.filter(state=State.QUEUED, enqueued_at__lt=now() - ANNOUNCE_AGAIN_AFTER)
+
+    def visible_to(self, user: User) -> Self:
+        """Staff see every run, a manager those of their projects, everybody else none."""
+        if user.is_staff:
+            return self
+        return self.filter(project__in=Project.objects.managed_by(user))
+
+    def with_names(self) -> Self:
+        """With everything a list of runs names, in one query."""
+        return self.select_related("project", "snapshot", "base__model", "reward__model", "created_by", "schedule")
+
     def finish(self, run_id: int, *, state: State, reason: str = "") -> bool:
         """Move an active run to a terminal state. False: it already is in one."""
         moved = self.filter(pk=run_id, state__in=ACTIVE).update(state=state, reason=reason, finished_at=now(), eta_at=None)
@@ -99,6 +117,7 @@ class Run(models.Model):
     schedule = models.ForeignKey("Schedule", on_delete=models.SET_NULL, null=True, blank=True, related_name="runs")
     config = models.JSONField(default=dict, blank=True)
     seed = models.PositiveIntegerField(default=0)
+    model_name = models.CharField(max_length=200, blank=True, help_text="The model its result becomes a version of.")
 
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED, db_index=True)
     reason = models.TextField(blank=True, help_text="Why it failed or was cancelled, one readable sentence.")
@@ -114,11 +133,14 @@ class Run(models.Model):
     # How far `events.jsonl` has been read, in bytes; moves in the transaction that stores the events.
     events_offset = models.BigIntegerField(default=0)
     metrics = models.JSONField(default=dict, blank=True)
+    log_tail = models.TextField(blank=True, help_text="The end of what the engine printed, kept when it ended.")
 
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     created_at = models.DateTimeField(default=now, editable=False)
+    # When the queue was last told; messages can be lost, so a queued run is announced again after a while.
+    enqueued_at = models.DateTimeField(default=now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -141,6 +163,13 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"run {self.pk} · {self.get_method_display()}"
+
+    @property
+    def duration(self) -> timedelta | None:
+        """How long it has been running, or took; None before it started."""
+        if self.started_at is None:
+            return None
+        return (self.finished_at or now()) - self.started_at
 
     def get_absolute_url(self) -> str:
         return reverse("run", args=[self.pk])
@@ -204,3 +233,25 @@ class Schedule(models.Model):
     def __str__(self) -> str:
         when = f"every {self.every_preferences} preferences" if self.every_preferences else f"at {self.crontab}"
         return f"{self.get_method_display()} {when}"
+
+
+class WorkerQuerySet(models.QuerySet["Worker"]):
+    def listening(self, queue: str) -> Self:
+        """Workers of this queue that were heard of within the last seconds."""
+        return self.filter(queues__contains=[queue], seen_at__gte=now() - WORKER_SILENT_AFTER)
+
+
+class Worker(models.Model):
+    """A Celery worker as it last made itself heard; it does so every two seconds while it is alive."""
+
+    name = models.CharField(max_length=200, unique=True)
+    queues = models.JSONField(default=list)
+    seen_at = models.DateTimeField()
+
+    objects = WorkerQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
