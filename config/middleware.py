@@ -9,11 +9,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from config.embedded.places import ServiceError
 
-type_of_view = Callable[[HttpRequest], HttpResponseBase]
+View = Callable[[HttpRequest], HttpResponseBase]
 
 
-def health(get_response: type_of_view) -> type_of_view:
-    """Answer /health with 200 or 503, whatever the host name and without a redirect: the question of a load balancer."""
+def health(get_response: View) -> View:
+    """Answer /health with 200 or 503, under any host name and without a redirect: a load balancer asks."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         if request.path != "/health":
@@ -28,7 +28,7 @@ def health(get_response: type_of_view) -> type_of_view:
     return middleware
 
 
-def admin_content_security_policy(get_response: type_of_view) -> type_of_view:
+def admin_content_security_policy(get_response: View) -> View:
     """Relax the policy for the admin's own pages only: its theme evaluates attributes and carries inline styles."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:

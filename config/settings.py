@@ -4,6 +4,7 @@ A wrong value stops the start with one line that names the variable. `.env.examp
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -65,7 +66,7 @@ def database(name: str) -> dict[str, Any]:
     options = dict(parse_qsl(url.query))
     if url.scheme not in ("postgres", "postgresql") or not url.path.strip("/"):
         # The value itself is not repeated: it may hold a password.
-        raise ImproperlyConfigured(f"{name} must read postgresql://user:password@host:5432/name; only PostgreSQL serves.")
+        raise ImproperlyConfigured(f"{name} must read postgresql://user:password@host:5432/name.")
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(url.path.strip("/")),
@@ -96,10 +97,8 @@ def secret(name: str, kept_in: Path, *, required: bool) -> str:
         draft = kept_in.with_suffix(f".{os.getpid()}")
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(get_random_secret_key())
-        try:
+        with suppress(FileExistsError):
             os.link(draft, kept_in)  # unlike a rename, never replaces what another process has just made
-        except FileExistsError:
-            pass
         draft.unlink()
     return kept_in.read_text()
 
@@ -214,7 +213,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR / "media"}},
     "staticfiles": {
-        # Names with a hash of the content need `collectstatic`, which the image runs; a clone serves its files as they are.
+        # Names with a hash need `collectstatic`, which the image runs; a clone serves its files as they are.
         "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
         if PRODUCTION
         else "django.contrib.staticfiles.storage.StaticFilesStorage"

@@ -96,7 +96,7 @@ class Redis:
         try:
             pid = int(self.pid_file.read_text())
             process = psutil.Process(pid)
-            is_ours = process.status() != psutil.STATUS_ZOMBIE and Path(process.name()).name.startswith(("redis", "valkey"))
+            is_ours = process.status() != psutil.STATUS_ZOMBIE and process.name().startswith(("redis", "valkey"))
         except (OSError, ValueError, psutil.Error):
             return None
         return pid if is_ours else None

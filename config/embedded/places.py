@@ -4,7 +4,6 @@ import hashlib
 import os
 import socket
 import stat
-import tempfile
 from pathlib import Path
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included; PostgreSQL's name is the longest used.
@@ -26,7 +25,8 @@ def socket_folder(data: Path) -> Path:
     if len(os.fsencode(data / LONGEST_SOCKET_NAME)) <= LONGEST_SOCKET_PATH and "," not in str(data):
         return data
     name = hashlib.sha256(os.fsencode(data)).hexdigest()[:12]
-    return Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir()) / f"prefloop-{os.getuid()}-{name}"
+    # /tmp, not tempfile.gettempdir(): on macOS that is a long path of its own. make_private() guards it.
+    return Path("/tmp") / f"prefloop-{os.getuid()}-{name}"  # noqa: S108
 
 
 def make_private(folder: Path, *, owner: int) -> None:

