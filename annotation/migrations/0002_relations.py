@@ -6,127 +6,178 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('annotation', '0001_tables'),
-        ('models_registry', '0001_tables'),
+        ("annotation", "0001_tables"),
+        ("models_registry", "0001_tables"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='response',
-            name='author',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='responses', to='models_registry.version'),
+            model_name="response",
+            name="author",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="responses",
+                to="models_registry.version",
+            ),
         ),
         migrations.AddField(
-            model_name='response',
-            name='prompt',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='responses', to='annotation.prompt'),
+            model_name="response",
+            name="prompt",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="responses", to="annotation.prompt"
+            ),
         ),
         migrations.AddField(
-            model_name='preference',
-            name='chosen',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='annotation.response'),
+            model_name="preference",
+            name="chosen",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="+", to="annotation.response"
+            ),
         ),
         migrations.AddField(
-            model_name='preference',
-            name='rejected',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='annotation.response'),
+            model_name="preference",
+            name="rejected",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="+", to="annotation.response"
+            ),
         ),
         migrations.AddField(
-            model_name='skip',
-            name='annotator',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='skips', to=settings.AUTH_USER_MODEL),
+            model_name="skip",
+            name="annotator",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="skips", to=settings.AUTH_USER_MODEL
+            ),
         ),
         migrations.AddField(
-            model_name='skip',
-            name='comparison',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='skips', to='annotation.comparison'),
+            model_name="skip",
+            name="comparison",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="skips", to="annotation.comparison"
+            ),
         ),
         migrations.AddIndex(
-            model_name='judgment',
-            index=models.Index(fields=['annotator', '-created_at'], name='judgments_by_person'),
+            model_name="judgment",
+            index=models.Index(fields=["annotator", "-created_at"], name="judgments_by_person"),
         ),
         migrations.AddConstraint(
-            model_name='judgment',
-            constraint=models.UniqueConstraint(condition=models.Q(('withdrawn_at', None)), fields=('comparison', 'annotator'), name='one_judgment_per_person_and_comparison'),
+            model_name="judgment",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("withdrawn_at", None)),
+                fields=("comparison", "annotator"),
+                name="one_judgment_per_person_and_comparison",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='judgment',
-            constraint=models.UniqueConstraint(condition=models.Q(('withdrawn_at', None)), fields=('comparison', 'seat'), name='one_judgment_per_seat'),
+            model_name="judgment",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("withdrawn_at", None)), fields=("comparison", "seat"), name="one_judgment_per_seat"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='judgment',
-            constraint=models.CheckConstraint(condition=models.Q(('seat__gte', 1), ('seat__lte', models.F('seats'))), name='seat_within_wanted'),
+            model_name="judgment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("seat__gte", 1), ("seat__lte", models.F("seats"))), name="seat_within_wanted"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='judgment',
-            constraint=models.CheckConstraint(condition=models.Q(('active_seconds__gte', 0)), name='active_seconds_not_negative'),
+            model_name="judgment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("active_seconds__gte", 0)), name="active_seconds_not_negative"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='judgment',
-            constraint=models.CheckConstraint(condition=models.Q(('strength', None), models.Q(('strength__gte', 1), ('strength__lte', 3)), _connector='OR'), name='strength_from_1_to_3'),
+            model_name="judgment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("strength", None), models.Q(("strength__gte", 1), ("strength__lte", 3)), _connector="OR"
+                ),
+                name="strength_from_1_to_3",
+            ),
         ),
         migrations.AddIndex(
-            model_name='lease',
-            index=models.Index(fields=['expires_at'], name='leases_by_expiry'),
+            model_name="lease",
+            index=models.Index(fields=["expires_at"], name="leases_by_expiry"),
         ),
         migrations.AddConstraint(
-            model_name='lease',
-            constraint=models.UniqueConstraint(fields=('comparison', 'annotator'), name='one_lease_per_person_and_comparison'),
+            model_name="lease",
+            constraint=models.UniqueConstraint(
+                fields=("comparison", "annotator"), name="one_lease_per_person_and_comparison"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='lease',
-            constraint=models.UniqueConstraint(fields=('comparison', 'seat'), name='one_lease_per_seat'),
+            model_name="lease",
+            constraint=models.UniqueConstraint(fields=("comparison", "seat"), name="one_lease_per_seat"),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('project', 'user'), name='one_role_per_person_and_project'),
+            model_name="membership",
+            constraint=models.UniqueConstraint(fields=("project", "user"), name="one_role_per_person_and_project"),
         ),
         migrations.AddConstraint(
-            model_name='prompt',
-            constraint=models.UniqueConstraint(fields=('project', 'content_hash'), name='one_prompt_per_content'),
+            model_name="prompt",
+            constraint=models.UniqueConstraint(fields=("project", "content_hash"), name="one_prompt_per_content"),
         ),
         migrations.AddIndex(
-            model_name='comparison',
-            index=models.Index(condition=models.Q(('closed_at', None)), fields=['project', '-priority', 'id'], name='open_comparisons'),
+            model_name="comparison",
+            index=models.Index(
+                condition=models.Q(("closed_at", None)), fields=["project", "-priority", "id"], name="open_comparisons"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='comparison',
-            constraint=models.CheckConstraint(condition=models.Q(('response_ids__len__gte', 2), ('response_ids__len__lte', 9)), name='two_to_nine_responses'),
+            model_name="comparison",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("response_ids__len__gte", 2), ("response_ids__len__lte", 9)),
+                name="two_to_nine_responses",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='comparison',
-            constraint=models.CheckConstraint(condition=models.Q(('judgments_wanted__gte', 1)), name='at_least_one_judgment_wanted'),
+            model_name="comparison",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("judgments_wanted__gte", 1)), name="at_least_one_judgment_wanted"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='comparison',
-            constraint=models.UniqueConstraint(fields=('id', 'judgments_wanted'), name='comparison_with_its_wanted_number'),
+            model_name="comparison",
+            constraint=models.UniqueConstraint(
+                fields=("id", "judgments_wanted"), name="comparison_with_its_wanted_number"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='response',
-            constraint=models.UniqueConstraint(fields=('prompt', 'content_hash', 'author', 'author_label'), name='one_response_per_author_and_text', nulls_distinct=False),
+            model_name="response",
+            constraint=models.UniqueConstraint(
+                fields=("prompt", "content_hash", "author", "author_label"),
+                name="one_response_per_author_and_text",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddIndex(
-            model_name='preference',
-            index=models.Index(fields=['project', 'id'], name='preferences_by_project'),
+            model_name="preference",
+            index=models.Index(fields=["project", "id"], name="preferences_by_project"),
         ),
         migrations.AddConstraint(
-            model_name='preference',
-            constraint=models.CheckConstraint(condition=models.Q(('chosen', models.F('rejected')), _negated=True), name='chosen_differs_from_rejected'),
+            model_name="preference",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("chosen", models.F("rejected")), _negated=True), name="chosen_differs_from_rejected"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='preference',
-            constraint=models.UniqueConstraint(fields=('judgment', 'chosen', 'rejected'), name='one_preference_per_judged_pair'),
+            model_name="preference",
+            constraint=models.UniqueConstraint(
+                fields=("judgment", "chosen", "rejected"), name="one_preference_per_judged_pair"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='preference',
-            constraint=models.CheckConstraint(condition=models.Q(('weight__gt', 0)), name='weight_above_zero'),
+            model_name="preference",
+            constraint=models.CheckConstraint(condition=models.Q(("weight__gt", 0)), name="weight_above_zero"),
         ),
         migrations.AddConstraint(
-            model_name='skip',
-            constraint=models.UniqueConstraint(fields=('comparison', 'annotator'), name='one_skip_per_person_and_comparison'),
+            model_name="skip",
+            constraint=models.UniqueConstraint(
+                fields=("comparison", "annotator"), name="one_skip_per_person_and_comparison"
+            ),
         ),
     ]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.utils.timezone import now
 
-from annotation.models.projects import Project
+from annotation.models.projects import Project, User
 
 
 class Prompt(models.Model):
@@ -51,11 +55,39 @@ class Response(models.Model):
         return self.text[:80]
 
 
+class ComparisonQuerySet(models.QuerySet["Comparison"]):
+    def still_open(self) -> Self:
+        """Comparisons that want more judgments than they have."""
+        return self.filter(closed_at=None)
+
+    def new_to(self, annotator: User) -> Self:
+        """Comparisons this person has neither judged nor skipped."""
+        from annotation.models.judging import Judgment, Skip
+
+        mine = {"comparison": OuterRef("pk"), "annotator": annotator}
+        return self.exclude(Exists(Judgment.objects.filter(**mine, withdrawn_at=None))).exclude(
+            Exists(Skip.objects.filter(**mine))
+        )
+
+    def with_a_free_seat(self) -> Self:
+        """Comparisons with fewer judgments and live leases than they want judgments."""
+        from annotation.models.judging import Lease
+
+        live = Lease.objects.filter(comparison=OuterRef("pk"), expires_at__gt=now())
+        held = live.order_by().values("comparison").annotate(n=models.Count("pk")).values("n")
+        return self.filter(judgments_wanted__gt=F("depth") + Coalesce(Subquery(held), 0))
+
+    def in_queue_order(self) -> Self:
+        """Priority first, then breadth before depth, then age. The index `open_comparisons` has the same order."""
+        return self.order_by("-priority", "depth", "id")
+
+
 class Comparison(models.Model):
     """Two to nine responses to one prompt that people put in order.
 
     `response_ids` is an array and not a table of its own: a comparison never changes once made, and a million of them
-    must be imported in under a minute. Responses are only ever deleted together with their prompt.
+    must be imported in under a minute. Responses are only ever deleted together with their prompt. The array is sorted,
+    so that one set of answers is one comparison.
     """
 
     class Purpose(models.TextChoices):
@@ -69,22 +101,32 @@ class Comparison(models.Model):
     purpose = models.CharField(max_length=10, choices=Purpose.choices, default=Purpose.COLLECT)
     priority = models.SmallIntegerField(default=0, help_text="Higher comes first.")
     judgments_wanted = models.PositiveSmallIntegerField(default=1)
+    # How many judgments stand. Written, like `closed_at`, only together with a judgment and under this row's lock: the
+    # queue's order by depth needs it in an index.
+    depth = models.PositiveSmallIntegerField(default=0, editable=False)
     # Set in the transaction that writes the last wanted judgment, cleared when one is withdrawn.
     closed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=now, editable=False)
 
+    objects = ComparisonQuerySet.as_manager()
+
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(response_ids__len__gte=2, response_ids__len__lte=9), name="two_to_nine_responses"
+                condition=Q(response_ids__len__gte=2, response_ids__len__lte=9), name="two_to_nine_responses"
             ),
-            models.CheckConstraint(condition=models.Q(judgments_wanted__gte=1), name="at_least_one_judgment_wanted"),
+            models.CheckConstraint(condition=Q(judgments_wanted__gte=1), name="at_least_one_judgment_wanted"),
             # The target of the foreign key behind "a seat number never passes the number of judgments wanted".
             models.UniqueConstraint(fields=["id", "judgments_wanted"], name="comparison_with_its_wanted_number"),
+            models.UniqueConstraint(
+                fields=["prompt", "response_ids"],
+                condition=Q(purpose="collect"),
+                name="one_collected_comparison_per_set_of_answers",
+            ),
         ]
         indexes = [
             models.Index(
-                fields=["project", "-priority", "id"], condition=models.Q(closed_at=None), name="open_comparisons"
+                fields=["project", "-priority", "depth", "id"], condition=Q(closed_at=None), name="open_comparisons"
             )
         ]
 

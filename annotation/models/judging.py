@@ -6,6 +6,8 @@ one, a judgment keeps it. The database refuses a second judgment on a seat and a
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
@@ -37,6 +39,18 @@ class Lease(models.Model):
         return f"{self.annotator} holds {self.comparison_id} until {self.expires_at:%H:%M:%S}"
 
 
+class JudgmentQuerySet(models.QuerySet["Judgment"]):
+    def standing(self) -> Self:
+        """Judgments that count: not withdrawn."""
+        return self.filter(withdrawn_at=None)
+
+    def in_project(self, project: Project) -> Self:
+        return self.filter(comparison__project=project)
+
+    def latest_first(self) -> Self:
+        return self.order_by("-created_at", "-id")
+
+
 class Judgment(models.Model):
     """What one person said about one comparison.
 
@@ -62,6 +76,8 @@ class Judgment(models.Model):
     active_seconds = models.FloatField(default=0.0)
     created_at = models.DateTimeField(default=now)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    objects = JudgmentQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -102,6 +118,12 @@ class Skip(models.Model):
         return f"{self.annotator} skipped {self.comparison_id}: {self.reason}"
 
 
+class PreferenceQuerySet(models.QuerySet["Preference"]):
+    def for_training(self, project: Project) -> Self:
+        """Every triple of a project with its texts and its judgment, in one stable order (oldest first)."""
+        return self.filter(project=project).select_related("prompt", "chosen", "rejected", "judgment").order_by("id")
+
+
 class Preference(models.Model):
     """The triple (x, y_w, y_l), derived from a judgment and never typed in by hand."""
 
@@ -113,6 +135,8 @@ class Preference(models.Model):
     strength = models.PositiveSmallIntegerField(null=True, blank=True)
     weight = models.FloatField(default=1.0)
     created_at = models.DateTimeField(default=now)
+
+    objects = PreferenceQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -1,0 +1,141 @@
+"""Writes that touch several tables: projects, comparisons with their answers, judgments by rules and named sources."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.utils.text import slugify
+
+from annotation.judging import NoSeatLeftError, Tiers, Verdict, free_seat, lock_comparison, write_judgment
+from annotation.models import Comparison, Judgment, Membership, Project, Prompt, Response, Role, User
+from models_registry.models import Version
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True)
+class AnswerIn:
+    """One answer to be compared, by a model version at stated sampling parameters or by an import's label."""
+
+    text: str
+    author: Version | None = None
+    author_label: str = ""
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+
+@transaction.atomic
+def create_project(
+    *,
+    name: str,
+    slug: str = "",
+    guidelines: str = "",
+    overlap: int = 1,
+    asks_strength: bool = True,
+    asks_reason: bool = False,
+    manager: User | None = None,
+) -> Project:
+    """A new project, with `manager` as its first member. Without a slug, one is made from the name and kept unique."""
+    project = Project.objects.create(
+        name=name,
+        slug=slug or _unused_slug(name),
+        guidelines=guidelines,
+        overlap=overlap,
+        asks_strength=asks_strength,
+        asks_reason=asks_reason,
+    )
+    if manager is not None:
+        Membership.objects.create(project=project, user=manager, role=Role.MANAGER)
+    return project
+
+
+def _unused_slug(name: str) -> str:
+    stem = slugify(name)[:100] or "project"
+    # "new" is the address of the page that makes projects.
+    taken = {*Project.objects.filter(slug__startswith=stem).values_list("slug", flat=True), "new"}
+    numbered = (f"{stem}-{n}" for n in range(2, len(taken) + 3))
+    return stem if stem not in taken else next(slug for slug in numbered if slug not in taken)
+
+
+def rule_judge(name: str) -> User:
+    """The account under which a rule or an import votes: named, without a password, never able to sign in."""
+    user, _ = User.objects.get_or_create(username=name, defaults={"is_active": False, "password": "!"})
+    if user.is_active:
+        raise ValueError(f"{name} is a person's account: a rule or an import votes under a name of its own.")
+    return user
+
+
+def content_hash(content: object) -> str:
+    """The sha256 (hex) of a text or of messages, the same for the same content."""
+    canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@transaction.atomic
+def add_comparison(
+    *,
+    project: Project,
+    messages: Sequence[Message],
+    responses: Sequence[AnswerIn],
+    priority: int = 0,
+    judgments_wanted: int | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """A comparison of these answers to this prompt, wanting the project's overlap unless told otherwise.
+
+    Prompts, responses and comparisons that are there already are found, not doubled.
+    """
+    prompt, _ = Prompt.objects.get_or_create(
+        project=project,
+        content_hash=content_hash(list(messages)),
+        defaults={"messages": list(messages), "metadata": dict(metadata or {})},
+    )
+    comparison, _ = Comparison.objects.get_or_create(
+        prompt=prompt,
+        response_ids=sorted(_response(prompt, answer).pk for answer in responses),
+        purpose=Comparison.Purpose.COLLECT,
+        defaults={"project": project, "priority": priority, "judgments_wanted": judgments_wanted or project.overlap},
+    )
+    return comparison
+
+
+def _response(prompt: Prompt, answer: AnswerIn) -> Response:
+    response, _ = Response.objects.get_or_create(
+        prompt=prompt,
+        content_hash=content_hash(answer.text),
+        author=answer.author,
+        author_label=answer.author_label,
+        defaults={"text": answer.text, "sampling": dict(answer.sampling)},
+    )
+    return response
+
+
+@transaction.atomic
+def record_judgment(
+    *,
+    comparison: Comparison,
+    annotator: User,
+    tiers: Tiers,
+    both_bad: bool = False,
+    strength: int | None = None,
+    reason: str = "",
+    shown_order: Sequence[int] | None = None,
+) -> Judgment:
+    """A judgment by a rule or a named source, which asks no queue. One that is there already is returned as it is.
+
+    Raises ValueError for tiers that do not fit the comparison, NoSeatLeftError if it has all the judgments it wants.
+    """
+    locked = lock_comparison(comparison.pk)
+    standing = Judgment.objects.standing().filter(comparison=locked, annotator=annotator).first()
+    if standing is not None:
+        return standing
+    seat = free_seat(locked)
+    if seat is None:
+        raise NoSeatLeftError(f"{comparison} has all the judgments it wants.")
+    verdict = Verdict(tiers=tiers, both_bad=both_bad, strength=strength, reason=reason)
+    order = list(shown_order or locked.response_ids)
+    return write_judgment(locked, annotator, verdict, seat=seat, shown_order=order)
