@@ -1,0 +1,299 @@
+"""Sampling answers from a causal language model: what the sample method and PPO's rollouts share.
+
+1. Rows are sorted by prompt length and cut into batches, so there is little padding.
+2. A prompt that is sampled several times is prefilled once; its cache is copied to its rows.
+3. Keys and values live in a slab allocated once per batch: a step writes one column instead of copying the cache.
+4. A row that ended leaves the batch: the slab is compacted as soon as an eighth of its rows are idle.
+5. The token of (prompt, seed, n, position) is drawn by inverting the distribution at a number that depends on these
+   four alone, so neither the order nor the company of a row changes its answer beyond rounding in the matmuls.
+6. What is padding is known by length, never by token id: pad may equal EOS.
+
+Axes: B rows, P prompt positions, S slab positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+IDLE_SHARE = 8  # compact when at least one row in eight is idle: a copy of the slab costs about one step
+TOP_TOKENS = 512  # tokens sorted for top-p; the whole vocabulary is sorted only when these hold too little mass
+CHUNK = 256  # the distribution is inverted in two levels, chunks first: a cumulative sum over V is the slow part
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One answer: its token ids (the stop token included when it ended) and whether it ended by a stop token."""
+
+    token_ids: list[int]
+    ended: bool
+
+
+class _SlabLayer(DynamicLayer):
+    """A cache layer with room for the whole answer, so that a step writes in place."""
+
+    def __init__(self, keys: Tensor, values: Tensor, rows: Tensor, capacity: int) -> None:
+        super().__init__()
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self.length = keys.shape[-2]
+        self.capacity = capacity
+        self.key_slab, self.value_slab = self._spread(keys, rows), self._spread(values, rows)
+        self._show()
+
+    def _spread(self, states: Tensor, rows: Tensor) -> Tensor:
+        """(rows before, heads, length, D) -> (chosen rows, heads, capacity, D)."""
+        slab = states.new_empty((len(rows), states.shape[1], self.capacity, states.shape[3]))
+        slab[:, :, : self.length] = states[:, :, : self.length].index_select(0, rows)
+        return slab
+
+    def _show(self) -> None:
+        self.keys = self.key_slab[:, :, : self.length]
+        self.values = self.value_slab[:, :, : self.length]
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        end = self.length + key_states.shape[-2]
+        self.key_slab[:, :, self.length : end] = key_states
+        self.value_slab[:, :, self.length : end] = value_states
+        self.length = end
+        self._show()
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        self.key_slab = self._spread(self.key_slab, indices)
+        self.value_slab = self._spread(self.value_slab, indices)
+        self._show()
+
+
+def stop_token_ids(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
+    """Every token that ends an answer: the tokenizer's EOS and those of the model's generation config."""
+    found: set[int] = set()
+    for source in (tokenizer, model.config, model.generation_config):
+        ids = getattr(source, "eos_token_id", None)
+        found.update([ids] if isinstance(ids, int) else ids or [])
+    return frozenset(found)
+
+
+def generate(
+    model: PreTrainedModel,
+    prompts_ids: Sequence[Sequence[int]],
+    *,
+    stop_ids: Collection[int],
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    seed: int = 0,
+    numbers: Sequence[int] | None = None,
+    batch_rows: int = 64,
+    batch_tokens: int = 32768,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[Sample]:
+    """Sample one answer per row of `prompts_ids`, in that order.
+
+    `numbers[i]` tells several answers to one prompt apart (default: 0 for all). An answer depends on
+    (prompt ids, seed, number) and the sampling parameters, not on the batch it shares. Temperature 0 takes the most
+    likely token; top_k 0 keeps them all. A batch holds at most `batch_rows` rows and `batch_tokens` slab positions.
+    `on_progress` receives the number of rows done after each batch; what it raises ends the sampling.
+
+    Raises ValueError for an empty prompt, a `max_new_tokens` below 1, a temperature below 0 or a top_p outside (0, 1].
+    """
+    if max_new_tokens < 1 or temperature < 0 or not 0 < top_p <= 1:
+        raise ValueError("max_new_tokens must be at least 1, temperature at least 0 and top_p in (0, 1]")
+    if not all(len(prompt) for prompt in prompts_ids):
+        raise ValueError("a prompt without tokens cannot be sampled from")
+    numbers = [0] * len(prompts_ids) if numbers is None else numbers
+    samples: dict[int, Sample] = {}
+    order = sorted(range(len(prompts_ids)), key=lambda row: (len(prompts_ids[row]), row))
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for rows in _cut_batches(order, prompts_ids, max_new_tokens, batch_rows, batch_tokens):
+                batch = _Batch(
+                    model=model,
+                    prompts=[list(prompts_ids[row]) for row in rows],
+                    uniforms=[_uniforms(prompts_ids[row], seed, numbers[row]) for row in rows],
+                    stop_ids=frozenset(stop_ids),
+                    temperature=temperature,
+                    top_p=top_p,
+                    top_k=top_k,
+                )
+                samples.update(zip(rows, batch.run(max_new_tokens), strict=True))
+                if on_progress is not None:
+                    on_progress(len(samples))
+    finally:
+        model.train(was_training)
+    return [samples[row] for row in range(len(prompts_ids))]
+
+
+def _cut_batches(
+    order: list[int], prompts_ids: Sequence[Sequence[int]], max_new_tokens: int, batch_rows: int, batch_tokens: int
+) -> list[list[int]]:
+    """Consecutive rows of `order` (ascending prompt length) under both limits; at least one row each."""
+    batches: list[list[int]] = []
+    for row in order:
+        width = len(prompts_ids[row]) + max_new_tokens
+        fits = batches and len(batches[-1]) < batch_rows and (len(batches[-1]) + 1) * width <= batch_tokens
+        if fits:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
+
+
+def _uniforms(prompt_ids: Sequence[int], seed: int, number: int) -> random.Random:
+    """The stream of uniform numbers of one answer, keyed by (prompt, seed, number)."""
+    key = f"{seed}/{number}/{','.join(map(str, prompt_ids))}".encode()
+    return random.Random(int.from_bytes(hashlib.blake2b(key, digest_size=16).digest(), "big"))  # noqa: S311 - not a secret
+
+
+class _Batch:
+    """Rows that are decoded together. `alive` lists the rows of the slab, some of which may have ended."""
+
+    def __init__(
+        self,
+        *,
+        model: PreTrainedModel,
+        prompts: list[list[int]],
+        uniforms: list[random.Random],
+        stop_ids: frozenset[int],
+        temperature: float,
+        top_p: float,
+        top_k: int,
+    ) -> None:
+        self.model, self.prompts, self.uniforms, self.stop_ids = model, prompts, uniforms, stop_ids
+        self.temperature, self.top_p, self.top_k = temperature, top_p, top_k
+        self.answers: list[list[int]] = [[] for _ in prompts]
+        self.ended = [False] * len(prompts)
+        self.alive = list(range(len(prompts)))
+
+    def run(self, max_new_tokens: int) -> list[Sample]:
+        logits_BV = self._prefill(max_new_tokens)
+        for position in range(max_new_tokens):
+            tokens = self._draw(logits_BV)
+            for row, token in zip(self.alive, tokens, strict=True):
+                if not self.ended[row]:
+                    self.answers[row].append(token)
+                    self.ended[row] = token in self.stop_ids
+            if position == max_new_tokens - 1 or all(self.ended[row] for row in self.alive):
+                break
+            logits_BV = self._step(self._compact(tokens))
+        return [Sample(token_ids=ids, ended=ended) for ids, ended in zip(self.answers, self.ended, strict=True)]
+
+    def _prefill(self, max_new_tokens: int) -> Tensor:
+        """Run each distinct prompt once, spread its cache over its rows; returns the first logits (B, V)."""
+        distinct = list(dict.fromkeys(map(tuple, self.prompts)))
+        index = {prompt: place for place, prompt in enumerate(distinct)}
+        device = self.model.device
+        rows = torch.tensor([index[tuple(prompt)] for prompt in self.prompts], device=device)
+        width = max(map(len, distinct))
+        # Padding stands on the left, so that every row's next token falls into the same column of the slab.
+        ids_BP = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in distinct], device=device)
+        lengths_B = torch.tensor([len(prompt) for prompt in distinct], device=device)
+        is_token_BP = torch.arange(width, device=device) >= (width - lengths_B)[:, None]
+        cache = DynamicCache(config=self.model.config)
+        logits_BV = self._forward(ids_BP, is_token_BP, (is_token_BP.cumsum(1) - 1).clamp_min(0), cache)
+        for place, layer in enumerate(cache.layers):
+            if type(layer) is DynamicLayer:
+                keys, values = cast(Tensor, layer.keys), cast(Tensor, layer.values)
+                cache.layers[place] = _SlabLayer(keys, values, rows, width + max_new_tokens)
+            else:  # sliding windows, linear attention: their own layers know how to pick rows
+                layer.batch_select_indices(rows)
+        self.cache, self.width = cache, width
+        self.next_position_B = lengths_B[rows]
+        self.is_token_BS = torch.ones((len(rows), width + max_new_tokens), dtype=torch.bool, device=device)
+        self.is_token_BS[:, :width] = is_token_BP[rows]
+        return logits_BV[rows]
+
+    def _step(self, tokens_B: Tensor) -> Tensor:
+        """Feed one token per row of the slab; returns the next logits (B, V)."""
+        self.width += 1
+        logits_BV = self._forward(
+            tokens_B[:, None], self.is_token_BS[:, : self.width], self.next_position_B[:, None], self.cache
+        )
+        self.next_position_B = self.next_position_B + 1
+        return logits_BV
+
+    def _forward(self, ids: Tensor, is_token: Tensor, position_ids: Tensor, cache: DynamicCache) -> Tensor:
+        output = self.model(
+            input_ids=ids,
+            attention_mask=is_token.long(),
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return cast(Tensor, output.logits[:, -1])
+
+    def _compact(self, tokens: list[int]) -> Tensor:
+        """Drop ended rows when enough of them idle; returns the tokens to feed, (rows of the slab,)."""
+        keep = [place for place, row in enumerate(self.alive) if not self.ended[row]]
+        if (len(self.alive) - len(keep)) * IDLE_SHARE >= len(self.alive):
+            index = torch.tensor(keep, device=self.model.device)
+            self.cache.batch_select_indices(index)
+            self.is_token_BS = self.is_token_BS[index]
+            self.next_position_B = self.next_position_B[index]
+            self.alive = [self.alive[place] for place in keep]
+            tokens = [tokens[place] for place in keep]
+        return torch.tensor(tokens, device=self.model.device)
+
+    def _draw(self, logits_BV: Tensor) -> list[int]:
+        if self.temperature == 0:
+            return cast(list[int], logits_BV.argmax(-1).tolist())
+        uniforms = [self.uniforms[row].random() for row in self.alive]
+        uniform_B = torch.tensor(uniforms, dtype=torch.float64).to(logits_BV.device)
+        probability_BV = torch.softmax(logits_BV.float() / self.temperature, dim=-1)
+        return cast(list[int], draw_tokens(probability_BV, uniform_B, self.top_p, self.top_k).tolist())
+
+
+def draw_tokens(probability_BV: Tensor, uniform_B: Tensor, top_p: float = 1.0, top_k: int = 0) -> Tensor:
+    """Invert each row's distribution at its uniform number. (B, V), (B,) in [0, 1) -> token ids (B,).
+
+    With top_k > 0 only that many of the most likely tokens are kept. With top_p < 1 only the nucleus of what is kept
+    is drawn from: the most likely tokens up to the first that brings their share to top_p (Holtzman et al. 2020,
+    1904.09751, section 3.1).
+    """
+    size = probability_BV.shape[1]
+    if top_p >= 1 and not 0 < top_k < size:
+        return invert_distribution(probability_BV, uniform_B)
+    top_BK, token_BK = probability_BV.topk(min(top_k or TOP_TOKENS, size), dim=-1)
+    if top_k:
+        top_BK = top_BK / top_BK.sum(-1, keepdim=True)
+    elif bool((top_BK.sum(-1) < top_p).any()):
+        top_BK, token_BK = probability_BV.sort(dim=-1, descending=True)
+    mass_before_BK = top_BK.cumsum(-1) - top_BK
+    nucleus_BK = torch.where(mass_before_BK < top_p, top_BK, 0.0)
+    chosen_B = invert_distribution(nucleus_BK, uniform_B)
+    return token_BK.gather(1, chosen_B[:, None])[:, 0]
+
+
+def invert_distribution(weight_BV: Tensor, uniform_B: Tensor) -> Tensor:
+    """The index whose cumulative weight first exceeds uniform × total; never one of weight 0. (B, V), (B,) -> (B,).
+
+    Weights need not sum to 1. Two levels: which chunk of 256, then which index inside it.
+    """
+    rows, size = weight_BV.shape
+    chunks = -(-size // CHUNK)
+    padded = torch.nn.functional.pad(weight_BV, (0, chunks * CHUNK - size)).view(rows, chunks, CHUNK)
+    chunk_weight_BC = padded.sum(-1).double()
+    target_B = uniform_B * chunk_weight_BC.sum(-1)
+    chunk_B = _first_above(chunk_weight_BC, target_B)
+    before_B = (chunk_weight_BC.cumsum(-1) - chunk_weight_BC).gather(1, chunk_B[:, None])[:, 0]
+    inside = padded[torch.arange(rows, device=weight_BV.device), chunk_B].double()
+    return chunk_B * CHUNK + _first_above(inside, target_B - before_B)
+
+
+def _first_above(weight_BK: Tensor, target_B: Tensor) -> Tensor:
+    """First index whose cumulative weight exceeds the target; rounding past the end falls on the last positive one."""
+    passed_B = (weight_BK.cumsum(-1) <= target_B[:, None]).sum(-1)
+    place_K = torch.arange(weight_BK.shape[1], device=weight_BK.device)
+    last_positive_B = torch.where(weight_BK > 0, place_K, 0).amax(-1)
+    return torch.minimum(passed_B, last_positive_B)
