@@ -46,6 +46,10 @@ class VersionQuerySet(models.QuerySet["Version"]):
     def rewards(self) -> Self:
         return self.filter(kind=Kind.REWARD)
 
+    def for_list(self) -> Self:
+        """With all that a list shows of a version, in two queries."""
+        return self.select_related("model", "parent__model", "created_by").prefetch_related("artifacts").defer("card")
+
 
 class Version(models.Model):
     """One immutable set of weights. Made by a finished run; never edited afterwards, except its stage."""
@@ -89,6 +93,13 @@ class Version(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("version", args=[self.model.slug, self.number])
 
+    def lineage(self) -> list[Version]:
+        """The versions that this one grew from, oldest first, itself last."""
+        found = [self]
+        while (parent_id := found[-1].parent_id) is not None:
+            found.append(Version.objects.select_related("model").get(pk=parent_id))
+        return found[::-1]
+
 
 class Artifact(models.Model):
     """One downloadable form of a version: a folder of files in the `artifacts` storage.
@@ -110,3 +121,7 @@ class Artifact(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version} ({self.format})"
+
+    def get_absolute_url(self) -> str:
+        """Where its archive is downloaded."""
+        return reverse("download", args=[self.version.model.slug, self.version.number, self.format])

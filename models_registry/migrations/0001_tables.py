@@ -7,7 +7,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -16,68 +15,131 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Model',
+            name="Model",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=200, unique=True)),
-                ('slug', models.SlugField(max_length=200, unique=True)),
-                ('description', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=200, unique=True)),
+                ("slug", models.SlugField(max_length=200, unique=True)),
+                ("description", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='Version',
+            name="Version",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('kind', models.CharField(choices=[('base', 'base'), ('sft', 'fine-tuned'), ('reward', 'reward model'), ('policy', 'policy')], max_length=10)),
-                ('run_id', models.BigIntegerField(blank=True, null=True, unique=True)),
-                ('source', models.CharField(blank=True, help_text='Where a base model came from.', max_length=400)),
-                ('dataset_sha256', models.CharField(blank=True, max_length=64)),
-                ('tokenizer_sha256', models.CharField(blank=True, help_text='Equal for models that share a tokenizer.', max_length=64)),
-                ('parameters', models.BigIntegerField(default=0)),
-                ('config', models.JSONField(blank=True, default=dict)),
-                ('metrics', models.JSONField(blank=True, default=dict)),
-                ('card', models.TextField(blank=True, help_text='The model card, Markdown.')),
-                ('notice', models.CharField(blank=True, help_text='Shown wherever the version is named.', max_length=400)),
-                ('stage', models.CharField(blank=True, choices=[('', '—'), ('candidate', 'candidate'), ('production', 'production'), ('archived', 'archived')], default='', max_length=12)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
-                ('model', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='models_registry.model')),
-                ('parent', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='children', to='models_registry.version')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("base", "base"),
+                            ("sft", "fine-tuned"),
+                            ("reward", "reward model"),
+                            ("policy", "policy"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("run_id", models.BigIntegerField(blank=True, null=True, unique=True)),
+                ("source", models.CharField(blank=True, help_text="Where a base model came from.", max_length=400)),
+                ("dataset_sha256", models.CharField(blank=True, max_length=64)),
+                (
+                    "tokenizer_sha256",
+                    models.CharField(blank=True, help_text="Equal for models that share a tokenizer.", max_length=64),
+                ),
+                ("parameters", models.BigIntegerField(default=0)),
+                ("config", models.JSONField(blank=True, default=dict)),
+                ("metrics", models.JSONField(blank=True, default=dict)),
+                ("card", models.TextField(blank=True, help_text="The model card, Markdown.")),
+                (
+                    "notice",
+                    models.CharField(blank=True, help_text="Shown wherever the version is named.", max_length=400),
+                ),
+                (
+                    "stage",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("", "—"),
+                            ("candidate", "candidate"),
+                            ("production", "production"),
+                            ("archived", "archived"),
+                        ],
+                        default="",
+                        max_length=12,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "model",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="versions", to="models_registry.model"
+                    ),
+                ),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="children",
+                        to="models_registry.version",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at', '-id'],
+                "ordering": ["-created_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Artifact',
+            name="Artifact",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('format', models.CharField(choices=[('full', 'full'), ('merged', 'merged'), ('adapter', 'adapter')], max_length=10)),
-                ('storage_key', models.CharField(max_length=300, unique=True)),
-                ('files', models.JSONField(default=list)),
-                ('bytes', models.BigIntegerField()),
-                ('sha256', models.CharField(max_length=64)),
-                ('version', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='artifacts', to='models_registry.version')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "format",
+                    models.CharField(
+                        choices=[("full", "full"), ("merged", "merged"), ("adapter", "adapter")], max_length=10
+                    ),
+                ),
+                ("storage_key", models.CharField(max_length=300, unique=True)),
+                ("files", models.JSONField(default=list)),
+                ("bytes", models.BigIntegerField()),
+                ("sha256", models.CharField(max_length=64)),
+                (
+                    "version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="artifacts",
+                        to="models_registry.version",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['format'],
+                "ordering": ["format"],
             },
         ),
         migrations.AddConstraint(
-            model_name='version',
-            constraint=models.UniqueConstraint(fields=('model', 'number'), name='one_version_per_number'),
+            model_name="version",
+            constraint=models.UniqueConstraint(fields=("model", "number"), name="one_version_per_number"),
         ),
         migrations.AddConstraint(
-            model_name='version',
-            constraint=models.CheckConstraint(condition=models.Q(('number__gte', 1)), name='version_numbers_start_at_one'),
+            model_name="version",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("number__gte", 1)), name="version_numbers_start_at_one"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='artifact',
-            constraint=models.UniqueConstraint(fields=('version', 'format'), name='one_artifact_per_format'),
+            model_name="artifact",
+            constraint=models.UniqueConstraint(fields=("version", "format"), name="one_artifact_per_format"),
         ),
     ]
