@@ -1,21 +1,14 @@
 """The environment of the tests, set before Django reads its settings (a pytest plugin; see pyproject.toml).
 
-A variable that a developer has exported must not decide what the tests see, nor may their Redis be emptied. Only where state is kept is left to them.
+A variable that a developer has exported must not decide what the tests see, nor may the tests empty their Redis; only
+where state is kept is left to them.
 """
 
 import os
 from pathlib import Path
 
-for name in (
-    "SECRET_KEY",
-    "DEBUG",
-    "ALLOWED_HOSTS",
-    "CSRF_TRUSTED_ORIGINS",
-    "HTTPS",
-    "HSTS_SECONDS",
-    "BEHIND_PROXY",
-    "REDIS_URL",
-):
+ACCESS = ("SECRET_KEY", "DEBUG", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "HTTPS", "HSTS_SECONDS", "BEHIND_PROXY")
+for name in (*ACCESS, "REDIS_URL"):
     os.environ.pop(name, None)
 os.environ["PREFLOOP_ENV"] = "local"
 os.environ["LOG_LEVEL"] = "WARNING"
