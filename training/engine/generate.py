@@ -37,11 +37,11 @@ class Sample:
     ended: bool
 
 
-class _SlabLayer(DynamicLayer):
+class _SlabLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """A cache layer with room for the whole answer, so that a step writes in place."""
 
     def __init__(self, keys: Tensor, values: Tensor, rows: Tensor, capacity: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
         self.length = keys.shape[-2]
         self.capacity = capacity
@@ -54,17 +54,18 @@ class _SlabLayer(DynamicLayer):
         slab[:, :, : self.length] = states[:, :, : self.length].index_select(0, rows)
         return slab
 
-    def _show(self) -> None:
-        self.keys = self.key_slab[:, :, : self.length]
-        self.values = self.value_slab[:, :, : self.length]
+    def _show(self) -> tuple[Tensor, Tensor]:
+        """What is filled so far, as views: (rows, heads, length, D) each."""
+        keys, values = self.key_slab[:, :, : self.length], self.value_slab[:, :, : self.length]
+        self.keys, self.values = keys, values
+        return keys, values
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         end = self.length + key_states.shape[-2]
         self.key_slab[:, :, self.length : end] = key_states
         self.value_slab[:, :, self.length : end] = value_states
         self.length = end
-        self._show()
-        return self.keys, self.values
+        return self._show()
 
     def batch_select_indices(self, indices: Tensor) -> None:
         self.key_slab = self._spread(self.key_slab, indices)
@@ -113,7 +114,7 @@ def generate(
     samples: dict[int, Sample] = {}
     order = sorted(range(len(prompts_ids)), key=lambda row: (len(prompts_ids[row]), row))
     was_training = model.training
-    model.eval()
+    model.train(False)
     try:
         with torch.inference_mode():
             for rows in _cut_batches(order, prompts_ids, max_new_tokens, batch_rows, batch_tokens):
@@ -206,7 +207,7 @@ class _Batch:
                 keys, values = cast(Tensor, layer.keys), cast(Tensor, layer.values)
                 cache.layers[place] = _SlabLayer(keys, values, rows, width + max_new_tokens)
             else:  # sliding windows, linear attention: their own layers know how to pick rows
-                layer.batch_select_indices(rows)
+                cast(Any, layer).batch_select_indices(rows)
         self.cache, self.width = cache, width
         self.next_position_B = lengths_B[rows]
         self.is_token_BS = torch.ones((len(rows), width + max_new_tokens), dtype=torch.bool, device=device)
