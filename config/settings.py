@@ -4,6 +4,7 @@ A wrong value stops the start with one line that names the variable. `.env.examp
 """
 
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,14 @@ def redis(name: str) -> str:
     if urlsplit(value).scheme not in ("redis", "rediss", "unix"):
         raise ImproperlyConfigured(f"{name} must start with redis://, rediss:// or unix://.")
     return value
+
+
+def celery_url(redis_url: str) -> str:
+    """The same Redis as Celery spells it: a socket's database is a `virtual_host`."""
+    url = urlsplit(redis_url)
+    if url.scheme != "unix":
+        return redis_url
+    return f"redis+socket://{url.path}?virtual_host={dict(parse_qsl(url.query)).get('db', '0')}"
 
 
 def secret(name: str, kept_in: Path, *, required: bool) -> str:
@@ -185,6 +194,7 @@ TEMPLATES = [
 ]
 
 AUTH_USER_MODEL = "annotation.User"
+AUTHENTICATION_BACKENDS = ["training.permissions.PeopleAndTheirModels"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -228,12 +238,13 @@ WHITENOISE_USE_FINDERS = not PRODUCTION
 
 # Where run directories live; web and trainers share it.
 RUNS_DIR = VAR / "runs"
+# What a trainer starts with a run directory, and how long it may take to write a checkpoint when it is told to stop.
+ENGINE_COMMAND = [sys.executable, "-m", "training.engine"]
+ENGINE_GRACE_SECONDS = number("ENGINE_GRACE_SECONDS", 30, low=1, high=3600)
 
 # Work in the background
 
-CELERY_BROKER_URL = CELERY_RESULT_BACKEND = (
-    f"redis+socket://{urlsplit(REDIS_URL).path}?virtual_host=0" if REDIS_URL.startswith("unix:") else REDIS_URL
-)
+CELERY_BROKER_URL = CELERY_RESULT_BACKEND = celery_url(REDIS_URL)
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -251,7 +262,11 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # the file of the default one is a pickle, and nothing here needs it
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    "reap stale runs": {"task": "training.tasks.reap_stale_runs", "schedule": 30.0},
+    "announce unheard runs": {"task": "training.tasks.announce_unheard_runs", "schedule": 60.0},
+    "launch due schedules": {"task": "training.tasks.launch_due_schedules", "schedule": 30.0},
+}
 
 # Words, times, messages
 

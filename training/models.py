@@ -13,10 +13,12 @@ from django.urls import reverse
 from django.utils.timezone import now
 
 from annotation.models import Project, User
+from models_registry.models import Version
 
 HEARTBEAT_STALE_AFTER = timedelta(seconds=90)
 ANNOUNCE_AGAIN_AFTER = timedelta(minutes=2)
 WORKER_SILENT_AFTER = timedelta(seconds=10)
+TRAIN_QUEUE = "train"
 
 
 class State(models.TextChoices):
@@ -96,7 +98,9 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def finish(self, run_id: int, *, state: State, reason: str = "") -> bool:
         """Move an active run to a terminal state. False: it already is in one."""
-        moved = self.filter(pk=run_id, state__in=ACTIVE).update(state=state, reason=reason, finished_at=now(), eta_at=None)
+        moved = self.filter(pk=run_id, state__in=ACTIVE).update(
+            state=state, reason=reason, finished_at=now(), eta_at=None
+        )
         return moved == 1
 
 
@@ -164,19 +168,24 @@ class Run(models.Model):
     def __str__(self) -> str:
         return f"run {self.pk} · {self.get_method_display()}"
 
-    @property
-    def duration(self) -> timedelta | None:
-        """How long it has been running, or took; None before it started."""
-        if self.started_at is None:
-            return None
-        return (self.finished_at or now()) - self.started_at
-
     def get_absolute_url(self) -> str:
         return reverse("run", args=[self.pk])
 
     @property
     def is_active(self) -> bool:
         return self.state in ACTIVE
+
+    @property
+    def version(self) -> Version | None:
+        """What the registry holds of this run's result."""
+        return Version.objects.filter(run_id=self.pk).select_related("model").first()
+
+    @property
+    def duration(self) -> timedelta | None:
+        """How long it has been running, or took; None before it started."""
+        if self.started_at is None:
+            return None
+        return (self.finished_at or now()) - self.started_at
 
 
 class RunEvent(models.Model):

@@ -1,0 +1,156 @@
+"""Starting and cancelling runs. The row is the truth; the queue only hears that there is something to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from django.db import transaction
+from django.utils.timezone import now
+
+from annotation.models import Project, User
+from models_registry.models import Kind, Version
+from training.engine.config import load_config, to_dict
+from training.models import Method, Run, Schedule, State
+from training.snapshots import HOLDOUT, Filter, Preview, freeze, preview
+
+# Below this nothing can be learned that a held-out prompt could confirm.
+LEAST_ROWS = 4
+LEAST_PROMPTS = 2
+LEARNING = (Method.SFT, Method.REWARD, Method.DPO, Method.PPO)
+SUFFIX = {Method.SFT: "SFT", Method.REWARD: "reward model", Method.DPO: "DPO", Method.PPO: "PPO"}
+
+
+class LaunchError(ValueError):
+    """A launch that makes no sense. ``field`` is the argument at fault, the message one readable sentence."""
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        super().__init__(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything a run of a learning method is made of, before anything is written."""
+
+    method: Method
+    project: Project
+    base: Version
+    reward: Version | None = None
+    values: Mapping[str, object] = field(default_factory=dict)
+    seed: int = 0
+    chosen: Filter = field(default_factory=Filter)
+    holdout: float = HOLDOUT
+
+    def check(self) -> Preview:
+        """What it would train on. Raises ConfigError or LaunchError."""
+        load_config(self.method, self.values)
+        _check_models(self.method, self.base, self.reward)
+        found = preview(self.method, self.project, self.chosen, holdout=self.holdout)
+        _check_amount(found)
+        return found
+
+
+def _check_models(method: Method, base: Version, reward: Version | None) -> None:
+    if base.kind == Kind.REWARD:
+        raise LaunchError("base", f"{base} is a reward model; it cannot answer prompts. Choose a base or a policy.")
+    if method != Method.PPO:
+        if reward is not None:
+            raise LaunchError("reward", f"{Method(method).label} uses no reward model. Leave it empty.")
+        return
+    if reward is None:
+        raise LaunchError("reward", "PPO needs a reward model. Train one on this project first.")
+    if reward.kind != Kind.REWARD:
+        raise LaunchError("reward", f"{reward} is not a reward model.")
+    if reward.tokenizer_sha256 != base.tokenizer_sha256:
+        raise LaunchError(
+            "reward", f"{reward} has another tokenizer than {base}. Choose a reward model trained from the same family."
+        )
+
+
+def _check_amount(found: Preview) -> None:
+    if found.rows < LEAST_ROWS:
+        raise LaunchError(
+            "project", f"Too little to learn from: {found.rows} {found.unit}, at least {LEAST_ROWS} are needed."
+        )
+    if found.prompts < LEAST_PROMPTS:
+        raise LaunchError(
+            "project", f"Too few prompts: {found.prompts}, at least {LEAST_PROMPTS} are needed to hold one out."
+        )
+
+
+def launch_run(
+    *,
+    method: str,
+    project: Project | None,
+    base: Version | None,
+    reward: Version | None = None,
+    values: Mapping[str, object],
+    seed: int = 0,
+    created_by: User | None,
+    schedule: Schedule | None = None,
+    chosen: Filter | None = None,
+    holdout: float = HOLDOUT,
+    model_name: str = "",
+) -> Run:
+    """Check, freeze the data, write the row and tell the `train` queue once the transaction is through.
+
+    SFT, reward model, DPO and PPO need a project and a base. `import` needs neither, only its values and a
+    ``model_name``. Raises ConfigError for the method's own options and LaunchError for everything else.
+    """
+    config = to_dict(load_config(method, values))
+    kind = Method(method)
+    with transaction.atomic():
+        snapshot = None
+        if kind in LEARNING:
+            if project is None or base is None:
+                raise LaunchError("project" if project is None else "base", "This method needs it.")
+            plan = Plan(
+                method=kind,
+                project=project,
+                base=base,
+                reward=reward,
+                values=values,
+                seed=seed,
+                chosen=chosen or Filter(),
+                holdout=holdout,
+            )
+            plan.check()
+            snapshot = freeze(method=kind, project=project, created_by=created_by, chosen=plan.chosen, holdout=holdout)
+            model_name = model_name or f"{project.name} · {SUFFIX[kind]}"
+        elif kind != Method.IMPORT:
+            raise LaunchError("method", f"{kind.label} cannot be launched from here.")
+        elif not model_name:
+            raise LaunchError("model_name", "Give the model a name.")
+        run = Run.objects.create(
+            method=kind,
+            project=project,
+            base=base,
+            reward=reward,
+            snapshot=snapshot,
+            schedule=schedule,
+            config=config,
+            seed=seed,
+            model_name=model_name,
+            created_by=created_by,
+        )
+        announce(run.pk)
+    return run
+
+
+def announce(run_id: int) -> None:
+    """Tell the `train` queue about a queued run once the current transaction is through. Harmless when told twice."""
+    from training.tasks import execute_run
+
+    Run.objects.filter(pk=run_id).update(enqueued_at=now())
+    transaction.on_commit(lambda: execute_run.delay(run_id))
+
+
+def cancel_run(run: Run) -> bool:
+    """Ask a run to stop. A queued one is cancelled at once, a running one by its worker. False: it had ended."""
+    if Run.objects.filter(state=State.QUEUED).finish(
+        run.pk, state=State.CANCELLED, reason="Cancelled before it began."
+    ):
+        return True
+    asked = Run.objects.filter(pk=run.pk, state=State.RUNNING).update(cancel_requested_at=now())
+    return asked == 1

@@ -1,0 +1,169 @@
+"""One run from claim to its end: prepare the directory, start the engine, watch it, say how it ended.
+
+Whatever happens here, the row ends in a terminal state with the reason, or back in the queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import time
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection
+
+from models_registry.models import Format, Version
+from models_registry.services import RegistrationError, local_folder
+from training.engine.run_dir import ModelRef, RunDir, RunDirError, Spec
+from training.engine_process import STOPPED, EngineBusyError, EngineProcess, log_tail
+from training.holding import Hold, LostRunError
+from training.intake import Intake
+from training.models import HEARTBEAT_STALE_AFTER, Method, Run, State
+from training.presence import DATABASE_AWAY, worker_is_stopping
+from training.results import register_result
+from training.snapshots import read_rows
+
+logger = logging.getLogger(__name__)
+TICK_SECONDS = 0.25
+
+
+class RunFailedError(Exception):
+    """A run cannot go on; the message is the reason its page shows."""
+
+
+def supervise(run_id: int) -> None:
+    """Execute a run that this worker has claimed."""
+    run = Run.objects.with_names().get(pk=run_id)
+    hold, run_dir = Hold(run), run_directory(run)
+    try:
+        execute(run, hold, run_dir)
+    except LostRunError:
+        logger.warning("run %s went to somebody else; this worker leaves it alone", run_id)
+    except DATABASE_AWAY:
+        logger.exception("run %s: the database is away; the run goes back to the queue when it returns", run_id)
+        connection.close()
+    except (RunFailedError, RunDirError, RegistrationError, EngineBusyError) as error:
+        hold.finish(State.FAILED, str(error), log_tail=log_tail(run_dir))
+    except Exception as error:  # the one place that catches everything: a run must not stay without an end
+        logger.exception("run %s failed", run_id)
+        hold.finish(State.FAILED, unexpected(error), log_tail=log_tail(run_dir))
+
+
+def unexpected(error: Exception) -> str:
+    """A reason for what nobody foresaw, of which a full disk is the most likely."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f" ({error.filename})" if error.filename else ""
+        return f"The worker could not go on: {error.strerror.lower()}{place}."
+    return f"The worker could not go on: {type(error).__name__}: {error}"
+
+
+def execute(run: Run, hold: Hold, run_dir: RunDir) -> None:
+    """Prepare, run and conclude. A directory that already holds a result only needs the conclusion."""
+    if hold.cancelled:
+        hold.finish(State.CANCELLED, "Cancelled before it began.")
+        return
+    prepare(run, run_dir)
+    intake = Intake(hold, run_dir)
+    code = 0 if run_dir.result() else watch(run, hold, intake, run_dir)
+    conclude(run, hold, intake, run_dir, code)
+
+
+def run_directory(run: Run) -> RunDir:
+    return RunDir(Path(settings.RUNS_DIR) / str(run.pk))
+
+
+def prepare(run: Run, run_dir: RunDir) -> None:
+    """Write the run directory, unless an earlier attempt did: then the engine goes on from its last checkpoint."""
+    if run_dir.spec_path.exists():
+        return
+    models = {name: _model_ref(version) for name, version in (("base", run.base), ("reward", run.reward)) if version}
+    spec = Spec(method=run.method, config=run.config, seed=run.seed, models=models)
+    snapshot = run.snapshot
+    try:
+        data = {name: read_rows(snapshot, name) for name in snapshot.files} if snapshot else {}
+        RunDir.create(run_dir.path, spec, data)
+    except FileNotFoundError as error:
+        raise RunFailedError(f"A file of {snapshot} is missing from the storage: {error.filename}.") from error
+    except ValueError as error:
+        raise RunFailedError(str(error)) from error
+
+
+def _model_ref(version: Version) -> ModelRef:
+    """The whole model of a version as a local folder."""
+    artifact = version.artifacts.filter(format__in=[Format.FULL, Format.MERGED]).order_by("format").first()
+    if artifact is None:
+        raise RunFailedError(f"{version} has no full or merged files to train from.")
+    folder = local_folder(artifact)
+    missing = [entry["path"] for entry in artifact.files if not (folder / entry["path"]).is_file()]
+    if missing:
+        raise RunFailedError(f"{version} lacks the file {missing[0]} in the storage; add the model again.")
+    return ModelRef(path=str(folder))
+
+
+def watch(run: Run, hold: Hold, intake: Intake, run_dir: RunDir) -> int:
+    """Start the engine, take in what it says, beat the heart, pass on a cancel. Returns its exit code."""
+    engine = EngineProcess.start(run_dir, offline=run.method != Method.IMPORT)
+    heard_at = time.monotonic()
+    try:
+        while True:
+            code = engine.poll()
+            try:
+                intake.read()
+                hold.beat()
+                heard_at = time.monotonic()
+            except DATABASE_AWAY:
+                connection.close()
+                if time.monotonic() - heard_at > HEARTBEAT_STALE_AFTER.total_seconds():
+                    raise
+                if code is not None:
+                    time.sleep(TICK_SECONDS)
+                    continue
+            if code is not None:
+                return code
+            if hold.cancelled or worker_is_stopping():
+                engine.stop()
+            time.sleep(TICK_SECONDS)
+    finally:
+        engine.kill()
+
+
+def conclude(run: Run, hold: Hold, intake: Intake, run_dir: RunDir, code: int) -> None:
+    """Turn an exit code into the end of the run."""
+    tail = log_tail(run_dir)
+    if code == 0:
+        result = run_dir.result()
+        if result is None:
+            raise RunFailedError("The engine ended without a result.")
+        register_result(run, hold, run_dir, result)
+        hold.rows().update(metrics={**intake.metrics, **result.get("metrics", {})})
+        hold.finish(State.SUCCEEDED, log_tail=tail)
+        discard_weights(run_dir)
+    elif hold.cancelled:
+        hold.finish(State.CANCELLED, "Cancelled while it ran; what it had learned was not registered.", log_tail=tail)
+    elif worker_is_stopping():
+        hold.hand_back()
+    elif code == STOPPED:
+        hold.try_again("The engine was told to stop from outside.", log_tail=tail)
+    else:
+        hold.finish(State.FAILED, intake.error or reason_of(code, tail), log_tail=tail)
+
+
+def reason_of(code: int, tail: str) -> str:
+    """Why an engine that said nothing itself has ended."""
+    if code == -signal.SIGKILL:
+        return (
+            "The engine was killed (signal 9), most often because the memory ran out. "
+            "Lower the tokens of one pass, the batch or the lengths, and launch again."
+        )
+    if code < 0:
+        return f"The engine crashed (signal {-code}, {signal.Signals(-code).name}). Its log may say more."
+    last = next((line.strip() for line in reversed(tail.splitlines()) if line.strip()), "it printed nothing")
+    return f"The engine ended with code {code}: {last[:300]}"
+
+
+def discard_weights(run_dir: RunDir) -> None:
+    """Free the disk: the registry has the result, and a finished run needs no checkpoint."""
+    shutil.rmtree(run_dir.checkpoints_path, ignore_errors=True)
+    shutil.rmtree(run_dir.model_path, ignore_errors=True)
