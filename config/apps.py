@@ -10,5 +10,5 @@ class ConfigConfig(AppConfig):
     verbose_name = "Prefloop"
 
     def ready(self) -> None:
-        """Import for its effect: each check registers itself."""
-        from config import checks  # noqa: F401
+        """Import for its effect: tasks find our Celery application in every process; checks register themselves."""
+        from config import celery, checks  # noqa: F401
