@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import django_stubs_ext
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
 from config.embedded.services import Services
+
+# Lets `ModelForm[User]` and the like stand in code; Django itself does not take the brackets everywhere.
+django_stubs_ext.monkeypatch()
 
 
 def text(name: str, default: str = "") -> str:
@@ -246,6 +250,7 @@ ENGINE_GRACE_SECONDS = number("ENGINE_GRACE_SECONDS", 30, low=1, high=3600)
 
 CELERY_BROKER_URL = CELERY_RESULT_BACKEND = celery_url(REDIS_URL)
 CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_ROUTES = {"training.tasks.execute_run": {"queue": "train"}}
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True

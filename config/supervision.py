@@ -36,8 +36,6 @@ class Child:
     name: str
     command: Sequence[str]
     stop_seconds: int = 15
-    stop_whole_group: bool = False
-    """Whether the request to stop goes to the child's own children too, or it passes it on itself."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +209,6 @@ def _write_configuration(children: Sequence[Child], folder: Path, patience: Pati
             "startretries": patience.failed_starts,
             "stopsignal": "TERM",
             "stopwaitsecs": child.stop_seconds,
-            "stopasgroup": str(child.stop_whole_group).lower(),
             "killasgroup": "true",
             "redirect_stderr": "true",
             "stdout_logfile": folder / f"{child.name}.log",

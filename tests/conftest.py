@@ -27,6 +27,7 @@ def django_db_modify_db_settings(services: None) -> None:
 @pytest.fixture(autouse=True)
 def _own_folders(request: pytest.FixtureRequest, settings: LazySettings, tmp_path: Path) -> None:
     """Runs, artifacts and uploads of a test go to its temporary folder, unless it works with separate processes."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     if "live_stack" in request.fixturenames:
         return
     settings.VAR = tmp_path
@@ -36,4 +37,3 @@ def _own_folders(request: pytest.FixtureRequest, settings: LazySettings, tmp_pat
         "default": {**settings.STORAGES["default"], "OPTIONS": {"location": tmp_path / "media"}},
         "artifacts": {**settings.STORAGES["artifacts"], "OPTIONS": {"location": tmp_path / "artifacts"}},
     }
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -89,12 +89,13 @@ def _children(host: str, port: int) -> list[Child]:
     python = [sys.executable, "-m"]
     celery = [*python, "celery", "-A", "config"]
     worker = [*celery, "worker", "--loglevel", settings.LOG_LEVEL, "--without-gossip", "--without-mingle"]
+    train = [*worker, "-Q", "train"]
     web = [*python, "gunicorn", "config.wsgi", "--bind", f"{host}:{port}", "--workers", "2", "--threads", "4"]
     return [
         Child("web", [*web, "--graceful-timeout", "5", "--no-control-socket", "--access-logfile", "-"]),
         Child("default", [*worker, "-Q", "default", "-c", "2", "-n", "default@%h"]),
-        # An engine that hears of the stop writes a checkpoint, from which its run resumes at the next start.
-        Child("train", [*worker, "-Q", "train", "-c", "1", "-n", "train@%h"], stop_seconds=60, stop_whole_group=True),
+        # It passes the stop on to its engine, which writes a checkpoint for its run to resume from.
+        Child("train", [*train, "-c", "1", "-n", "train@%h"], stop_seconds=settings.ENGINE_GRACE_SECONDS + 10),
         Child("beat", [*celery, "beat", "--loglevel", settings.LOG_LEVEL, "--pidfile", ""]),
     ]
 
