@@ -1,0 +1,27 @@
+"""Whose work a version is: a project's managers may see and download what its runs made, and what they used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.backends import ModelBackend
+from django.db.models import Q
+
+from annotation.models import User
+from models_registry.models import Version
+from training.models import Run
+
+
+class PeopleAndTheirModels(ModelBackend):
+    """Django's own backend, which also answers for one version."""
+
+    def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
+        if perm == "models_registry.view_version" and isinstance(obj, Version):
+            return isinstance(user_obj, User) and user_obj.is_active and is_work_of(user_obj, obj)
+        return super().has_perm(user_obj, perm, obj)
+
+
+def is_work_of(user: User, version: Version) -> bool:
+    """Whether a run that this person may see made the version, or used it."""
+    used = Q(pk=version.run_id) | Q(base=version) | Q(reward=version)
+    return Run.objects.visible_to(user).filter(used).exists()
