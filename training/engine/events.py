@@ -14,7 +14,7 @@ ONCE_PER_STEP = frozenset({"step", "eval", "sample", "checkpoint"})
 
 
 class EventWriter:
-    """Appends events, flushed line by line. Opening an existing file goes on where it ended; a torn last line is cut off."""
+    """Appends events, flushed line by line. An existing file is gone on with, after a torn last line is cut off."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)

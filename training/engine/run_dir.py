@@ -60,7 +60,7 @@ class RunDir:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], spec: Spec, data: Mapping[str, Iterable[Row]] | None = None) -> Self:
-        """Make the directory, write ``data`` as data/<name>.jsonl and spec.json naming them. It must not be a run yet."""
+        """Make the directory with data/<name>.jsonl and a spec.json that names them. RunDirError if it is a run already."""
         run_dir = cls(path)
         if run_dir.spec_path.exists():
             raise RunDirError(f"{run_dir.path} already holds a run")
@@ -141,7 +141,7 @@ class RunDir:
                 )
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """All rows of a data file, [] when the spec names no such file. RunDirError naming a line that is not an object."""
+        """All rows of a data file, [] when the spec names none. RunDirError with the line that is not an object."""
         item = self.spec().data.get(name)
         if item is None:
             return []

@@ -1,0 +1,335 @@
+"""Models in and out: tokenizers, bases, adapters, reward heads, saving with a manifest. Safetensors only.
+
+What is saved: ``model/adapter`` (a PEFT folder) and ``model/merged`` (a plain transformers folder, fp32, because the
+change an adapter makes is smaller than bf16's rounding of the weight it is added to), each with tokenizer and chat
+template. Full training saves ``merged`` only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from training.engine.chat import scoring_pad_id
+from training.engine.errors import EngineError
+from training.engine.run_dir import ModelRef, RunDir, sha256_of, write_json
+
+# What transformers, peft and safetensors raise for files that are missing, damaged or do not belong together.
+LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+
+@dataclass(frozen=True)
+class LoraShape:
+    """Rank, alpha and targets of an adapter; the three always travel together."""
+
+    rank: int
+    alpha: int
+    targets: str
+
+
+@dataclass
+class Trainee:
+    """A model in training. ``core`` is the transformers model; ``peft`` wraps it when adapters are trained."""
+
+    core: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+    peft: PeftModel | None = None
+
+    @property
+    def module(self) -> nn.Module:
+        """What holds the trainable parameters."""
+        return self.core if self.peft is None else self.peft
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """Trainable parameters by name, in a stable order. EngineError when there are none."""
+        found = {name: item for name, item in self.module.named_parameters() if item.requires_grad}
+        if not found:
+            raise EngineError("nothing is trainable: no module matches the adapter's targets")
+        return found
+
+    @contextlib.contextmanager
+    def as_reference(self) -> Iterator[None]:
+        """Adapters off: inside, the model is the base it started from. Only for adapter training."""
+        if self.peft is None:
+            raise EngineError("full training has no adapters to switch off; give a reference model")
+        with self.peft.disable_adapter():
+            yield
+
+
+def pick_device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Number format of frozen weights. "auto": bf16 where the machine multiplies it natively, else fp32."""
+    if precision != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    capable = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return torch.bfloat16 if capable is not None and capable() else torch.float32
+
+
+def seed_everything(*parts: int | str) -> None:
+    """Seed every generator from these parts alone: a step's randomness depends on (seed, step), on no history."""
+    number = derived_seed(*parts)
+    random.seed(number)
+    torch.manual_seed(number)
+
+
+def derived_seed(*parts: int | str) -> int:
+    """A 63-bit number that depends on all parts."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder. EngineError when it cannot be read."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except LOAD_ERRORS as error:
+        raise EngineError(f"the tokenizer in {folder} cannot be loaded: {first_line(error)}") from None
+    return cast(PreTrainedTokenizerBase, tokenizer)
+
+
+def load_base(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """A causal language model without dropout; the adapter of ``ref`` is merged in. EngineError if unreadable."""
+    model = _load(AutoModelForCausalLM, ref.path, torch.float32 if ref.adapter else dtype)
+    if ref.adapter:
+        model = _merge_adapter(model, ref.adapter)
+    return without_dropout(moved(model, dtype, device))
+
+
+def load_reward(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """A reward model with one score in fp32. EngineError unless it has one output and its head is called ``score``."""
+    if ref.adapter:
+        model = _merge_adapter(new_reward_model(ref.path, torch.float32, pad_id=0, seed=0), ref.adapter)
+    else:
+        model = _load(AutoModelForSequenceClassification, ref.path, dtype)
+    if getattr(model.config, "num_labels", 0) != 1 or not hasattr(model, "score"):
+        raise EngineError(f"the reward model in {ref.path} must be a sequence classifier with one output")
+    model = without_dropout(moved(model, dtype, device))
+    cast(nn.Linear, model.score).float()
+    return model
+
+
+def moved(model: PreTrainedModel, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """The model in a number format on a device."""
+    return cast(PreTrainedModel, nn.Module.to(model, device=device, dtype=dtype))
+
+
+def new_reward_model(folder: str, dtype: torch.dtype, *, pad_id: int, seed: int) -> PreTrainedModel:
+    """A base with a fresh score head in fp32, std 1/sqrt(H + 1) (METHODS §1)."""
+    try:
+        model = _load(AutoModelForSequenceClassification, folder, dtype, num_labels=1)
+    except ValueError as error:
+        raise EngineError(f"{folder} cannot carry a score head: {first_line(error)}") from None
+    head = getattr(model, "score", None)
+    if not isinstance(head, nn.Linear):
+        raise EngineError(f"a model of type {model.config.model_type} cannot carry a score head here")
+    model.config.pad_token_id = pad_id
+    head.float()
+    hidden = head.weight.shape[1]
+    generator = torch.Generator().manual_seed(derived_seed(seed, "score head"))
+    with torch.no_grad():
+        head.weight.copy_(torch.randn(1, hidden, generator=generator) / math.sqrt(hidden + 1))
+        if head.bias is not None:
+            head.bias.zero_()
+    return without_dropout(model)
+
+
+def _load(auto: Any, folder: str, dtype: torch.dtype, **options: Any) -> PreTrainedModel:
+    check_folder(Path(folder))
+    try:
+        model = auto.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
+        )
+    except LOAD_ERRORS as error:
+        raise EngineError(f"the model in {folder} cannot be loaded: {first_line(error)}") from None
+    model.config.use_cache = False
+    model.eval()
+    return cast(PreTrainedModel, model)
+
+
+def check_folder(folder: Path) -> None:
+    """EngineError unless the folder holds a config and safetensors; pickles alone are refused by name."""
+    if not (folder / "config.json").is_file():
+        raise EngineError(f"{folder} is not a model folder: it has no config.json")
+    if any(folder.glob("*.safetensors")):
+        return
+    pickles = sorted(item.name for item in folder.iterdir() if item.suffix in PICKLES)
+    if pickles:
+        raise EngineError(f"{folder} holds {pickles[0]}, a pickle, which can run code; convert it to safetensors")
+    raise EngineError(f"{folder} holds no safetensors")
+
+
+def _merge_adapter(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
+    """The fp32 model with an adapter's weights (and its score head) merged in."""
+    if not (Path(adapter) / "adapter_model.safetensors").is_file():
+        raise EngineError(f"{adapter} holds no adapter_model.safetensors")
+    try:
+        merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    except LOAD_ERRORS as error:
+        raise EngineError(f"the adapter in {adapter} cannot be put on its base: {first_line(error)}") from None
+    return cast(PreTrainedModel, merged)
+
+
+def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
+    """Every dropout set to 0, in modules and in the config that attention reads at run time."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name in ("attention_dropout", "dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    for name, value in list(vars(model.config).items()):
+        if ("dropout" in name or name.endswith("pdrop")) and isinstance(value, float):
+            setattr(model.config, name, 0.0)
+    return model
+
+
+def add_lora(
+    core: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, shape: LoraShape, *, reward: bool, seed: int
+) -> Trainee:
+    """Adapters in fp32 on a frozen model; a reward model's score head is trained and saved with them."""
+    targets = shape.targets.strip()
+    named: str | list[str] = targets
+    if targets != "all-linear":
+        named = [name.strip() for name in targets.split(",") if name.strip()]
+    lora = LoraConfig(
+        r=shape.rank,
+        lora_alpha=shape.alpha,
+        lora_dropout=0.0,
+        target_modules=named,
+        task_type=TaskType.SEQ_CLS if reward else TaskType.CAUSAL_LM,
+        modules_to_save=["score"] if reward else None,
+    )
+    seed_everything(seed, "adapter")
+    try:
+        peft = get_peft_model(core, lora)
+    except ValueError as error:
+        raise EngineError(f"the adapter does not fit the model: {first_line(error)}") from None
+    for parameter in peft.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    peft.eval()
+    inner = cast(PreTrainedModel, peft.get_base_model())
+    return Trainee(core=inner, tokenizer=tokenizer, device=next(core.parameters()).device, peft=peft)
+
+
+def train_everything(core: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Trainee:
+    """Every weight trainable, in fp32."""
+    moved(core, torch.float32, core.device).requires_grad_(True)
+    return Trainee(core=core, tokenizer=tokenizer, device=next(core.parameters()).device)
+
+
+def save_memory(trainee: Trainee) -> None:
+    """Gradient checkpointing: recompute activations in the backward pass."""
+    core: Any = trainee.core
+    core.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    core.enable_input_require_grads()
+    trainee.core.train()  # dropout is 0 everywhere, so this only switches the recomputation on
+
+
+def last_hidden(model: PreTrainedModel, input_ids_BS: Tensor) -> Tensor:
+    """Last hidden states, (B, S) -> (B, S, H). Rows are right-padded: causal attention needs no mask for that."""
+    return cast(Tensor, model.base_model(input_ids=input_ids_BS, use_cache=False).last_hidden_state)
+
+
+def save_trained(
+    run_dir: RunDir, trainee: Trainee, *, base: ModelRef, kind: str, extra: dict[str, Any]
+) -> dict[str, Any]:
+    """Write model/ (aside, then renamed) and return its manifest. The trainee is merged by this and of no use after."""
+    aside = run_dir.path / ".model"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    tokenizer = trainee.tokenizer
+    parameters = sum(item.numel() for name, item in trainee.core.named_parameters() if "lora_" not in name)
+    trained = sum(item.numel() for item in trainee.trainable().values())
+    formats = []
+    core = trainee.core
+    if trainee.peft is not None:
+        formats.append("adapter")
+        trainee.peft.peft_config["default"].base_model_name_or_path = base_name(base)
+        trainee.peft.save_pretrained(str(aside / "adapter"), save_embedding_layers=False)
+        tokenizer.save_pretrained(str(aside / "adapter"))
+        (aside / "adapter" / "README.md").unlink(missing_ok=True)
+        moved(core, torch.float32, core.device)
+        core = trainee.peft.merge_and_unload()
+    formats.append("merged")
+    core.config.use_cache = True
+    moved(core, torch.float32, core.device).save_pretrained(str(aside / "merged"))
+    tokenizer.save_pretrained(str(aside / "merged"))
+    manifest: dict[str, Any] = {
+        "kind": kind,
+        "base": base.path,
+        "base_adapter": base.adapter,
+        "base_name": base_name(base),
+    }
+    manifest |= {"parameters": parameters, "trained_parameters": trained, "pad_token_id": core.config.pad_token_id}
+    return finish_model_folder(run_dir, aside, formats, manifest | extra)
+
+
+def finish_model_folder(run_dir: RunDir, aside: Path, formats: list[str], content: dict[str, Any]) -> dict[str, Any]:
+    """Hash what lies in ``aside``, write the manifest, and rename the whole to model/."""
+    files = {}
+    for name in formats:
+        found = sorted(item for item in (aside / name).rglob("*") if item.is_file())
+        for item in found:
+            item.chmod(0o644)  # safetensors writes files for the owner alone
+        files[name] = [
+            {"path": str(item.relative_to(aside / name)), "bytes": item.stat().st_size, "sha256": sha256_of(item)}
+            for item in found
+        ]
+    tokenizer_file = aside / formats[-1] / "tokenizer.json"
+    manifest = {
+        "formats": formats,
+        "files": files,
+        "tokenizer_sha256": sha256_of(tokenizer_file) if tokenizer_file.is_file() else "",
+        **content,
+    }
+    write_json(aside / "manifest.json", manifest)
+    shutil.rmtree(run_dir.model_path, ignore_errors=True)
+    os.rename(aside, run_dir.model_path)
+    return manifest
+
+
+def base_name(base: ModelRef) -> str:
+    """What to call the base in a file that leaves this machine: never a path of ours."""
+    manifest = RunDir(Path(base.path).parent.parent).manifest() or {}
+    return str(manifest.get("name") or Path(base.path).name)
+
+
+def reward_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer with a pad token that is not its end token, as sequence classification finds the end by it."""
+    tokenizer.pad_token_id = scoring_pad_id(tokenizer)
+    return tokenizer
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, for a sentence."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
