@@ -143,7 +143,8 @@ def announce(run_id: int) -> None:
     from training.tasks import execute_run
 
     Run.objects.filter(pk=run_id).update(enqueued_at=now())
-    transaction.on_commit(lambda: execute_run.delay(run_id))
+    # Robust: a broker that is away is logged and not the launcher's problem; beat announces the run again.
+    transaction.on_commit(lambda: execute_run.delay(run_id), robust=True)
 
 
 def cancel_run(run: Run) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from celery import shared_task
 
 from training import schedules, upkeep
-from training.models import TRAIN_QUEUE, Run
+from training.models import Run
 from training.presence import hearing_stop, worker_name
 from training.supervision import supervise
 
 
-@shared_task(queue=TRAIN_QUEUE, ignore_result=True)
+@shared_task(ignore_result=True)
 def execute_run(run_id: int) -> None:
     with hearing_stop():
         if Run.objects.claim(run_id, worker=worker_name()):
