@@ -11,7 +11,7 @@ import nh3
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 
-from models_registry.models import Kind, Version
+from models_registry.models import Format, Kind, Version
 
 CARD_FILE = "README.md"
 
@@ -127,13 +127,20 @@ def loading(version: Version, formats: Sequence[str]) -> list[str]:
     for found in formats:
         folder = f"{name}-{found}"
         if found == "adapter":
-            base = f"{version.parent.model.slug}-v{version.parent.number}-…" if version.parent else "the base model"
             sections.append("The adapter needs `transformers` and `peft`, and the model that it was trained from:")
-            sections.append(_code(_load_adapter(folder, base, reward) + (SCORE if reward else ANSWER)))
+            sections.append(_code(_load_adapter(folder, _base_folder(version), reward) + (SCORE if reward else ANSWER)))
         else:
             sections.append(f"The {found} model needs only `transformers`:")
             sections.append(_code(_load_whole(folder, reward) + (SCORE if reward else ANSWER)))
     return sections
+
+
+def _base_folder(version: Version) -> str:
+    """The folder that the parent's download unpacks into."""
+    if version.parent is None:
+        return "folder-of-the-base-model"
+    whole = version.parent.artifacts.exclude(format=Format.ADAPTER).first()
+    return f"{version.parent.model.slug}-v{version.parent.number}-{whole.format if whole else Format.FULL}"
 
 
 def _load_whole(folder: str, reward: bool) -> str:
@@ -148,11 +155,12 @@ model = {auto}.from_pretrained("{folder}")
 def _load_adapter(folder: str, base: str, reward: bool) -> str:
     auto = "AutoModelForSequenceClassification" if reward else "AutoModelForCausalLM"
     labels = ", num_labels=1, pad_token_id=tokenizer.pad_token_id" if reward else ""
+    # In 32 bits, as the merged model is stored: the adapter's change can be smaller than bf16's rounding.
     return f"""from peft import PeftModel
 from transformers import {auto}, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("{folder}")
-base = {auto}.from_pretrained("{base}"{labels})
+base = {auto}.from_pretrained("{base}", dtype="float32"{labels})
 model = PeftModel.from_pretrained(base, "{folder}")
 """
 
@@ -168,8 +176,8 @@ messages = [
     {"role": "user", "content": "How do I keep basil fresh?"},
     {"role": "assistant", "content": "Stand the stems in water."},
 ]
-tokens = tokenizer.apply_chat_template(messages, return_tensors="pt", return_dict=True)
-print(model(**tokens).logits.item())
+text = tokenizer.apply_chat_template(messages, tokenize=False).rstrip()  # the score is read at the end-of-turn token
+print(model(**tokenizer(text, add_special_tokens=False, return_tensors="pt")).logits.item())
 """
 
 

@@ -27,9 +27,12 @@ from models_registry.archive import Archive, Member, UnsafeNameError
 from models_registry.cards import CARD_FILE, write_card
 from models_registry.models import Artifact, Format, Model, Version
 
+MANIFEST_FILE = "manifest.json"
 # What a model folder may hold. Everything else, and every pickle, is refused.
 ALLOWED_SUFFIXES = frozenset({".safetensors", ".json", ".txt", ".jinja", ".model", ".md"})
 ALLOWED_NAMES = frozenset({"LICENSE", "NOTICE"})
+# Facts of an engine's manifest that are of no use, or of nobody's business, outside the trainer's machine.
+NOT_HANDED_ON = frozenset({"base", "base_adapter", "files", "formats", "source"})
 NUMBERING = 0x70_72_65_66  # our half of PostgreSQL's advisory lock keys
 # A safetensors file starts with the length of its JSON header, which the format bounds.
 LONGEST_SAFETENSORS_HEADER = 100_000_000
@@ -125,7 +128,7 @@ def open_stored(artifact: Artifact, path: str) -> IO[bytes]:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RegistrationError(f"the model's manifest.json cannot be read: {error}") from error
     if not isinstance(manifest, dict) or not _formats(manifest):
@@ -206,19 +209,20 @@ def _store_format(
     while_busy: Callable[[], None] | None,
 ) -> Artifact:
     storage = storages["artifacts"]
-    card = version.card.encode()
-    members = [member for member in _members(manifest, name) if member.path != CARD_FILE]
+    written = {CARD_FILE: version.card.encode(), MANIFEST_FILE: _own_manifest(manifest, name, key)}
+    members = [member for member in _members(manifest, name) if member.path not in written]
     for member in members:
         _check_kind(folder, member)
         _copy(storage, folder, member, f"{key}/{member.path}", while_busy)
-    _save(storage, f"{key}/{CARD_FILE}", ContentFile(card))
-    members.append(Member(CARD_FILE, len(card), hashlib.sha256(card).hexdigest()))
+    for path, content in written.items():
+        _save(storage, f"{key}/{path}", ContentFile(content))
+        members.append(Member(path, len(content), hashlib.sha256(content).hexdigest()))
     archive = Archive(top=top_folder(key), members=members, mtime=int(version.created_at.timestamp()))
 
     def open_source(path: str) -> IO[bytes]:
         if while_busy:
             while_busy()
-        return io.BytesIO(card) if path == CARD_FILE else open(folder / path, "rb")
+        return io.BytesIO(written[path]) if path in written else open(folder / path, "rb")
 
     return Artifact(
         format=name,
@@ -227,6 +231,12 @@ def _store_format(
         bytes=archive.size,
         sha256=archive.sha256(open_source),
     )
+
+
+def _own_manifest(manifest: Mapping[str, Any], name: str, key: str) -> bytes:
+    """What travels with the files: the engine's facts without the trainer's paths, and the folder's name as a base."""
+    facts = {fact: manifest[fact] for fact in sorted(manifest) if fact not in NOT_HANDED_ON}
+    return json.dumps(facts | {"name": top_folder(key), "format": name}, indent=1).encode()
 
 
 def _members(manifest: Mapping[str, Any], name: str) -> list[Member]:

@@ -35,7 +35,7 @@ def test_a_version_keeps_every_file_of_every_format_with_its_hash(register: Regi
     artifacts = {artifact.format: artifact for artifact in version.artifacts.all()}
     assert set(artifacts) == {"adapter", "merged"}
     rows = {row["path"]: row for row in artifacts["merged"].files}
-    assert set(rows) == {"README.md", "config.json", "model.safetensors", "tokenizer/merges.txt"}
+    assert set(rows) == {"README.md", "config.json", "manifest.json", "model.safetensors", "tokenizer/merges.txt"}
     content = (folder / "merged" / "model.safetensors").read_bytes()
     assert rows["model.safetensors"]["sha256"] == hashlib.sha256(content).hexdigest()
     assert (local_folder(artifacts["merged"]) / "model.safetensors").read_bytes() == content
@@ -212,6 +212,17 @@ def test_a_notice_is_handed_down_to_everything_that_grows_from_the_model(
     assert [version.pk for version in grandchild.lineage()] == [base.pk, child.pk, grandchild.pk]
 
 
+def test_facts_that_the_engine_needs_again_travel_with_the_files_and_its_paths_do_not(
+    register: Register, make_folder: MakeFolder
+) -> None:
+    folder = make_folder(reward={"mean": 1.5, "std": 2.0}, base="/srv/secret/place", name="run")
+    artifact = register(folder=folder).artifacts.get(format="merged")
+    manifest = json.loads((local_folder(artifact) / "manifest.json").read_text())
+    assert manifest["reward"] == {"mean": 1.5, "std": 2.0}
+    assert manifest["name"] == "concise-answers-dpo-v1-merged"
+    assert "secret" not in json.dumps(manifest)
+
+
 def test_in_a_storage_elsewhere_the_files_are_fetched_once_and_checked(
     register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,7 +262,7 @@ def test_the_card_says_where_the_version_comes_from_and_is_stored_with_it(regist
         "| beta | 0.1 |",
         'PeftModel.from_pretrained(base, "concise-answers-dpo-v1-adapter")',
         'from_pretrained("concise-answers-dpo-v1-merged")',
-        "smollm2-v1-",
+        'from_pretrained("smollm2-v1-merged", dtype="float32")',
     ):
         assert expected in card
     assert (local_folder(version.artifacts.get(format="adapter")) / "README.md").read_text() == card

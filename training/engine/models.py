@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import math
 import os
 import random
@@ -317,10 +318,19 @@ def finish_model_folder(run_dir: RunDir, aside: Path, formats: list[str], conten
     return manifest
 
 
+def folder_manifest(folder: str) -> dict[str, Any]:
+    """What is known of a model folder: from the manifest in it (a registered model) or beside it (a run's model/)."""
+    for place in (Path(folder), Path(folder).parent):
+        with contextlib.suppress(OSError, ValueError):
+            content = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
+            if isinstance(content, dict):
+                return content
+    return {}
+
+
 def base_name(base: ModelRef) -> str:
     """What to call the base in a file that leaves this machine: never a path of ours."""
-    manifest = RunDir(Path(base.path).parent.parent).manifest() or {}
-    return str(manifest.get("name") or Path(base.path).name)
+    return str(folder_manifest(base.path).get("name") or Path(base.path).name)
 
 
 def reward_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
