@@ -81,7 +81,7 @@ class Command(BaseCommand):
         self.say("Preparing the demo …")
         call_command("seed_demo", stdout=self.stdout)
         output = StringIO()
-        call_command("sign_in_link", "--base-url", address, stdout=output)
+        call_command("sign_in_link", "admin", base_url=address, stdout=output)
         return f"Sign in, once, with this link: {output.getvalue().strip()}"
 
 

@@ -1,0 +1,27 @@
+# make demo    set up, start everything, seed the demo, print a sign-in link; Ctrl-C stops it all
+# make test    set up, then every check and every test: what .ci/run runs
+# make check   the checks alone, without the tests
+#
+# PORT=8001 moves the demo to another port, PYTHON=/path/to/python3 names the Python to build .venv with.
+
+PORT = 8000
+RUN = .venv/bin/python
+SETUP = python=`sh tools/python.sh` && "$$python" tools/setup.py
+
+.PHONY: demo test check
+
+demo:
+	@$(SETUP) demo
+	@exec $(RUN) manage.py up --demo --port $(PORT)
+
+test: check
+	@$(SETUP) browser
+	$(RUN) -m pytest
+
+check:
+	@$(SETUP) test
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+	$(RUN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
+	$(RUN) manage.py makemigrations --check --dry-run
