@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from training.engine.generate import draw_tokens, generate, invert_distribution, stop_token_ids
+from training.engine.tiny import tiny_tokenizer
 
 VOCABULARY = 40
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 14, 15], [0, 0, 16], [17, 18], [19, 20, 21, 22]]
@@ -232,10 +233,11 @@ def test_stop_tokens_come_from_tokenizer_config_and_generation_config():
     model.config.eos_token_id = 2
     model.generation_config.eos_token_id = [4, 5]
 
-    class Tokenizer:
-        eos_token_id = 7
-
-    assert stop_token_ids(model, Tokenizer()) == {2, 4, 5, 7}
+    tokenizer = tiny_tokenizer()
+    turn_end, eos = tokenizer.convert_tokens_to_ids(["<|end|>", "<|pad|>"])
+    tokenizer.eos_token = "<|pad|>"
+    assert turn_end != eos
+    assert stop_token_ids(model, tokenizer) == {2, 4, 5, turn_end, eos}
 
 
 @pytest.mark.parametrize(

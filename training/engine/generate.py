@@ -21,8 +21,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
+
+from training.engine.chat import end_token_id
 
 IDLE_SHARE = 8  # compact when at least one row in eight is idle: a copy of the slab costs about one step
 TOP_TOKENS = 512  # tokens sorted for top-p; the whole vocabulary is sorted only when these hold too little mass
@@ -73,9 +75,12 @@ class _SlabLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self._show()
 
 
-def stop_token_ids(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
-    """Every token that ends an answer: the tokenizer's EOS and those of the model's generation config."""
-    found: set[int] = set()
+def stop_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Every token that ends an answer: the chat template's end of turn, the tokenizer's EOS, the generation config's.
+
+    EngineError for a tokenizer that has none.
+    """
+    found: set[int] = {end_token_id(tokenizer)}
     for source in (tokenizer, model.config, model.generation_config):
         ids = getattr(source, "eos_token_id", None)
         found.update([ids] if isinstance(ids, int) else ids or [])
