@@ -164,8 +164,8 @@ def submit_judgment(
 ) -> Judgment:
     """Keep a vote and give the lease back. Sent twice, it is kept once.
 
-    After the lease ran out it still counts if a seat is free. Raises NoSeatLeftError if others took them all, ValueError for
-    an unknown choice.
+    After the lease ran out it still counts if a seat is free. Raises NoSeatLeftError if others took them all, and
+    ValueError for an unknown choice.
     """
     lock_person(annotator)
     comparison = lock_comparison(ticket.comparison_id)

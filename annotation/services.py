@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils.text import slugify
 
 from annotation.judging import NoSeatLeftError, Tiers, Verdict, free_seat, lock_comparison, write_judgment
-from annotation.models import Comparison, Judgment, Membership, Project, Prompt, Response, Role, User
+from annotation.models import Comparison, Judgment, Lease, Membership, Project, Prompt, Response, Role, User
 from models_registry.models import Version
 
 Message = dict[str, str]
@@ -139,3 +139,35 @@ def record_judgment(
     verdict = Verdict(tiers=tiers, both_bad=both_bad, strength=strength, reason=reason)
     order = list(shown_order or locked.response_ids)
     return write_judgment(locked, annotator, verdict, seat=seat, shown_order=order)
+
+
+class LastManagerError(Exception):
+    """A project would be left without a manager."""
+
+
+@transaction.atomic
+def set_role(*, project: Project, person: User, role: Role) -> Membership:
+    """Make somebody a member, or give a member another role. Raises LastManagerError if nobody would manage."""
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    membership = project.memberships.filter(user=person).first() or Membership(project=project, user=person)
+    if role != Role.MANAGER and membership.pk and not _others_manage(membership):
+        raise LastManagerError
+    membership.role = role
+    membership.save()
+    return membership
+
+
+@transaction.atomic
+def remove_member(membership: Membership) -> None:
+    """Take somebody out. Their votes stay, what they hold goes back. Raises LastManagerError if nobody would manage."""
+    Project.objects.select_for_update(no_key=True).get(pk=membership.project_id)
+    if not _others_manage(membership):
+        raise LastManagerError
+    Lease.objects.filter(annotator=membership.user, comparison__project=membership.project_id).delete()
+    membership.delete()
+
+
+def _others_manage(membership: Membership) -> bool:
+    """Whether taking the manager's role from this member leaves another manager, or takes none."""
+    managers = Membership.objects.filter(project=membership.project_id, role=Role.MANAGER)
+    return membership.role != Role.MANAGER or managers.exclude(pk=membership.pk).exists()

@@ -1,6 +1,24 @@
 """Pages of the labelling side, and the front page."""
 
-from django.http import HttpResponse
 from django.urls import path
 
-urlpatterns = [path("", lambda request: HttpResponse("Prefloop"), name="home")]
+from annotation.views import labelling, people, projects
+
+urlpatterns = [
+    path("", projects.home, name="home"),
+    path("sign-in/", people.sign_in, name="sign-in"),
+    path("sign-in/<str:token>/", people.sign_in_by_link, name="sign-in-link"),
+    path("sign-out/", people.sign_out, name="sign-out"),
+    path("account/", people.account, name="account"),
+    path("account/password/", people.password, name="password"),
+    path("projects/new/", projects.create, name="new-project"),
+    path("projects/<slug:slug>/", projects.show, name="project"),
+    path("projects/<slug:slug>/settings/", projects.edit, name="project-settings"),
+    path("projects/<slug:slug>/members/", projects.members, name="members"),
+    path("projects/<slug:slug>/members/<int:pk>/remove/", projects.remove_member, name="remove-member"),
+    path("projects/<slug:slug>/label/", labelling.label, name="label"),
+    path("projects/<slug:slug>/label/skip/", labelling.skip, name="skip"),
+    path("projects/<slug:slug>/label/undo/", labelling.undo, name="undo"),
+    path("projects/<slug:slug>/label/heartbeat/", labelling.heartbeat, name="heartbeat"),
+    path("projects/<slug:slug>/label/release/", labelling.release, name="release"),
+]

@@ -11,7 +11,7 @@ from typing import Self
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
-from django.utils.timezone import now
+from django.utils.timezone import localdate, now
 
 from annotation.models.content import Comparison, Prompt, Response
 from annotation.models.projects import Project, User
@@ -46,6 +46,18 @@ class JudgmentQuerySet(models.QuerySet["Judgment"]):
 
     def in_project(self, project: Project) -> Self:
         return self.filter(comparison__project=project)
+
+    def by(self, annotator: User) -> Self:
+        return self.filter(annotator=annotator)
+
+    def given_today(self) -> Self:
+        return self.filter(created_at__date=localdate())
+
+    def by_sources(self) -> list[tuple[str, int]]:
+        """(name, votes) of every rule and imported source, the accounts that cannot sign in; most votes first."""
+        named = self.filter(annotator__is_active=False).values("annotator__username")
+        counted = named.annotate(votes=models.Count("pk")).order_by("-votes", "annotator__username")
+        return list(counted.values_list("annotator__username", "votes"))
 
     def latest_first(self) -> Self:
         return self.order_by("-created_at", "-id")
@@ -99,6 +111,16 @@ class Judgment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.annotator} on comparison {self.comparison_id}"
+
+    @property
+    def verdict(self) -> str:
+        """The vote in words."""
+        if self.both_bad:
+            return "both bad"
+        if len(self.tiers) == 1:
+            return "tie"
+        side = "A" if self.tiers[0] == self.shown_order[:1] else "B"
+        return f"{side} {self.get_strength_display()}" if self.strength else f"{side} better"
 
 
 class Skip(models.Model):

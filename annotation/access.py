@@ -1,0 +1,36 @@
+"""Who may be here: the first line of every view of a project. A stranger gets 404, as for a project that is not."""
+
+from __future__ import annotations
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+
+from annotation.models import Project, User
+
+
+class SignedInRequest(HttpRequest):
+    """A request behind `login_required`, for the type checker."""
+
+    user: User
+
+
+def _found(projects: QuerySet[Project], slug: str) -> Project:
+    return get_object_or_404(projects, slug=slug)
+
+
+def get_project_for_annotator(request: SignedInRequest, slug: str) -> Project:
+    """The project, for its members of every role and for site admins."""
+    return _found(Project.objects.visible_to(request.user), slug)
+
+
+def get_project_for_manager(request: SignedInRequest, slug: str) -> Project:
+    """The project, for its managers and for site admins."""
+    return _found(Project.objects.managed_by(request.user), slug)
+
+
+def require_staff(request: SignedInRequest) -> None:
+    """Raises PermissionDenied for people who do not run the site."""
+    if not request.user.is_staff:
+        raise PermissionDenied

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from annotation.models import User
+from annotation.people import sign_in_link
+
+
+class Command(BaseCommand):
+    help = "Print a link that signs a person in: once, within a day."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("username")
+        parser.add_argument("--base-url", default="http://127.0.0.1:8000", help="Where the site is reached.")
+
+    def handle(self, *args: Any, username: str, base_url: str, **options: Any) -> None:
+        user = User.objects.filter(username=username, is_active=True).first()
+        if user is None:
+            raise CommandError(f"There is nobody called {username} who may sign in.")
+        self.stdout.write(sign_in_link(user, base_url))

@@ -1,0 +1,158 @@
+"""Text that models, imports and people wrote, as safe HTML. Every rich text of the site passes through `render`.
+
+Markdown-it reads it with HTML switched off, so tags in the text show as text. Then one allow-list of tags and
+attributes removes whatever should not be there, were a parser, a highlighter or a formula converter fooled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import nh3
+from django.utils.safestring import SafeString, mark_safe
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
+from markdown_it.renderer import RendererProtocol
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+from pygments.token import STANDARD_TYPES
+from pygments.util import ClassNotFound
+
+from annotation.latex import math_plugin
+
+LONGEST_HIGHLIGHTED = 20_000  # characters of one code block; beyond, it is shown plain
+LONGEST_RENDERED = 200_000  # characters of one text; beyond, it is shown as plain text
+
+# Headings of an answer come below the page's own.
+HEADING = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6", "h5": "h6", "h6": "h6"}
+# Blocks whose direction follows their own first letter, so that Arabic and English can stand in one answer.
+OWN_DIRECTION = {"paragraph_open", "heading_open", "list_item_open", "th_open", "td_open", "blockquote_open"}
+
+# fmt: off
+MATHML = {
+    "math", "mrow", "mi", "mn", "mo", "ms", "mtext", "mspace", "mfrac", "msqrt", "mroot", "mstyle", "merror", "mpadded",
+    "mphantom", "mfenced", "menclose", "msub", "msup", "msubsup",
+    "munder", "mover", "munderover", "mmultiscripts",
+    "mtable", "mtr", "mtd",
+}
+MATHML_ATTRIBUTES = {
+    "display", "mathvariant", "stretchy", "fence", "separator", "form", "lspace", "rspace", "minsize", "maxsize",
+    "symmetric", "movablelimits", "accent", "accentunder", "linethickness", "displaystyle", "scriptlevel",
+    "columnalign", "rowalign", "columnspacing", "rowspacing", "columnlines", "rowlines", "width", "height", "depth",
+    "notation", "open", "close",
+}
+HTML = {
+    "p", "br", "hr", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "li", "pre", "code", "strong", "em", "s", "a",
+    "span", "div", "table", "thead", "tbody", "tr", "th", "td",
+}
+# fmt: on
+CODE_CLASSES = {f"hl-{name}" for name in STANDARD_TYPES.values() if name}
+
+_cleaner = nh3.Cleaner(
+    tags=HTML | MATHML,
+    clean_content_tags={"script", "style"},
+    attributes={
+        "*": {"dir"},
+        "a": {"href"},
+        "ol": {"start"},
+        "pre": {"tabindex"},
+        "div": {"tabindex"},
+        **dict.fromkeys(MATHML, MATHML_ATTRIBUTES),
+    },
+    allowed_classes={
+        "span": CODE_CLASSES | {"math-display"},
+        "code": {"math-source"},
+        "div": {"table-scroll"},
+        "th": {"to-center", "to-end"},
+        "td": {"to-center", "to-end"},
+    },
+    set_tag_attribute_values={"a": {"target": "_blank"}},
+    link_rel="noopener noreferrer nofollow",
+    url_schemes={"http", "https", "mailto"},
+    url_relative="deny",
+)
+
+
+def _number_and_direct(state: StateCore) -> None:
+    """Lower the headings, give blocks their own direction, turn the alignment of cells from a style into a class."""
+    for token in state.tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = HEADING[token.tag]
+        if token.type in OWN_DIRECTION:
+            token.attrSet("dir", "auto")
+        if token.type in ("th_open", "td_open"):
+            alignment = str(token.attrs.pop("style", ""))
+            token.attrSet("class", {"text-align:center": "to-center", "text-align:right": "to-end"}.get(alignment, ""))
+
+
+def _render_code(self: RendererProtocol, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+    token = tokens[idx]
+    language = token.info.split(maxsplit=1)[0] if token.info.strip() else ""
+    return f'<pre dir="ltr" tabindex="0"><code>{_highlight(token.content, language)}</code></pre>\n'
+
+
+def _highlight(code: str, language: str) -> str:
+    try:
+        if not language or len(code) > LONGEST_HIGHLIGHTED:
+            return escapeHtml(code)
+        lexer = get_lexer_by_name(language, stripnl=False)
+    except ClassNotFound:
+        return escapeHtml(code)
+    return str(highlight(code, lexer, HtmlFormatter(nowrap=True, classprefix="hl-")))
+
+
+def _render_image(self: RendererProtocol, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+    """No picture is loaded: it would tell another host who reads what. Its address is shown as a link."""
+    address = str(tokens[idx].attrs.get("src", ""))
+    words = tokens[idx].content or address
+    return f'<a href="{escapeHtml(address)}">Image: {escapeHtml(words)}</a>'
+
+
+def _open_table(self: RendererProtocol, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+    return '<div class="table-scroll" tabindex="0"><table>\n'
+
+
+def _close_table(self: RendererProtocol, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+    return "</table></div>\n"
+
+
+def _leads_elsewhere(url: str) -> bool:
+    """A link within this site, or by another scheme, stays text."""
+    return url.lower().startswith(("http://", "https://", "mailto:"))
+
+
+def _parser() -> MarkdownIt:
+    md = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
+    md.validateLink = _leads_elsewhere  # type: ignore[method-assign]  # how markdown-it wants it replaced
+    math_plugin(md)
+    md.core.ruler.push("number_and_direct", _number_and_direct)
+    md.add_render_rule("fence", _render_code)
+    md.add_render_rule("code_block", _render_code)
+    md.add_render_rule("image", _render_image)
+    md.add_render_rule("table_open", _open_table)
+    md.add_render_rule("table_close", _close_table)
+    return md
+
+
+_markdown = _parser()
+
+
+@lru_cache(maxsize=512)
+def render(text: str) -> SafeString:
+    """Markdown with code, tables and LaTeX as HTML that is safe to show. Never raises, whatever the text."""
+    if len(text) > LONGEST_RENDERED:
+        return _as_plain_text(text)
+    try:
+        html = _markdown.render(text)
+    except RecursionError:
+        return _as_plain_text(text)
+    return mark_safe(_cleaner.clean(html))  # noqa: S308  this is the place where texts become safe
+
+
+def _as_plain_text(text: str) -> SafeString:
+    return mark_safe(f'<p dir="auto">{escapeHtml(text)}</p>')  # noqa: S308  escaped

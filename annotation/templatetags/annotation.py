@@ -1,0 +1,34 @@
+"""`rich`: Markdown as safe HTML, in templates. `ago`: a moment as the time since."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.timezone import localtime
+
+from annotation.rendering import render
+
+register = template.Library()
+
+
+@register.filter
+def rich(text: str) -> SafeString:
+    """Markdown with code, tables and LaTeX, sanitised."""
+    return render(text)
+
+
+@register.filter
+def ago(moment: datetime) -> SafeString:
+    """How long ago, with the exact time on hover."""
+    exact = localtime(moment)
+    words = timesince(moment, depth=1)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        exact.isoformat(),
+        exact.strftime("%Y-%m-%d %H:%M:%S %Z"),
+        "just now" if words.startswith("0") else f"{words} ago",
+    )

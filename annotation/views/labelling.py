@@ -1,0 +1,135 @@
+"""The labelling page: one pair, one vote, the next pair. Every form works without JavaScript.
+
+A page with JavaScript sends `X-Fragment: 1` and gets the next pair as a fragment; one without is sent back to the page.
+"""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from annotation import queue
+from annotation.access import SignedInRequest, get_project_for_annotator
+from annotation.judging import NoSeatLeftError
+from annotation.models import Project
+from annotation.queue import BadTicketError, Ticket
+from annotation.work import SKIP_REASONS, progress, why_nothing_is_left, work_on
+
+LONGEST_REASON = 2_000
+GONE = "This pair has all the judgments it wants: others finished it while you held it. Your vote was not needed."
+UNKNOWN = "That form was out of date, so nothing was saved. Here is your pair again."
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def label(request: SignedInRequest, slug: str) -> HttpResponse:
+    """GET shows the pair one holds, or the next. POST votes."""
+    project = get_project_for_annotator(request, slug)
+    if request.method == "POST":
+        _vote(request, project)
+        return _next(request, project)
+    return _page(request, project, "annotation/label.html")
+
+
+@login_required
+@require_POST
+def skip(request: SignedInRequest, slug: str) -> HttpResponse:
+    project = get_project_for_annotator(request, slug)
+    reason = (request.POST.get("skip_other", "").strip() or request.POST.get("skip", "").strip())[:400]
+    ticket = _ticket(request, project)
+    if ticket is not None and reason:
+        queue.skip(ticket=ticket, annotator=request.user, reason=reason)
+    elif ticket is not None:
+        messages.warning(request, "Say why you skip it: choose a reason or type one.")
+    return _next(request, project)
+
+
+@login_required
+@require_POST
+def undo(request: SignedInRequest, slug: str) -> HttpResponse:
+    project = get_project_for_annotator(request, slug)
+    try:
+        if queue.undo_last(project=project, annotator=request.user) is None:
+            messages.info(request, "There is nothing to undo.")
+    except NoSeatLeftError:
+        messages.warning(request, "Others have finished the pair that you skipped, so it cannot come back.")
+    return _next(request, project)
+
+
+@login_required
+@require_POST
+def heartbeat(request: SignedInRequest, slug: str) -> HttpResponse:
+    """204: the pair is yours for another five minutes. 409: it was given to somebody else."""
+    project = get_project_for_annotator(request, slug)
+    try:
+        ticket = Ticket.read(request.POST.get("ticket", ""), project=project, annotator=request.user)
+    except BadTicketError:
+        return HttpResponse(status=409)
+    return HttpResponse(status=204 if queue.extend_by_ticket(ticket=ticket, annotator=request.user) else 409)
+
+
+@login_required
+@require_POST
+def release(request: SignedInRequest, slug: str) -> HttpResponse:
+    """Stop for now: the pair goes back to the queue at once."""
+    project = get_project_for_annotator(request, slug)
+    queue.release(project=project, annotator=request.user)
+    return redirect(project)
+
+
+def _vote(request: SignedInRequest, project: Project) -> None:
+    ticket = _ticket(request, project)
+    if ticket is None:
+        return
+    try:
+        queue.submit_judgment(
+            ticket=ticket,
+            annotator=request.user,
+            choice=request.POST.get("choice", ""),
+            reason=request.POST.get("reason", "").replace("\x00", "").strip()[:LONGEST_REASON],
+            active_seconds=_seconds(request.POST.get("active_seconds", "")),
+        )
+    except NoSeatLeftError:
+        messages.warning(request, GONE)
+    except ValueError:
+        messages.error(request, UNKNOWN)
+
+
+def _ticket(request: SignedInRequest, project: Project) -> Ticket | None:
+    try:
+        return Ticket.read(request.POST.get("ticket", ""), project=project, annotator=request.user)
+    except BadTicketError:
+        messages.error(request, UNKNOWN)
+        return None
+
+
+def _seconds(text: str) -> float:
+    """A finite number of seconds, 0 for anything else."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return 0.0
+    return seconds if 0 <= seconds < float("inf") else 0.0
+
+
+def _next(request: SignedInRequest, project: Project) -> HttpResponse:
+    if request.headers.get("X-Fragment"):
+        return _page(request, project, "annotation/_work.html")
+    return redirect("label", project.slug)
+
+
+def _page(request: SignedInRequest, project: Project, template: str) -> HttpResponse:
+    lease = queue.lease_next(project=project, annotator=request.user)
+    context = {
+        "project": project,
+        "work": work_on(lease) if lease else None,
+        "progress": progress(project, request.user),
+        "skip_reasons": SKIP_REASONS,
+        "why": None if lease else why_nothing_is_left(project, request.user),
+    }
+    return render(request, template, context)

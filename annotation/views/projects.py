@@ -1,0 +1,109 @@
+"""The front page, a project's page, its settings and its members."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from annotation import services
+from annotation.access import (
+    SignedInRequest,
+    get_project_for_annotator,
+    get_project_for_manager,
+    require_staff,
+)
+from annotation.forms import MemberForm, ProjectForm
+from annotation.models import Judgment, Preference, Project, Role
+from annotation.work import progress
+
+LAST_VOTES = 10
+LAST_MANAGER = "A project keeps at least one manager. Make somebody else a manager first."
+
+
+@login_required
+@require_GET
+def home(request: SignedInRequest) -> HttpResponse:
+    """The projects I am in, each with its progress and its one big button."""
+    mine = Project.objects.visible_to(request.user).active()
+    projects = mine.with_progress().with_votes_of(request.user).order_by("name")
+    return render(request, "annotation/home.html", {"projects": projects, "section": "projects"})
+
+
+@login_required
+@require_GET
+def show(request: SignedInRequest, slug: str) -> HttpResponse:
+    """One project: progress for everybody; people, votes and training for its managers."""
+    project = get_project_for_annotator(request, slug)
+    manages = Project.objects.managed_by(request.user).filter(pk=project.pk).exists()
+    context = {
+        "project": project,
+        "progress": progress(project, request.user),
+        "manages": manages,
+        "section": "projects",
+    }
+    if manages:
+        votes = Judgment.objects.standing().in_project(project)
+        context |= {
+            "people": project.memberships.with_votes(),
+            "sources": votes.by_sources(),
+            "last_votes": votes.select_related("annotator", "comparison__prompt").latest_first()[:LAST_VOTES],
+            "preferences": Preference.objects.filter(project=project).count(),
+        }
+    return render(request, "annotation/project.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def create(request: SignedInRequest) -> HttpResponse:
+    require_staff(request)
+    form = ProjectForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        project = services.create_project(**form.cleaned_data, manager=request.user)
+        messages.success(request, "The project is made. Import prompts and answers to have something to label.")
+        return redirect(project)
+    return render(request, "annotation/project_form.html", {"form": form, "section": "projects"})
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def edit(request: SignedInRequest, slug: str) -> HttpResponse:
+    project = get_project_for_manager(request, slug)
+    form = ProjectForm(request.POST or None, instance=project)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, "Saved.")
+        return redirect(project)
+    return render(request, "annotation/project_form.html", {"form": form, "project": project, "section": "projects"})
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def members(request: SignedInRequest, slug: str) -> HttpResponse:
+    """Who may do what here. Adding somebody who is in already gives them the new role."""
+    project = get_project_for_manager(request, slug)
+    form = MemberForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            services.set_role(project=project, person=form.person(), role=Role(form.cleaned_data["role"]))
+        except services.LastManagerError:
+            messages.error(request, LAST_MANAGER)
+        return redirect("members", project.slug)
+    people = project.memberships.select_related("user").order_by("user__username")
+    context = {"project": project, "form": form, "people": people, "section": "projects"}
+    return render(request, "annotation/members.html", context)
+
+
+@login_required
+@require_POST
+def remove_member(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+    """Votes stay; what the person holds goes back to the queue."""
+    project = get_project_for_manager(request, slug)
+    membership = get_object_or_404(project.memberships.select_related("user"), pk=pk)
+    try:
+        services.remove_member(membership)
+    except services.LastManagerError:
+        messages.error(request, LAST_MANAGER)
+    return redirect("members", project.slug)

@@ -1,0 +1,130 @@
+"""What the labelling page shows: one pair without its authors, the choices, and how far one is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import Sum
+from django.db.models.functions import Coalesce
+from django.utils.safestring import SafeString
+
+from annotation.models import Comparison, Judgment, Lease, Project, Response, User
+from annotation.queue import CHOICES, Ticket
+from annotation.rendering import render
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A button of the bar: what it sends, the words on it (side and strength), and its key."""
+
+    value: str
+    side: str
+    words: str
+    key: str
+    key_name: str
+
+
+WITH_STRENGTH = (
+    Choice("a3", "A", "much", "1", "1"),
+    Choice("a2", "A", "clearly", "2", "2"),
+    Choice("a1", "A", "slightly", "3", "3"),
+    Choice("tie", "", "tie", "4", "4"),
+    Choice("b1", "B", "slightly", "5", "5"),
+    Choice("b2", "B", "clearly", "6", "6"),
+    Choice("b3", "B", "much", "7", "7"),
+    Choice("both_bad", "", "both bad", "0", "0"),
+)
+WITHOUT_STRENGTH = (
+    Choice("a", "A", "is better", "ArrowLeft", "←"),
+    Choice("tie", "", "tie", "4", "4"),
+    Choice("b", "B", "is better", "ArrowRight", "→"),
+    Choice("both_bad", "", "both bad", "0", "0"),
+)
+SKIP_REASONS = (
+    "I do not know enough about this",
+    "The two answers say the same",
+    "Something is broken or unreadable",
+    "It is against the guidelines",
+)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message of the conversation: who speaks, and what, as safe HTML."""
+
+    role: str
+    html: SafeString
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Judgments: given by me today and ever, given by all, wanted in all."""
+
+    mine_today: int
+    mine: int
+    done: int
+    wanted: int
+
+    @property
+    def percent(self) -> int:
+        """Whole percents done, 100 only when nothing is left."""
+        return self.done * 100 // self.wanted if self.wanted else 0
+
+
+@dataclass(frozen=True)
+class Work:
+    """One pair to be judged. Nothing here names an author, and nothing tells the two answers apart but their texts."""
+
+    ticket: str
+    conversation: list[Turn]
+    answers: list[tuple[str, SafeString]]
+    choices: tuple[Choice, ...]
+    earlier_choice: str
+    earlier_reason: str
+
+
+def work_on(lease: Lease) -> Work:
+    """What to show for a lease. A is the response that its order puts first."""
+    comparison = lease.comparison
+    texts = dict(Response.objects.filter(pk__in=lease.shown_order).values_list("pk", "text"))
+    withdrawn = Judgment.objects.filter(comparison=comparison, annotator=lease.annotator_id)
+    earlier = withdrawn.exclude(withdrawn_at=None).order_by("-withdrawn_at").first()
+    return Work(
+        ticket=Ticket.sign(lease),
+        conversation=[Turn(turn["role"], render(turn["content"])) for turn in comparison.prompt.messages],
+        answers=[(side, render(texts[pk])) for side, pk in zip("AB", lease.shown_order, strict=True)],
+        choices=WITH_STRENGTH if comparison.project.asks_strength else WITHOUT_STRENGTH,
+        earlier_choice=choice_of(earlier) if earlier else "",
+        earlier_reason=earlier.reason if earlier else "",
+    )
+
+
+def choice_of(judgment: Judgment) -> str:
+    """The button that made this judgment."""
+    if judgment.both_bad:
+        return "both_bad"
+    if len(judgment.tiers) == 1:
+        return "tie"
+    side = "a" if judgment.tiers[0] == judgment.shown_order[:1] else "b"
+    return next(value for value, meaning in CHOICES.items() if meaning == (side, judgment.strength))
+
+
+def progress(project: Project, person: User) -> Progress:
+    """How far this person and the project are."""
+    mine = Judgment.objects.standing().in_project(project).by(person)
+    sums = Comparison.objects.filter(project=project).aggregate(
+        done=Coalesce(Sum("depth"), 0), wanted=Coalesce(Sum("judgments_wanted"), 0)
+    )
+    return Progress(mine_today=mine.given_today().count(), mine=mine.count(), **sums)
+
+
+def why_nothing_is_left(project: Project, person: User) -> str:
+    """`empty`, `archived`, `done` (all judged), `held` (others hold the rest) or `yours` (you did your part)."""
+    comparisons = Comparison.objects.filter(project=project)
+    if project.archived_at is not None:
+        return "archived"
+    if not comparisons.exists():
+        return "empty"
+    if not comparisons.still_open().exists():
+        return "done"
+    return "held" if comparisons.still_open().new_to(person).exists() else "yours"
