@@ -1,0 +1,264 @@
+"""Labelling as people do it: by mouse, by keys, without JavaScript, on a phone, in the dark, offline for a moment."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+from annotation.models import Judgment, Preference, Project, Skip, User
+from tests.e2e.people import PAIRS, TABLE, Pair, add_pair, make_annotator, make_project
+
+SignIn = Callable[[User], None]
+LABEL = "/projects/everyday-help/label/"
+
+
+@pytest.fixture
+def project(live_stack: object) -> Project:
+    return make_project()
+
+
+@pytest.fixture
+def nina(project: Project, sign_in: SignIn) -> User:
+    person = make_annotator(project)
+    sign_in(person)
+    return person
+
+
+@pytest.fixture
+def label(page: Page, nina: User) -> Page:
+    """The labelling page with its first pair, guidelines closed."""
+    page.goto(LABEL)
+    shows(page, PAIRS[0])
+    page.keyboard.press("Escape")
+    expect(page.locator("#guidelines")).not_to_have_attribute("open", "")
+    return page
+
+
+def shows(page: Page, pair: Pair) -> None:
+    expect(page.locator(".conversation").get_by_text(pair.prompt)).to_be_visible()
+
+
+def side_of(page: Page, text: str) -> str:
+    """A or B: where the server put this answer."""
+    return page.locator(".answer", has_text=text).locator(".side").inner_text().split()[-1]
+
+
+def state(page: Page) -> Locator:
+    return page.locator(".votebar .state")
+
+
+def vote_for(page: Page, text: str) -> None:
+    """Say by mouse that the answer with this text is clearly better."""
+    page.get_by_role("button", name=f"{side_of(page, text)} clearly").click()
+
+
+def the_preference() -> tuple[str, str, int | None]:
+    preference = Preference.objects.get()
+    return preference.chosen.text, preference.rejected.text, preference.strength
+
+
+def test_by_mouse(label: Page, nina: User) -> None:
+    vote_for(label, PAIRS[0].better)
+    shows(label, PAIRS[1])
+    expect(state(label)).to_have_text("Saved")
+    assert the_preference() == (PAIRS[0].better, PAIRS[0].worse, 2)
+    assert Judgment.objects.get().annotator == nina
+
+
+def test_by_keyboard_alone(label: Page) -> None:
+    for pair in PAIRS[:3]:
+        shows(label, pair)
+        label.wait_for_timeout(300)  # a key this soon after a new pair is taken to be meant for the last one
+        label.keyboard.press("1" if side_of(label, pair.better) == "A" else "7")
+    shows(label, PAIRS[3])
+    label.wait_for_timeout(300)
+    label.keyboard.press("4")
+    shows(label, PAIRS[4])
+    label.wait_for_timeout(300)
+    label.keyboard.press("0")
+    shows(label, PAIRS[5])
+    judgments = Judgment.objects.order_by("pk")
+    assert [(len(one.tiers), one.both_bad, one.strength) for one in judgments] == [
+        (2, False, 3),
+        (2, False, 3),
+        (2, False, 3),
+        (1, False, None),
+        (1, True, None),
+    ]
+    assert {found.chosen.text for found in Preference.objects.all()} == {pair.better for pair in PAIRS[:3]}
+
+
+def test_the_last_vote_can_be_taken_back_and_given_again(label: Page) -> None:
+    vote_for(label, PAIRS[0].better)
+    shows(label, PAIRS[1])
+    label.keyboard.press("z")
+    shows(label, PAIRS[0])
+    expect(state(label)).to_have_text("Taken back")
+    assert Preference.objects.count() == 0
+    vote_for(label, PAIRS[0].worse)
+    shows(label, PAIRS[1])
+    assert the_preference() == (PAIRS[0].worse, PAIRS[0].better, 2)
+    assert Judgment.objects.filter(withdrawn_at=None).count() == 1
+
+
+def test_a_pair_is_skipped_with_a_reason(label: Page) -> None:
+    label.keyboard.press("s")
+    label.get_by_role("button", name="Something is broken or unreadable").click()
+    shows(label, PAIRS[1])
+    assert Skip.objects.get().reason == "Something is broken or unreadable"
+    assert Judgment.objects.count() == 0
+
+
+def test_when_nothing_is_left_the_page_says_so_and_undo_still_works(label: Page) -> None:
+    for pair in PAIRS:
+        shows(label, pair)
+        vote_for(label, pair.better)
+    expect(label.locator(".answer")).to_have_count(0)
+    assert Preference.objects.count() == len(PAIRS)
+    label.get_by_role("button", name="Undo").click()
+    shows(label, PAIRS[-1])
+
+
+def test_no_word_about_the_authors_reaches_the_browser(page: Page, nina: User) -> None:
+    bodies: list[str] = []
+    page.on("response", lambda response: bodies.append(response.text()) if response.ok else None)
+    page.goto(LABEL)
+    vote_for(page, PAIRS[0].better)
+    shows(page, PAIRS[1])
+    page.wait_for_load_state("networkidle")
+    assert any(PAIRS[1].prompt in body for body in bodies)
+    assert not any("secret" in body for body in bodies)
+
+
+def test_a_vote_in_a_lost_connection_is_kept_and_sent_again(label: Page, context: BrowserContext) -> None:
+    context.set_offline(True)
+    vote_for(label, PAIRS[0].better)
+    expect(state(label)).to_contain_text("Offline")
+    shows(label, PAIRS[0])
+    context.set_offline(False)
+    shows(label, PAIRS[1])
+    assert the_preference() == (PAIRS[0].better, PAIRS[0].worse, 2)
+
+
+def test_active_time_is_measured(label: Page) -> None:
+    label.wait_for_timeout(2500)
+    vote_for(label, PAIRS[0].better)
+    shows(label, PAIRS[1])
+    assert 1 <= Judgment.objects.get().active_seconds <= 10
+
+
+def test_markup_is_rendered_and_hostile_text_stays_text(page: Page, live_stack: object, sign_in: SignIn) -> None:
+    hostile = "<img src=x onerror=\"document.title='owned'\"> <script>document.title='owned'</script>"
+    pairs = (Pair("Show me **bold**, $x^2$ and code.", TABLE + "\n```python\nprint('hi')\n```", hostile),)
+    project = make_project(pairs=pairs)
+    sign_in(make_annotator(project))
+    page.goto(LABEL)
+    expect(page.locator(".answer table td", has_text="basil")).to_be_visible()
+    expect(page.locator(".answer pre")).to_contain_text("print('hi')")
+    expect(page.locator(".conversation strong")).to_have_text("bold")
+    expect(page.locator(".conversation math")).to_have_count(1)
+    expect(page.get_by_text("onerror=")).to_be_visible()
+    assert page.locator(".answer img, .answer script").count() == 0
+    assert "owned" not in page.title()
+
+
+def test_an_annotator_of_another_project_is_a_stranger_here(page: Page, nina: User) -> None:
+    make_project(slug="another", pairs=())
+    response = page.goto("/projects/another/label/")
+    assert response is not None
+    assert response.status == 404
+
+
+# Other browsers: each a context of its own, made as the `context` fixture makes the usual one.
+
+
+@pytest.fixture
+def other_context(
+    request: pytest.FixtureRequest, browser: Browser, context: BrowserContext, live_stack: object, nina: User
+) -> Iterator[BrowserContext]:
+    """A context with the options of the test's parameter, signed in as Nina."""
+    other = browser.new_context(base_url=live_stack.url, **request.param)  # type: ignore[attr-defined]
+    other.add_cookies(context.cookies())  # type: ignore[arg-type]
+    yield other
+    other.close()
+
+
+@pytest.mark.parametrize("other_context", [{"java_script_enabled": False}], indirect=True)
+def test_without_javascript(other_context: BrowserContext) -> None:
+    page = other_context.new_page()
+    page.goto(LABEL)
+    shows(page, PAIRS[0])
+    vote_for(page, PAIRS[0].better)
+    shows(page, PAIRS[1])
+    assert the_preference() == (PAIRS[0].better, PAIRS[0].worse, 2)
+    page.get_by_role("button", name="Undo").click()
+    shows(page, PAIRS[0])
+    assert Preference.objects.count() == 0
+    page.locator("#skip summary").click()
+    page.get_by_role("button", name="The two answers say the same").click()
+    shows(page, PAIRS[1])
+    assert Skip.objects.count() == 1
+
+
+PHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+
+
+@pytest.mark.parametrize("other_context", [PHONE], indirect=True)
+def test_on_a_phone_answers_are_stacked_and_the_bar_is_in_reach(other_context: BrowserContext) -> None:
+    page = other_context.new_page()
+    page.goto(LABEL)
+    shows(page, PAIRS[0])
+    page.keyboard.press("Escape")
+    first, second = (page.locator(".answer").nth(index).bounding_box() for index in (0, 1))
+    assert first is not None
+    assert second is not None
+    assert second["y"] >= first["y"] + first["height"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    button = page.get_by_role("button", name="A clearly")
+    box = button.bounding_box()
+    assert box is not None
+    assert 0 <= box["y"] <= 780 - box["height"]
+    assert min(box["width"], box["height"]) >= 24
+    button.tap()
+    shows(page, PAIRS[1])
+    assert Judgment.objects.count() == 1
+
+
+@pytest.mark.parametrize("other_context", [{"color_scheme": "dark"}], indirect=True)
+def test_in_the_dark_by_the_systems_wish_and_the_switch_overrules_it(other_context: BrowserContext) -> None:
+    page = other_context.new_page()
+    page.goto("/")
+
+    def brightness() -> float:
+        colour = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        parts = [float(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
+        return sum(parts) / (3 * 255)
+
+    assert brightness() < 0.2
+    switch = page.get_by_role("button", name="Theme: system")
+    switch.click()
+    assert brightness() > 0.8
+    page.reload()
+    expect(page.get_by_role("button", name="Theme: light")).to_be_visible()
+    assert brightness() > 0.8
+
+
+def test_two_annotators_never_hold_the_same_pair(
+    label: Page, project: Project, browser: Browser, context: BrowserContext, live_stack: object, sign_in: SignIn
+) -> None:
+    other = browser.new_context(base_url=live_stack.url)  # type: ignore[attr-defined]
+    sign_in(make_annotator(project, "otto"))
+    other.add_cookies(context.cookies())  # type: ignore[arg-type]
+    page = other.new_page()
+    page.goto(LABEL)
+    shows(page, PAIRS[1])
+    other.close()
+
+
+def test_a_pair_added_meanwhile_comes_at_the_end(label: Page, project: Project) -> None:
+    new = Pair("One more?", "Yes. (short)", "Well, perhaps. (long)")
+    add_pair(project, new)
+    for pair in (*PAIRS, new):
+        shows(label, pair)
+        vote_for(label, pair.better)
+    expect(label.locator(".answer")).to_have_count(0)
