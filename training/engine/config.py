@@ -335,6 +335,20 @@ class PPOConfig:
     max_ratio_deviation: float = option(
         0.25, help="Stop an iteration's epochs when mean |ratio - 1| passes this.", low=1e-3, high=1e3, group="Method"
     )
+    max_approx_kl: float = option(
+        0.1,
+        help="Stop an iteration's epochs when the KL of a token to the rollout's policy passes this.",
+        unit="nats",
+        low=1e-6,
+        high=1e3,
+        group="Method",
+    )
+    value_backbone: str = option(
+        "shared",
+        help="A value head on the policy, or a value model of its own that starts as the reward model (slower).",
+        choices=("shared", "own"),
+        group="Method",
+    )
     ema_rate: float = option(
         0.0,
         help="Moves the reference towards the policy by this share a step; 0 is off.",
@@ -354,6 +368,11 @@ class PPOConfig:
         "auto",
         help="Number format of the frozen base; adapters, heads and the optimiser stay in fp32.",
         choices=("auto", "fp32", "bf16"),
+        group="Memory and precision",
+    )
+    gradient_checkpointing: bool = option(
+        False,
+        help="Recompute activations in the backward pass: less memory, a third more time.",
         group="Memory and precision",
     )
     lora: bool = option(True, help="Train low-rank adapters; off trains every weight.", group="Adapter")

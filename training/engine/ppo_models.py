@@ -1,0 +1,421 @@
+"""The five roles of PPO and the passes they share: policy, value, reward, reference, and who lends the backbone.
+
+With adapters there is one frozen backbone: the policy is its adapter ("default"), the reward model is a second adapter
+where it was trained on the same base, the value function a head on the policy or an adapter of its own, and the
+reference is the backbone with adapters off. What does not fit this (full training, a reward model saved whole) gets a
+model of its own; the passes stay the same.
+
+Sequences are right-padded: causal attention then needs no mask, and what is padding is known by length.
+Axes: B sequences, S = prompt + response positions, R response positions, H hidden, N response tokens of a
+batch, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import LoraConfig, PeftModel, set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from training.engine.chat import end_token_id
+from training.engine.config import PPOConfig
+from training.engine.errors import EngineError
+from training.engine.models import (
+    LoraShape,
+    Trainee,
+    add_lora,
+    last_hidden,
+    load_base,
+    load_reward,
+    load_tokenizer,
+    pick_device,
+    pick_dtype,
+    save_memory,
+    train_everything,
+)
+from training.engine.run_dir import ModelRef, Spec
+
+POLICY, VALUE, REWARD, REFERENCE = "default", "value", "reward", "reference"  # names of adapters
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prompts with their answers, ready for a pass: ids (B, S) right-padded, and where the response tokens stand."""
+
+    ids_BS: Tensor
+    is_response_BR: Tensor
+    before_BR: Tensor  # position in S of the token before each response token: its hidden state predicts it
+    token_BR: Tensor  # the response tokens; 0 at padding
+    last_B: Tensor  # position in S of each sequence's last token
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens, prompts included."""
+        return int((self.last_B + 1).sum())
+
+
+def make_batch(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], device: torch.device) -> Batch:
+    """Lay prompts and their responses out for the passes. A response has at least one token."""
+    width = max(len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True))
+    longest = max(map(len, responses))
+    rows = [[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)]
+    prompt_length_B = torch.tensor([len(prompt) for prompt in prompts])
+    response_length_B = torch.tensor([len(response) for response in responses])
+    place_R = torch.arange(longest)
+    is_response_BR = place_R < response_length_B[:, None]
+    before_BR = torch.where(is_response_BR, prompt_length_B[:, None] - 1 + place_R, 0)
+    return Batch(
+        ids_BS=torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device),
+        is_response_BR=is_response_BR.to(device),
+        before_BR=before_BR.to(device),
+        token_BR=torch.tensor([[*row, *[0] * (longest - len(row))] for row in responses], device=device),
+        last_B=(prompt_length_B + response_length_B - 1).to(device),
+    )
+
+
+@dataclass(frozen=True)
+class PolicyPass:
+    """What one pass of the policy gives per response token; 0 at padding. `hidden_NH` feeds a shared value head."""
+
+    logprob_BR: Tensor
+    entropy_BR: Tensor
+    hidden_NH: Tensor
+
+
+class PPOModels:
+    """Policy, value, reward and reference. Build with :func:`load_models`."""
+
+    def __init__(
+        self,
+        *,
+        trainee: Trainee,
+        value_head: nn.Linear,
+        value_model: PreTrainedModel | None,
+        reward_model: PreTrainedModel | None,
+        reward_head: nn.Linear,
+        reference_model: PreTrainedModel | None,
+        temperature: float,
+    ) -> None:
+        self.trainee, self.temperature = trainee, temperature
+        self.value_head, self.value_model = value_head, value_model
+        self.reward_head, self.reward_model = reward_head, reward_model
+        self.reference_model = reference_model
+        self._trainable = self._collect()
+
+    # Parameters by role, under names that a checkpoint can use.
+
+    def _collect(self) -> dict[str, nn.Parameter]:
+        adapters = {} if self.trainee.peft is None else self.trainee.peft.peft_config
+        marks = (f".{POLICY}.", f".{VALUE}.")
+        found = {
+            name: item
+            for name, item in self.trainee.module.named_parameters()
+            if (any(mark in name for mark in marks) if adapters else item.requires_grad)
+        }
+        if self.value_model is not None:
+            found |= {f"value_model.{name}": item for name, item in self.value_model.named_parameters()}
+        found |= {f"value_head.{name}": item for name, item in self.value_head.named_parameters()}
+        for item in found.values():
+            item.requires_grad_(True)
+        return found
+
+    def policy_parameters(self) -> dict[str, nn.Parameter]:
+        """Trainable parameters of the policy. EngineError when there are none."""
+        values = self.value_parameters()
+        found = {name: item for name, item in self._trainable.items() if name not in values}
+        if not found:
+            raise EngineError("nothing is trainable: no module matches the adapter's targets")
+        return found
+
+    def value_parameters(self) -> dict[str, nn.Parameter]:
+        """Trainable parameters of the value function that the policy does not share."""
+        marks = ("value_model.", "value_head.", f".{VALUE}.")
+        return {
+            name: item
+            for name, item in self._trainable.items()
+            if name.startswith(marks[:2]) or (self.trainee.peft is not None and marks[2] in name)
+        }
+
+    def reference_state(self) -> dict[str, Tensor]:
+        """The weights of a moving reference; empty when the reference stands still."""
+        if self._has_adapter(REFERENCE):
+            return {n: p for n, p in self.trainee.module.named_parameters() if f".{REFERENCE}." in n}
+        return {} if self.reference_model is None else dict(self.reference_model.named_parameters())
+
+    # Which adapter speaks.
+
+    def _has_adapter(self, name: str) -> bool:
+        return self.trainee.peft is not None and name in self.trainee.peft.peft_config
+
+    def activate(self, adapter: str) -> None:
+        """Let this adapter speak from now on. Without adapters there is only the policy."""
+        if self.trainee.peft is not None and self.trainee.peft.active_adapter != adapter:
+            self.trainee.peft.set_adapter(adapter)
+            for item in self._trainable.values():  # set_adapter froze the ones that are silent
+                item.requires_grad_(True)
+
+    @contextlib.contextmanager
+    def _reference_speaks(self) -> Iterator[PreTrainedModel]:
+        if self.reference_model is not None:
+            yield self.reference_model
+        elif self._has_adapter(REFERENCE):
+            self.activate(REFERENCE)
+            yield self.trainee.core
+            self.activate(POLICY)
+        else:
+            with self.trainee.as_reference():
+                yield self.trainee.core
+
+    # The passes.
+
+    def policy(self, batch: Batch) -> PolicyPass:
+        """Log-probs of the response tokens under the policy, with gradient where it is enabled."""
+        self.activate(POLICY)
+        return self._logprobs(self.trainee.core, batch)
+
+    def reference_logprobs(self, batch: Batch) -> Tensor:
+        """Log-probs of the response tokens under the reference, (B, R), 0 at padding, without gradient."""
+        with torch.no_grad(), self._reference_speaks() as model:
+            return self._logprobs(model, batch).logprob_BR
+
+    def values(self, batch: Batch, policy_hidden_NH: Tensor | None) -> Tensor:
+        """The value before each response token, (B, R), 0 at padding. The hidden states are the policy's if shared."""
+        if self.value_model is not None:
+            hidden_NH = _before_response(last_hidden(self.value_model, batch.ids_BS), batch)
+        elif self._has_adapter(VALUE):
+            self.activate(VALUE)
+            hidden_NH = _before_response(last_hidden(self.trainee.core, batch.ids_BS), batch)
+        else:
+            assert policy_hidden_NH is not None
+            hidden_NH = policy_hidden_NH
+        value_N = self.value_head(hidden_NH.to(self.value_head.weight.dtype))[:, 0]
+        return _spread(value_N, batch)
+
+    def shares_value_backbone(self) -> bool:
+        """Whether the value head stands on the policy's hidden states."""
+        return self.value_model is None and not self._has_adapter(VALUE)
+
+    def scores(self, batch: Batch) -> Tensor:
+        """The reward model's score of each sequence, read at its last token, (B,), without gradient."""
+        model = self.reward_model
+        if model is None:
+            self.activate(REWARD)
+            model = self.trainee.core
+        with torch.no_grad():
+            hidden_BSH = last_hidden(model, batch.ids_BS)
+            rows_B = torch.arange(len(batch.last_B), device=hidden_BSH.device)
+            hidden_BH = hidden_BSH[rows_B, batch.last_B]
+            score_B = self.reward_head(hidden_BH.to(self.reward_head.weight.dtype))[:, 0].float()
+        self.activate(POLICY)
+        return cast(Tensor, score_B)
+
+    def _logprobs(self, model: PreTrainedModel, batch: Batch) -> PolicyPass:
+        hidden_NH = _before_response(last_hidden(model, batch.ids_BS), batch)
+        logits_NV = output_head(model)(hidden_NH).float()
+        cap = getattr(model.config, "final_logit_softcapping", None)
+        if cap:
+            logits_NV = torch.tanh(logits_NV / cap) * cap
+        logits_NV = logits_NV * (getattr(model.config, "logit_scale", None) or 1.0)
+        logits_NV = logits_NV / (getattr(model.config, "logits_scaling", None) or 1.0) / self.temperature
+        normaliser_N = logits_NV.logsumexp(-1)
+        token_N = batch.token_BR[batch.is_response_BR]
+        logprob_N = logits_NV.gather(-1, token_N[:, None])[:, 0] - normaliser_N
+        with torch.no_grad():
+            # H = log Z − Σ p·z
+            entropy_N = normaliser_N - (torch.softmax(logits_NV, -1) * logits_NV).sum(-1)
+        return PolicyPass(_spread(logprob_N, batch), _spread(entropy_N, batch), hidden_NH)
+
+    def move_reference(self, rate: float) -> None:
+        """π_ref ← (1 − η)·π_ref + η·π, weight by weight.
+
+        With adapters the two factors are averaged, not their product: the same to first order in η.
+        """
+        policy = dict(self.trainee.module.named_parameters())
+        with torch.no_grad():
+            for name, item in self.reference_state().items():
+                item.lerp_(policy[name.replace(f".{REFERENCE}.", f".{POLICY}.")].to(item.dtype), rate)
+
+    def only_policy(self) -> Trainee:
+        """The policy alone, ready to be saved: every other adapter is dropped."""
+        self.activate(POLICY)
+        if self.trainee.peft is not None:
+            for name in (VALUE, REWARD, REFERENCE):
+                if self._has_adapter(name):
+                    self.trainee.peft.delete_adapter(name)
+        return self.trainee
+
+
+def output_head(model: PreTrainedModel) -> nn.Linear:
+    """The layer from hidden states to logits."""
+    return cast(nn.Linear, model.get_output_embeddings())  # type: ignore[no-untyped-call]
+
+
+def _before_response(hidden_BSH: Tensor, batch: Batch) -> Tensor:
+    """Hidden states that predict the response tokens, padding left out. (B, S, H) -> (N, H)."""
+    rows_BR = torch.arange(len(hidden_BSH), device=hidden_BSH.device)[:, None].expand_as(batch.before_BR)
+    return hidden_BSH[rows_BR[batch.is_response_BR], batch.before_BR[batch.is_response_BR]]
+
+
+def _spread(value_N: Tensor, batch: Batch) -> Tensor:
+    """(N,) -> (B, R), 0 at padding."""
+    value_BR = value_N.new_zeros(batch.is_response_BR.shape)
+    return value_BR.masked_scatter(batch.is_response_BR, value_N)
+
+
+def load_models(spec: Spec, config: PPOConfig) -> PPOModels:
+    """Load every role. EngineError when a model is missing, unreadable, or the tokenizers differ."""
+    for name in ("base", "reward"):
+        if name not in spec.models:
+            raise EngineError(f"PPO needs a {name} model and the spec names none")
+    base, reward = spec.models["base"], spec.models["reward"]
+    device = pick_device()
+    dtype = pick_dtype(config.precision, device)
+    tokenizer = load_tokenizer(base.path)
+    _check_same_tokenizer(tokenizer, reward)
+
+    core = load_base(base, dtype=dtype, device=device)
+    if config.lora:
+        shape = LoraShape(config.lora_rank, config.lora_alpha, config.lora_targets)
+        trainee = add_lora(core, tokenizer, shape, reward=False, seed=spec.seed)
+    else:
+        trainee = train_everything(core, tokenizer)
+
+    reward_head = _reward_adapter(trainee, base, reward)
+    reward_model = None
+    if reward_head is None:
+        # A merged model is kept in fp32: bf16 would round away much of what its adapter changed.
+        reward_model = load_reward(reward, dtype=dtype if config.precision == "bf16" else torch.float32, device=device)
+        reward_model.requires_grad_(False)
+        reward_head = cast(nn.Linear, reward_model.score)
+    value_head, value_model = _value_function(trainee, reward, reward_head, reward_model, config)
+    reference_model = _reference(trainee, spec, config, dtype)
+    if config.gradient_checkpointing:
+        save_memory(trainee)
+    return PPOModels(
+        trainee=trainee,
+        value_head=value_head,
+        value_model=value_model,
+        reward_model=reward_model,
+        reward_head=reward_head,
+        reference_model=reference_model,
+        temperature=config.temperature,
+    )
+
+
+def _reward_adapter(trainee: Trainee, base: ModelRef, reward: ModelRef) -> nn.Linear | None:
+    """Put the reward model's adapter beside the policy's, return its head; None when it is no adapter of this base."""
+    same_base = Path(reward.path).resolve() == Path(base.path).resolve() and not base.adapter
+    if trainee.peft is None or not reward.adapter or not same_base:
+        return None
+    weights = _read_adapter(reward.adapter)
+    head = {name: item for name, item in weights.items() if ".score." in name}
+    if len(head) != 1 or next(iter(head.values())).shape[0] != 1:
+        raise EngineError(
+            f"the reward model in {reward.adapter} must have one linear head called score, with one output"
+        )
+    add_adapter_like(trainee.peft, REWARD, reward.adapter, {n: w for n, w in weights.items() if n not in head})
+    weight = next(iter(head.values())).float()
+    layer = nn.Linear(weight.shape[1], 1, bias=False, device=trainee.device)
+    layer.weight.data.copy_(weight)
+    return layer.requires_grad_(False)
+
+
+def _read_adapter(folder: str) -> dict[str, Tensor]:
+    try:
+        return load_file(str(Path(folder) / "adapter_model.safetensors"))
+    except (OSError, SafetensorError) as error:
+        raise EngineError(f"the adapter in {folder} cannot be read: {error}") from None
+
+
+def add_adapter_like(peft: PeftModel, name: str, folder: str, weights: dict[str, Tensor]) -> None:
+    """Add an adapter of the shape and weights saved in `folder`, in fp32, frozen. EngineError when they do not fit."""
+    lora = LoraConfig.from_pretrained(folder)
+    lora.task_type, lora.modules_to_save, lora.inference_mode, lora.lora_dropout = "CAUSAL_LM", None, False, 0.0
+    try:
+        peft.add_adapter(name, lora)
+        outcome: Any = set_peft_model_state_dict(peft, weights, adapter_name=name)
+    except (ValueError, RuntimeError) as error:
+        raise EngineError(f"the adapter in {folder} does not fit this base: {error}") from None
+    missing = [item for item in outcome.missing_keys if f".{name}." in item]
+    if missing or outcome.unexpected_keys:
+        raise EngineError(f"the adapter in {folder} does not fit this base: {[*missing, *outcome.unexpected_keys][0]}")
+    for key, item in peft.named_parameters():
+        if f".{name}." in key:
+            item.data = item.data.float()
+            item.requires_grad_(False)
+
+
+def _value_function(
+    trainee: Trainee, reward: ModelRef, reward_head: nn.Linear, reward_model: PreTrainedModel | None, config: PPOConfig
+) -> tuple[nn.Linear, PreTrainedModel | None]:
+    """The value head, and the value's own model where it has one (detail 14).
+
+    It starts as the reward model where it can. On the policy's backbone it starts as 0: the reward model's head reads
+    another adapter's hidden states.
+    """
+    head = nn.Linear(reward_head.weight.shape[1], 1, bias=True, device=trainee.device)
+    nn.init.zeros_(head.bias)
+    if config.value_backbone == "shared":
+        hidden = output_head(trainee.core).weight.shape[1]
+        head = nn.Linear(hidden, 1, bias=True, device=trainee.device)
+        nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
+        return head, None
+    head.weight.data.copy_(reward_head.weight)
+    if reward_model is None:
+        assert trainee.peft is not None
+        weights = {n: w for n, w in _read_adapter(reward.adapter).items() if ".score." not in n}
+        add_adapter_like(trainee.peft, VALUE, reward.adapter, weights)
+        return head, None
+    value_model = load_reward(reward, dtype=torch.float32, device=trainee.device)
+    value_model.score = nn.Identity()  # its head is the trained one above
+    value_model.requires_grad_(True)
+    return head, value_model
+
+
+def _reference(trainee: Trainee, spec: Spec, config: PPOConfig, dtype: torch.dtype) -> PreTrainedModel | None:
+    """A model of its own where adapters off will not do: another version, full training. None otherwise."""
+    if "reference" in spec.models or trainee.peft is None:
+        ref = spec.models.get("reference", spec.models["base"])
+        # A moving average in bf16 would stand still: its steps are below the rounding.
+        kept = torch.float32 if config.ema_rate > 0 or trainee.peft is None else dtype
+        return load_base(ref, dtype=kept, device=trainee.device).requires_grad_(False)
+    if config.ema_rate > 0:
+        trainee.peft.add_adapter(REFERENCE, trainee.peft.peft_config[POLICY])
+        policy = dict(trainee.peft.named_parameters())
+        with torch.no_grad():
+            for name, item in policy.items():
+                if f".{REFERENCE}." in name:
+                    item.data = policy[name.replace(f".{REFERENCE}.", f".{POLICY}.")].data.clone()
+                    item.requires_grad_(False)
+    return None
+
+
+def _check_same_tokenizer(tokenizer: Any, reward: ModelRef) -> None:
+    """EngineError unless the reward model reads the same token ids as the policy writes."""
+    other = load_tokenizer(reward.adapter or reward.path)
+    if other.get_vocab() != tokenizer.get_vocab() or end_token_id(other) != end_token_id(tokenizer):
+        raise EngineError("the reward model has another tokenizer than the base model; PPO needs the same one")
+
+
+def reward_statistics(reward: ModelRef) -> tuple[float, float] | None:
+    """Mean and std that the reward model was stored with; None when no manifest in or above its folder tells them."""
+    folder = Path(reward.adapter or reward.path)
+    for path in (folder / "manifest.json", folder.parent / "manifest.json"):
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))["reward"]
+            mean, std = float(stored["mean"]), float(stored["std"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if math.isfinite(mean) and math.isfinite(std) and std > 0:
+            return mean, std
+    return None
