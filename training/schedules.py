@@ -103,3 +103,8 @@ def check_crontab(crontab: str) -> None:
         CronSim(crontab, now().astimezone(UTC))
     except CronSimError as error:
         raise ValueError(f"Not a crontab of five fields: {error}.") from error
+
+
+def next_time_of(schedule: Schedule) -> datetime | None:
+    """When a schedule with a crontab is due next; None for the others and while it is off."""
+    return next_time(schedule.crontab, now()) if schedule.enabled and schedule.crontab else None

@@ -141,6 +141,14 @@ class Preview:
     mean_length_difference: float | None
     unit: str
 
+    @property
+    def length_words(self) -> str:
+        """The difference in words, for example "41 characters shorter than the rejected one"."""
+        difference = round(self.mean_length_difference or 0)
+        if not difference:
+            return "as long as the rejected one"
+        return f"{abs(difference)} characters {'longer' if difference > 0 else 'shorter'} than the rejected one"
+
 
 def preview(method: str, project: Project, chosen: Filter | None = None, *, holdout: float = HOLDOUT) -> Preview:
     """Count what a method would train on, without freezing anything."""

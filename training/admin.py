@@ -1,0 +1,250 @@
+"""Training in the admin: launch runs, read what they did, keep schedules. A run is never edited."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import URLPattern, path
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+
+from annotation.models import User
+from training import base_models_admin  # noqa: F401 - the registry's page gets its way in
+from training.forms import FILTER_FIELDS, LAUNCH_HELP, LaunchForm, MethodForm, ScheduleForm, fieldsets_for, form_for
+from training.launching import LEARNING, LaunchError, launch_run
+from training.models import Method, Run, Schedule, Snapshot, State
+from training.presentation import headline
+from training.snapshots import new_preferences
+from training.templatetags.runs import brief, short, signed
+
+STATE_COLOURS = {
+    State.QUEUED: "info",
+    State.RUNNING: "info",
+    State.SUCCEEDED: "success",
+    State.FAILED: "danger",
+    State.CANCELLED: "warning",
+}
+
+
+class ByMethodAdmin(ModelAdmin):  # type: ignore[misc]
+    """An add page that first asks for the method, then shows the method's own fields."""
+
+    method_form: type[MethodForm]
+    first_fieldsets: dict[str, tuple[str, ...]]
+
+    def method_of(self, request: HttpRequest, obj: Any = None) -> Method | None:
+        name = obj.method if obj else request.GET.get("method")
+        return Method(name) if name in LEARNING else None
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        method = self.method_of(request, obj)
+        return form_for(self.method_form, method) if method else super().get_form(request, obj, change, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        method = self.method_of(request, obj)
+        if method is None:
+            return super().get_fieldsets(request, obj)
+        return list(fieldsets_for(method, self.fieldsets_before(method)))
+
+    def fieldsets_before(self, method: Method) -> dict[str, tuple[str, ...]]:
+        """The form's own fields, without those that the method does not ask for."""
+        left_out = () if method == Method.PPO else ("reward",)
+        return {
+            title: tuple(name for name in names if name not in left_out)
+            for title, names in self.first_fieldsets.items()
+        }
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        method = self.method_of(request)
+        if method is None:
+            return self.choose_method(request)
+        context = {"title": f"{self.verb} · {method.label}", "method": method, "method_help": LAUNCH_HELP[method]}
+        return cast(HttpResponse, super().add_view(request, form_url, {**context, **(extra_context or {})}))
+
+    verb = "Add"
+
+    def choose_method(self, request: HttpRequest) -> HttpResponse:
+        kept = request.GET.copy()
+        kept.pop("method", None)
+        methods = [(method, Method(method).label, LAUNCH_HELP[method]) for method in LEARNING]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"{self.verb} · choose a method",
+            "opts": self.opts,
+            "methods": methods,
+            "kept": kept.urlencode(),
+        }
+        return render(request, "admin/training/choose_method.html", context)
+
+
+@admin.register(Run)
+class RunAdmin(ByMethodAdmin):
+    """Launch and look. The page of a run itself is outside the admin."""
+
+    method_form = LaunchForm
+    first_fieldsets = {
+        "What it learns from": ("project", "base", "reward", "seed"),
+        "Which preferences": FILTER_FIELDS,
+    }
+    verb = "Launch a run"
+    add_form_template = "admin/training/run/add_form.html"
+    list_display = ("page", "status", "learned_from", "result", "took", "who", "created_at")
+    list_display_links = None
+    list_filter = ("state", "method", "project")
+    list_select_related = ("project", "snapshot", "base__model", "created_by", "schedule")
+    list_per_page = 50
+    search_fields = ("project__name", "model_name", "reason")
+    actions = None
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def fieldsets_before(self, method: Method) -> dict[str, tuple[str, ...]]:
+        found = super().fieldsets_before(method)
+        if method == Method.PPO:
+            del found["Which preferences"]
+        return found
+
+    def get_urls(self) -> list[URLPattern]:
+        count = path("add/count/", self.admin_site.admin_view(self.count), name="training_run_count")
+        return [count, *super().get_urls()]
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """`?again=` an earlier run: its models, its options. Everything else as usual."""
+        initial = cast(dict[str, Any], super().get_changeform_initial_data(request))
+        again = request.GET.get("again", "")
+        run = Run.objects.filter(pk=int(again)).first() if again.isdecimal() and len(again) < 10 else None
+        if run:
+            initial |= {"project": run.project_id, "base": run.base_id, "reward": run.reward_id, "seed": run.seed}
+            initial |= {f"option_{name}": value for name, value in run.config.items()}
+        return initial
+
+    def count(self, request: HttpRequest) -> HttpResponse:
+        """What a form as it stands would train on: a fragment for the launch page."""
+        method = self.method_of(request)
+        if method is None or not self.has_add_permission(request):
+            raise PermissionDenied
+        form = cast(LaunchForm, form_for(LaunchForm, method)(request.GET))
+        return render(request, "admin/training/run/_count.html", {"found": form.count(), "method": method})
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        try:
+            return super().add_view(request, form_url, extra_context)
+        except LaunchError as error:  # what the form had found right has changed since
+            messages.error(request, str(error))
+            return HttpResponseRedirect(request.get_full_path())
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        form = context["adminform"].form
+        if isinstance(form, LaunchForm):
+            context["found"] = form.count()
+        return cast(HttpResponse, super().render_change_form(request, context, *args, **kwargs))
+
+    def save_form(self, request: HttpRequest, form: ModelForm[Run], change: bool) -> Run:
+        assert isinstance(form, LaunchForm)
+        plan = form.plan
+        assert plan is not None
+        return launch_run(
+            method=plan.method,
+            project=plan.project,
+            base=plan.base,
+            reward=plan.reward,
+            values=plan.values,
+            seed=plan.seed,
+            chosen=plan.chosen,
+            created_by=cast(User, request.user),
+        )
+
+    def save_model(self, request: HttpRequest, obj: Run, form: Any, change: bool) -> None:
+        """Launching has written it."""
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Nothing hangs on a run that a person types."""
+
+    def response_add(self, request: HttpRequest, obj: Run, post_url_continue: str | None = None) -> HttpResponse:
+        return HttpResponseRedirect(obj.get_absolute_url())
+
+    @admin.display(description="run", ordering="id")
+    def page(self, run: Run) -> SafeString:
+        return format_html('<a href="{}">{} · run {}</a>', run.get_absolute_url(), run.get_method_display(), run.pk)
+
+    @display(description="state", ordering="state", label=STATE_COLOURS)  # type: ignore[untyped-decorator]
+    def status(self, run: Run) -> tuple[str, str]:
+        return run.state, run.get_state_display()
+
+    @admin.display(description="learned from")
+    def learned_from(self, run: Run) -> str:
+        if run.project is None:
+            return run.model_name
+        rows = f", {run.snapshot.train_rows} rows" if run.snapshot else ""
+        return f"{run.project}{rows}"
+
+    @admin.display(description="result")
+    def result(self, run: Run) -> str:
+        if run.state == State.FAILED:
+            return run.reason[:80]
+        found = headline(run)
+        if found is None:
+            return "–"
+        change = f" ({signed(found.change)})" if found.change is not None else ""
+        return f"{found.words} {short(found.now)}{change}"
+
+    @admin.display(description="took")
+    def took(self, run: Run) -> str:
+        return brief(run.duration)
+
+    @admin.display(description="who")
+    def who(self, run: Run) -> str:
+        return str(run.created_by or run.schedule or "–")
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(ByMethodAdmin):
+    """When runs start by themselves."""
+
+    method_form = ScheduleForm
+    first_fieldsets = {
+        "What it learns from": ("project", "base", "reward"),
+        "When": ("every_preferences", "crontab", "enabled"),
+    }
+    verb = "Add a schedule"
+    list_display = ("__str__", "project", "enabled", "decision", "checked_at")
+    list_select_related = ("project",)
+    list_filter = ("enabled", "method", "project")
+
+    def save_model(self, request: HttpRequest, obj: Schedule, form: Any, change: bool) -> None:
+        """A new schedule counts from now on: what is there already is not new."""
+        if not change:
+            obj.counted_preferences = new_preferences(obj.project).count()
+        super().save_model(request, obj, form, change)
+
+
+@admin.register(Snapshot)
+class SnapshotAdmin(ModelAdmin):  # type: ignore[misc]
+    """Frozen datasets, to read."""
+
+    list_display = ("__str__", "project", "train_rows", "eval_rows", "sha256", "created_by", "created_at")
+    list_select_related = ("project", "created_by")
+    list_filter = ("project",)
+    search_fields = ("sha256",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

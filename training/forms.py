@@ -1,0 +1,273 @@
+"""The launch form and the schedule form: fields of a method's config are built from its description."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminSingleDateWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from annotation.models import Comparison, Judgment, Project
+from models_registry.models import Version
+from training.engine.config import METHOD_TITLES, ConfigError, Option, describe, load_config
+from training.launching import LaunchError, Plan
+from training.models import Method, Run, Schedule
+from training.schedules import check_crontab
+from training.snapshots import Filter, Preview, preview
+
+PREFIX = "option_"
+STRENGTHS = [(0, "any, also votes without one")]
+STRENGTHS += [(value, f"{label} or stronger") for value, label in Judgment.Strength.choices]
+# Groups that few people touch are folded away.
+FOLDED = ("Adapter", "Memory and precision", "Evaluation")
+FILTER_FIELDS = ("min_strength", "purposes", "since", "until")
+LAUNCH_HELP = {
+    Method.SFT: "Imitates the chosen answers. A start for a base model that does not answer well yet.",
+    Method.REWARD: "Learns to score answers as your annotators would. PPO needs one.",
+    Method.DPO: "Moves a policy towards the chosen answers directly. The simplest way to align; no reward model.",
+    Method.PPO: "Lets a policy answer, scores the answers with a reward model, and reinforces what scores high.",
+}
+
+
+def option_field(option: Option) -> forms.Field:
+    """A form field for one option, with its help, unit, range, default and source."""
+    label = option.name.replace("_", " ").capitalize() + (f" ({option.unit})" if option.unit else "")
+    shared: dict[str, Any] = {"label": label, "help_text": _help(option), "initial": option.default, "required": False}
+    if option.type == "bool":
+        return forms.BooleanField(**shared, widget=UnfoldBooleanSwitchWidget)
+    if option.type == "choice":
+        choices = [(choice, choice) for choice in option.choices or ()]
+        return forms.ChoiceField(**shared, choices=choices, widget=UnfoldAdminSelectWidget)
+    if option.type == "int":
+        low, high = (None if bound is None else int(bound) for bound in (option.low, option.high))
+        return forms.IntegerField(**shared, min_value=low, max_value=high, widget=UnfoldAdminIntegerFieldWidget)
+    if option.type == "float":
+        # Text, not a number field: browsers write 5e-05 as 0.00005, and refuse steps they do not know.
+        return forms.FloatField(**shared, widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}))
+    return forms.CharField(**shared, widget=UnfoldAdminTextInputWidget)
+
+
+def _help(option: Option) -> str:
+    parts = [option.help]
+    if option.low is not None and option.high is not None:
+        parts.append(f"{_plain(option.low)} to {_plain(option.high)}.")
+    if option.type != "bool":
+        parts.append(f"Default {_plain(option.default)}.")
+    if option.source:
+        parts.append(f"Source: {option.source}.")
+    return " ".join(parts)
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value) or "empty"
+
+
+class MethodForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A form with the options of one method. Subclasses made by :func:`form_for` know which."""
+
+    method: ClassVar[Method]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["project"].queryset = Project.objects.filter(archived_at=None)  # type: ignore[attr-defined]
+        versions = Version.objects.select_related("model").exclude(stage=Version.Stage.ARCHIVED)
+        self.fields["base"].queryset = versions.policies()  # type: ignore[attr-defined]
+        self.fields["base"].required = True
+        if self.method == Method.PPO:
+            self.fields["reward"].queryset = versions.rewards()  # type: ignore[attr-defined]
+            self.fields["reward"].required = True
+        else:
+            del self.fields["reward"]
+        for name, value in (self.instance.config or {}).items():
+            if f"{PREFIX}{name}" in self.fields:
+                self.fields[f"{PREFIX}{name}"].initial = value
+
+    def option_values(self) -> dict[str, object]:
+        """What was filled in; an empty field means its default. Switches are always said."""
+        found = {}
+        for option in describe(self.method):
+            value = self.cleaned_data.get(f"{PREFIX}{option.name}")
+            if value is not None and value != "":
+                found[option.name] = value
+            elif option.type == "str":
+                found[option.name] = option.default
+        return found
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        try:
+            load_config(self.method, self.option_values())
+        except ConfigError as error:
+            for name, reason in error.errors.items():
+                if f"{PREFIX}{name}" not in self.errors:
+                    self.add_error(f"{PREFIX}{name}" if f"{PREFIX}{name}" in self.fields else None, _sentence(reason))
+        return cleaned
+
+
+def _sentence(reason: str) -> str:
+    return reason[:1].upper() + reason[1:].rstrip(".") + "."
+
+
+class FilterFields(forms.Form):
+    """Which preferences are learned from."""
+
+    min_strength = forms.TypedChoiceField(
+        label="Strength of the vote",
+        required=False,
+        coerce=int,
+        empty_value="",
+        choices=[
+            (0, "any, also votes without one"),
+            *((value, f"{label} or stronger") for value, label in Judgment.Strength.choices),
+        ],
+        widget=UnfoldAdminSelectWidget,
+    )
+    purposes = forms.MultipleChoiceField(
+        label="Comparisons made to",
+        choices=Comparison.Purpose.choices,
+        initial=[Comparison.Purpose.COLLECT],
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+    )
+    since = forms.DateField(required=False, label="From", widget=UnfoldAdminSingleDateWidget)
+    until = forms.DateField(required=False, label="Until", widget=UnfoldAdminSingleDateWidget)
+
+    @staticmethod
+    def chosen(cleaned: dict[str, Any]) -> Filter:
+        return Filter(
+            min_strength=cleaned.get("min_strength") or 0,
+            purposes=tuple(cleaned.get("purposes") or Filter.purposes),
+            since=cleaned.get("since"),
+            until=cleaned.get("until"),
+        )
+
+
+class LaunchForm(FilterFields, MethodForm):
+    """One run: what it learns from, what it starts from, how."""
+
+    plan: Plan | None = None
+    found: Preview | None = None
+
+    class Meta:
+        model = Run
+        fields = ("project", "base", "reward", "seed")
+        widgets = {
+            "project": UnfoldAdminSelectWidget,
+            "base": UnfoldAdminSelectWidget,
+            "reward": UnfoldAdminSelectWidget,
+            "seed": UnfoldAdminIntegerFieldWidget,
+        }
+        help_texts = {
+            "project": "Its preferences are frozen at the launch.",
+            "base": "The model to start from. A policy can be trained further.",
+            "reward": "It scores the policy's answers; it must have the same tokenizer.",
+            "seed": "The same seed on the same data gives the same run.",
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["project"].required = True
+        if self.method == Method.PPO:
+            for name in FILTER_FIELDS:  # it learns from prompts, not from votes
+                del self.fields[name]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if "_count" in self.data:
+            self.add_error(None, "Nothing has been launched: what it would train on is counted below.")
+        if cleaned.get("since") and cleaned.get("until") and cleaned["since"] > cleaned["until"]:
+            self.add_error("until", "It ends before it begins.")
+        if self.errors:
+            return cleaned
+        self.plan = Plan(
+            method=self.method,
+            project=cleaned["project"],
+            base=cleaned["base"],
+            reward=cleaned.get("reward"),
+            values=self.option_values(),
+            seed=cleaned.get("seed") or 0,
+            chosen=self.chosen(cleaned),
+        )
+        try:
+            self.found = self.plan.check()
+        except LaunchError as error:
+            self.add_error(error.field if error.field in self.fields else None, str(error))
+        return cleaned
+
+    def count(self) -> Preview | None:
+        """What it would train on, as far as the form says; None while no project is chosen."""
+        if self.found:
+            return self.found
+        if self.is_bound:
+            self.is_valid()
+            project, chosen = self.cleaned_data.get("project"), self.chosen(self.cleaned_data)
+        else:
+            project, chosen = self._initial_project(), Filter()
+        return preview(self.method, project, chosen) if project else None
+
+    def _initial_project(self) -> Project | None:
+        value = str(self.get_initial_for_field(self.fields["project"], "project") or "")
+        return Project.objects.filter(pk=int(value)).first() if value.isdecimal() and len(value) < 10 else None
+
+
+class ScheduleForm(MethodForm):
+    """When a run is launched, and with what."""
+
+    class Meta:
+        model = Schedule
+        fields = ("project", "base", "reward", "every_preferences", "crontab", "enabled")
+        widgets = {
+            "project": UnfoldAdminSelectWidget,
+            "base": UnfoldAdminSelectWidget,
+            "reward": UnfoldAdminSelectWidget,
+            "every_preferences": UnfoldAdminIntegerFieldWidget,
+            "crontab": UnfoldAdminTextInputWidget,
+            "enabled": UnfoldBooleanSwitchWidget,
+        }
+        labels = {"every_preferences": "Every so many new preferences"}
+        help_texts = {"every_preferences": "Or leave it empty and give a crontab."}
+
+    def clean_crontab(self) -> str:
+        crontab = " ".join(self.cleaned_data["crontab"].split())
+        if crontab:
+            try:
+                check_crontab(crontab)
+            except ValueError as error:
+                raise ValidationError(str(error)) from error
+        return crontab
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        understood = "every_preferences" in cleaned and "crontab" in cleaned
+        if understood and bool(cleaned["every_preferences"]) == bool(cleaned["crontab"]):
+            self.add_error("every_preferences", "Give either a number of preferences or a crontab.")
+        if not self.errors:
+            self.instance.method = self.method
+            self.instance.config = self.option_values()
+        return cleaned
+
+
+def form_for(form: type[MethodForm], method: Method) -> type[MethodForm]:
+    """The form with the fields of one method."""
+    fields = {f"{PREFIX}{option.name}": option_field(option) for option in describe(method)}
+    return type(f"{method.label}{form.__name__}", (form,), {**fields, "method": method})
+
+
+def fieldsets_for(method: Method, first: dict[str, tuple[str, ...]]) -> Iterator[tuple[str | None, dict[str, Any]]]:
+    """Fieldsets of the admin: what the form itself asks, then the method's groups, its own first."""
+    for title, names in first.items():
+        yield title or None, {"fields": names}
+    groups: dict[str, list[str]] = {}
+    for option in describe(method):
+        groups.setdefault(option.group, []).append(f"{PREFIX}{option.name}")
+    for group in sorted(groups, key=lambda name: (name in FOLDED, name != "Method")):
+        title = f"{METHOD_TITLES[method]}" if group == "Method" else group
+        yield title, {"fields": groups[group], "classes": ["collapse"] if group in FOLDED else []}

@@ -1,0 +1,262 @@
+"""What the pages say about runs: the one number that matters, tables, charts, samples. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.utils.timezone import now
+
+from training.engine.config import describe
+from training.models import TRAIN_QUEUE, Method, Run, RunEvent, State, Worker
+
+# The metric that says most about a run of each method; the first that it has.
+HEADLINES: dict[str, tuple[str, ...]] = {
+    Method.SFT: ("loss",),
+    Method.REWARD: ("accuracy", "loss"),
+    Method.DPO: ("margin", "accuracy", "loss"),
+    Method.PPO: ("score", "kl"),
+}
+WORDS = {
+    "kl": "KL to the base",
+    "kl_k3": "KL to the base (k3)",
+    "lr": "learning rate",
+    "response_tokens": "answer length",
+    "share_ended": "share that ended",
+    "logprob_chosen": "log-prob, chosen",
+    "logprob_rejected": "log-prob, rejected",
+    "reward_chosen": "reward, chosen",
+    "reward_rejected": "reward, rejected",
+    "grad_norm": "gradient norm",
+    "approx_kl": "approximate KL of a step",
+    "tokens_per_second": "tokens per second",
+    "score_std": "score, spread",
+    "advantage_std": "advantage, spread",
+}
+HEARTBEAT_LATE = timedelta(seconds=15)
+MOST_COLUMNS = 3
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric now, and before training where that was measured."""
+
+    name: str
+    now: float
+    before: float | None = None
+
+    @property
+    def words(self) -> str:
+        return words(self.name)
+
+    @property
+    def change(self) -> float | None:
+        return None if self.before is None else self.now - self.before
+
+
+def words(metric: str) -> str:
+    return WORDS.get(metric, metric.replace("_", " "))
+
+
+def measures(run: Run) -> list[Measure]:
+    """Every metric of a run, in the order of the charts, then by name."""
+    numbers = {name: float(value) for name, value in run.metrics.items() if _is_number(value)}
+    shown = [metric for chart in charts(run.method) for metric in chart.metrics]
+    names = [name for name in numbers if not (name.endswith("_before") and name.removesuffix("_before") in numbers)]
+    names.sort(key=lambda name: (shown.index(name) if name in shown else len(shown), name))
+    return [Measure(name, numbers[name], numbers.get(f"{name}_before")) for name in names]
+
+
+def headline(run: Run) -> Measure | None:
+    """The one metric for a list of runs."""
+    found = {measure.name: measure for measure in measures(run)}
+    return next((found[name] for name in HEADLINES.get(run.method, ()) if name in found), None)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One small plot: what it shows, in which unit, and why anybody should look at it."""
+
+    title: str
+    unit: str
+    metrics: tuple[str, ...]
+    help: str = ""
+    more: bool = False
+
+
+def charts(method: str) -> list[Chart]:
+    """The charts of a method's run page; those without data are left out by the page."""
+    margin = "score" if method == Method.REWARD else "nats"
+    return [
+        Chart("Loss", "nats", ("loss",), "What training lowers."),
+        Chart("Margin", margin, ("margin",), "How far the chosen answer is ahead of the rejected one."),
+        Chart("Accuracy", "share of pairs", ("accuracy",), "How often the chosen answer is ahead."),
+        Chart("Score", "reward", ("score",), "The reward model's mean score of sampled answers."),
+        Chart("KL to the base", "nats per answer", ("kl",), "How far the policy has moved from where it started."),
+        Chart("Answer length", "tokens", ("response_tokens",), "Sampled answers; growth without reason is a warning."),
+        Chart("Rewards", margin, ("reward_chosen", "reward_rejected"), "Chosen and rejected apart.", more=True),
+        Chart(
+            "Log-probs", "nats", ("logprob_chosen", "logprob_rejected"), "Both may fall; both falling far is bad.", True
+        ),
+        Chart("Share that ended", "share of answers", ("share_ended",), more=True),
+        Chart("Entropy", "nats per token", ("entropy",), "Falls as the policy becomes surer of itself.", more=True),
+        Chart("Ratio", "", ("ratio",), "New to old policy; stays near 1.", more=True),
+        Chart("Clip fraction", "share of tokens", ("clip_fraction",), more=True),
+        Chart("Approximate KL of a step", "nats", ("approx_kl",), more=True),
+        Chart("Value loss", "", ("value_loss",), more=True),
+        Chart(
+            "Explained variance", "share", ("explained_variance",), "Of the returns, by the value function.", more=True
+        ),
+        Chart("KL penalty", "β", ("beta",), more=True),
+        Chart("Gradient norm", "", ("grad_norm",), more=True),
+        Chart("Learning rate", "", ("lr",), more=True),
+        Chart("Speed", "tokens per second", ("tokens_per_second",), more=True),
+    ]
+
+
+def chart_plan(method: str) -> list[dict[str, Any]]:
+    """The same for the script that draws them."""
+    return [
+        {**asdict(chart), "names": [words(metric) for metric in chart.metrics] if len(chart.metrics) > 1 else [""]}
+        for chart in charts(method)
+    ]
+
+
+def points(run: Run, *, after: int = 0, most: int = 5000) -> tuple[list[list[Any]], int]:
+    """``[seq, step, is_eval, metrics]`` of the events after a number, and the number to go on from."""
+    found = run.events.filter(kind__in=("step", "eval"), seq__gt=after).values_list("seq", "step", "kind", "data")
+    rows = [[seq, step, kind == "eval", data.get("metrics", {})] for seq, step, kind, data in found[:most]]
+    return rows, rows[-1][0] if rows else after
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the model answered at one step."""
+
+    text: str = ""
+    tokens: int | None = None
+    ended: bool = True
+    score: float | None = None
+
+
+@dataclass
+class Exchange:
+    """One prompt and the answers to it, a column for each step."""
+
+    messages: list[dict[str, str]]
+    answers: list[Said] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Samples:
+    titles: list[str]
+    exchanges: list[Exchange]
+    count: int
+
+
+def samples(run: Run) -> Samples:
+    """Answers to the same held-out prompts: the base model's, half-way, now. The text is untrusted and unrendered."""
+    events = list(run.events.filter(kind="sample").order_by("seq"))
+    shown = _first_middle_last(events)
+    exchanges: dict[str, Exchange] = {}
+    for column, event in enumerate(shown):
+        for sample in _dicts(event.data.get("samples")):
+            key = str(sample.get("id", ""))
+            exchange = exchanges.setdefault(key, Exchange(_messages(sample.get("prompt"))))
+            exchange.answers += [Said()] * (column - len(exchange.answers))
+            exchange.answers.append(_said(sample))
+    for exchange in exchanges.values():
+        exchange.answers += [Said()] * (len(shown) - len(exchange.answers))
+    titles = ["base" if not event.step else f"step {event.step}" for event in shown]
+    if len(titles) > 1 and run.state == State.SUCCEEDED:
+        titles[-1] = "now"
+    return Samples(titles, list(exchanges.values()), len(events))
+
+
+def _first_middle_last(events: list[RunEvent]) -> list[RunEvent]:
+    if len(events) <= MOST_COLUMNS:
+        return events
+    return [events[0], events[len(events) // 2], events[-1]]
+
+
+def _dicts(value: object) -> Iterable[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _messages(value: object) -> list[dict[str, str]]:
+    return [{"role": str(turn.get("role", "")), "content": str(turn.get("content", ""))} for turn in _dicts(value)]
+
+
+def _said(sample: dict[str, Any]) -> Said:
+    tokens, score = sample.get("tokens"), sample.get("score")
+    return Said(
+        text=str(sample.get("text", "")),
+        tokens=tokens if isinstance(tokens, int) else None,
+        ended=bool(sample.get("ended", True)),
+        score=float(score) if isinstance(score, int | float) else None,
+    )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of a run's configuration."""
+
+    name: str
+    value: object
+    unit: str
+    help: str
+    changed: bool
+
+
+def settings_of(run: Run) -> list[Setting]:
+    """The options a run was launched with; those off their default first."""
+    options = {option.name: option for option in describe(run.method)}
+    found = [
+        Setting(
+            name,
+            value,
+            options[name].unit if name in options else "",
+            options[name].help if name in options else "",
+            name not in options or value != options[name].default,
+        )
+        for name, value in run.config.items()
+    ]
+    return sorted(found, key=lambda setting: not setting.changed)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something a person looking at a run should know. ``level`` is a class of the notice: warn, bad or empty."""
+
+    text: str
+    level: str = ""
+
+
+def notices(run: Run) -> list[Notice]:
+    """Why nothing moves, what went wrong, what the engine warned about."""
+    found = []
+    if run.state == State.FAILED:
+        found.append(Notice(run.reason or "It failed without a reason.", "bad"))
+    elif run.state == State.CANCELLED:
+        found.append(Notice(run.reason))
+    elif run.state == State.QUEUED:
+        found.append(_waiting(run))
+    elif run.cancel_requested_at:
+        found.append(Notice("Cancelling: the engine writes a checkpoint and leaves."))
+    elif run.heartbeat_at and now() - run.heartbeat_at > HEARTBEAT_LATE:
+        found.append(Notice("Its worker is silent. If it stays so, the run goes back to the queue by itself.", "warn"))
+    warnings = run.events.filter(kind="warning").values_list("data__message", flat=True)
+    return found + [Notice(str(message), "warn") for message in dict.fromkeys(warnings[:50])]
+
+
+def _waiting(run: Run) -> Notice:
+    if not Worker.objects.listening(TRAIN_QUEUE).exists():
+        return Notice("No worker is listening on the train queue. It starts as soon as one does.", "warn")
+    ahead = Run.objects.active().filter(pk__lt=run.pk).count()
+    return Notice(f"Waiting: {ahead} ahead of it." if ahead else "Waiting for a worker to take it.")

@@ -1,0 +1,80 @@
+"""Numbers and times as the pages of runs show them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timezone import localtime, now
+
+from training.models import Run
+from training.presentation import Measure, headline
+
+register = template.Library()
+
+
+@register.filter
+def brief(span: timedelta | None) -> str:
+    """A span in its two largest units: ``3 s``, ``4 min 10 s``, ``2 h 5 min``, ``3 d 1 h``."""
+    if span is None:
+        return "–"
+    seconds = max(0, round(span.total_seconds()))
+    for size, unit, smaller, smaller_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= size:
+            rest = seconds % size // smaller
+            return f"{seconds // size} {unit}" + (f" {rest} {smaller_unit}" if rest else "")
+    return f"{seconds} s"
+
+
+@register.filter
+def since(moment: datetime | None) -> SafeString | str:
+    """How long ago, to the second while it is fresh, with the exact time on hover."""
+    if moment is None:
+        return "–"
+    exact = localtime(moment)
+    return format_html(
+        '<time datetime="{}" title="{}">{} ago</time>',
+        exact.isoformat(),
+        exact.strftime("%Y-%m-%d %H:%M:%S %Z"),
+        brief(now() - moment),
+    )
+
+
+@register.filter
+def left(moment: datetime | None) -> str:
+    """Time to a moment; empty when it is not known or over."""
+    if moment is None or moment <= now():
+        return ""
+    span = moment - now()
+    minutes = timedelta(minutes=round(span.total_seconds() / 60))
+    return f"{brief(minutes if span >= timedelta(minutes=2) else span)} left"
+
+
+@register.filter
+def short(value: float | None) -> str:
+    """A number in four significant digits."""
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+@register.filter
+def signed(value: float | None) -> str:
+    """A change, with its sign; a true minus."""
+    if value is None:
+        return ""
+    return f"{value:+.3g}".replace("-", "\N{MINUS SIGN}")
+
+
+@register.filter
+def main_measure(run: Run) -> Measure | None:
+    """The one metric that matters for a run's method."""
+    return headline(run)
+
+
+@register.filter
+def title_of(position: int, titles: list[str]) -> str:
+    """The title of a column."""
+    return titles[position] if position < len(titles) else ""
