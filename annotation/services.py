@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.text import slugify
 
@@ -16,6 +17,7 @@ from annotation.models import Comparison, Judgment, Lease, Membership, Project, 
 from models_registry.models import Version
 
 Message = dict[str, str]
+NO_PASSWORD = "!"  # noqa: S105  what Django takes for "cannot sign in by password"
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,21 @@ def _unused_slug(name: str) -> str:
 
 
 def rule_judge(name: str) -> User:
-    """The account under which a rule or an import votes: named, without a password, never able to sign in."""
-    user, _ = User.objects.get_or_create(username=name, defaults={"is_active": False, "password": "!"})
-    if user.is_active:
-        raise ValueError(f"{name} is a person's account: a rule or an import votes under a name of its own.")
+    """The account under which a rule or an import votes: named, without a password, never able to sign in.
+
+    Raises ValidationError for a name that is a person's, or no name at all.
+    """
+    check_source_name(name)
+    user, _ = User.objects.get_or_create(username=name, defaults={"is_active": False, "password": NO_PASSWORD})
     return user
+
+
+def check_source_name(name: str) -> None:
+    """Raises ValidationError if no rule or import may vote under this name."""
+    User.username_validator(name)
+    person = User.objects.filter(username=name).exclude(is_active=False, password=NO_PASSWORD, last_login=None)
+    if len(name) > 150 or person.exists():
+        raise ValidationError("%(name)s is a person's account: choose another name.", params={"name": name})
 
 
 def content_hash(content: object) -> str:

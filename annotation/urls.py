@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from annotation.views import labelling, people, projects
+from annotation.views import data, labelling, people, projects
 
 urlpatterns = [
     path("", projects.home, name="home"),
@@ -21,4 +21,9 @@ urlpatterns = [
     path("projects/<slug:slug>/label/undo/", labelling.undo, name="undo"),
     path("projects/<slug:slug>/label/heartbeat/", labelling.heartbeat, name="heartbeat"),
     path("projects/<slug:slug>/label/release/", labelling.release, name="release"),
+    path("projects/<slug:slug>/import/", data.upload, name="import"),
+    path("projects/<slug:slug>/import/<int:pk>/", data.report, name="import-report"),
+    path("projects/<slug:slug>/import/<int:pk>/errors.jsonl", data.report_errors, name="import-errors"),
+    path("projects/<slug:slug>/export/", data.export, name="export"),
+    path("projects/<slug:slug>/export/<slug:form>.jsonl", data.download_preferences, name="export-preferences"),
 ]

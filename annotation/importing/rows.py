@@ -1,0 +1,141 @@
+"""What every shape of row is read into, and the checks that all shapes share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from annotation.services import Message
+
+ROLES = ("system", "user", "assistant")
+MOST_ANSWERS = 9
+LONGEST_TEXT = 200_000  # characters of one message or answer: as long as a text that is rendered
+
+
+class BadRowError(ValueError):
+    """A row that cannot be imported. Its text is the reason, for the person who made the file."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of a row and the label of whoever wrote it, if the row says."""
+
+    text: str
+    author_label: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A conversation that ends with the user's turn, two to nine different answers, and the vote if there is one.
+
+    `preferred` is the index of the answer that won; `strength` is 1 to 3 or None.
+    """
+
+    messages: list[Message]
+    answers: list[Answer]
+    preferred: int | None = None
+    strength: int | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_text(value: object, name: str) -> str:
+    """A text that the database and a reader can take. Raises BadRowError."""
+    if not isinstance(value, str):
+        raise BadRowError(f"{name} is not a text.")
+    if not value.strip():
+        raise BadRowError(f"{name} is empty.")
+    if len(value) > LONGEST_TEXT:
+        raise BadRowError(f"{name} has {len(value):,} characters; at most {LONGEST_TEXT:,} are taken.")
+    if "\x00" in value:
+        raise BadRowError(f"{name} contains the character NUL.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise BadRowError(f"{name} contains half a character (a lone surrogate).") from None
+    return value
+
+
+def read_messages(value: object, name: str) -> list[Message]:
+    """A conversation: a text is the user's only turn. Raises BadRowError."""
+    if isinstance(value, str):
+        return [{"role": "user", "content": read_text(value, name)}]
+    if not isinstance(value, list) or not value:
+        raise BadRowError(f"{name} is neither a text nor a list of messages.")
+    return [_read_message(message, f"{name}, message {n}") for n, message in enumerate(value, start=1)]
+
+
+def _read_message(value: object, name: str) -> Message:
+    if not isinstance(value, dict):
+        raise BadRowError(f"{name} is not an object with role and content.")
+    if value.get("role") not in ROLES:
+        raise BadRowError(f"{name} has none of the roles {', '.join(ROLES)}.")
+    return {"role": value["role"], "content": read_text(_joined(value.get("content"), name), f"{name}, content")}
+
+
+def _joined(content: object, name: str) -> object:
+    """The text of a content that comes as a list of parts."""
+    if not isinstance(content, list):
+        return content
+    if not all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+        raise BadRowError(f"{name} has a part that is not text.")
+    return "".join(str(part.get("text", "")) for part in content)
+
+
+def read_prompt(row: Mapping[str, Any]) -> list[Message]:
+    """`prompt` (or `messages`), with `system` in front if the row has one. Raises BadRowError."""
+    name = "prompt" if "prompt" in row else "messages"
+    return checked_prompt(with_system(row, read_messages(row.get(name), name)))
+
+
+def with_system(row: Mapping[str, Any], messages: list[Message]) -> list[Message]:
+    """The conversation with the row's `system` text as its first message."""
+    if row.get("system") in (None, ""):
+        return messages
+    if messages[0]["role"] == "system":
+        raise BadRowError("system is given twice: by itself and as the first message.")
+    return [{"role": "system", "content": read_text(row["system"], "system")}, *messages]
+
+
+def checked_prompt(messages: list[Message]) -> list[Message]:
+    """Raises BadRowError unless the conversation waits for the assistant's answer."""
+    if messages[-1]["role"] != "user":
+        raise BadRowError("The prompt does not end with a message of the user.")
+    if any(message["role"] == "system" for message in messages[1:]):
+        raise BadRowError("A system message comes after the first message.")
+    return messages
+
+
+def read_answer(value: object, name: str) -> str:
+    """An answer: a text, or a list with the assistant's one message. Raises BadRowError."""
+    if not isinstance(value, list):
+        return read_text(value, name)
+    messages = read_messages(value, name)
+    if len(messages) != 1 or messages[0]["role"] != "assistant":
+        raise BadRowError(f"{name} is not one message of the assistant.")
+    return messages[0]["content"]
+
+
+def read_metadata(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row's `metadata`, to be kept with the prompt. Raises BadRowError."""
+    metadata = row.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise BadRowError("metadata is not an object.")
+    _check_depth(metadata)
+    return metadata
+
+
+def _check_depth(value: object, depth: int = 20) -> None:
+    if depth == 0:
+        raise BadRowError("metadata is nested too deep.")
+    if isinstance(value, str):
+        if "\x00" in value or not value.isascii():
+            read_text(value or " ", "A text of metadata")
+        return
+    inside: Sequence[object] = []
+    if isinstance(value, dict):
+        inside = [*value.keys(), *value.values()]
+    elif isinstance(value, list):
+        inside = value
+    for part in inside:
+        _check_depth(part, depth - 1)
