@@ -182,8 +182,13 @@ print(model(**tokenizer(text, add_special_tokens=False, return_tensors="pt")).lo
 
 
 def render_card(card: str) -> SafeString:
-    """The card as HTML; raw HTML in it is shown as text, and what is left is sanitised."""
-    rendered = MarkdownIt("commonmark", {"html": False}).enable("table").render(card)
+    """The card as HTML for a page's third level; raw HTML in it is shown as text, and what is left is sanitised."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = markdown.parse(card)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(6, int(token.tag[1:]) + 2)}"
+    rendered = markdown.renderer.render(tokens, markdown.options, {})
     return mark_safe(nh3.clean(rendered))  # noqa: S308 - sanitised in the same line
 
 

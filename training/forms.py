@@ -208,7 +208,9 @@ class LaunchForm(FilterFields, MethodForm):
             return self.found
         if self.is_bound:
             self.is_valid()
-            project, chosen = self.cleaned_data.get("project"), self.chosen(self.cleaned_data)
+            # A refused plan still has its project: too little to learn from is a count as well.
+            project = self.plan.project if self.plan else self.cleaned_data.get("project")
+            chosen = self.chosen(self.cleaned_data)
         else:
             project, chosen = self._initial_project(), Filter()
         return preview(self.method, project, chosen) if project else None

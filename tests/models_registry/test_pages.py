@@ -70,6 +70,7 @@ def test_a_version_shows_its_family_files_checksums_and_card(client: Client, adm
     ):
         assert expected in text
     assert str(child.get_absolute_url()) in text
+    assert text.count("<h1") == 1
 
 
 def test_text_of_a_card_is_never_markup(client: Client, admin: User, register: Register) -> None:
