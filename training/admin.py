@@ -12,10 +12,12 @@ from django.shortcuts import render
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from annotation.models import User
+from models_registry.models import Kind, Version
 from training import base_models_admin  # noqa: F401 - the registry's page gets its way in
 from training.forms import FILTER_FIELDS, LAUNCH_HELP, LaunchForm, MethodForm, ScheduleForm, fieldsets_for, form_for
 from training.launching import LEARNING, LaunchError, launch_run
@@ -78,12 +80,19 @@ class ByMethodAdmin(ModelAdmin):  # type: ignore[misc]
         methods = [(method, Method(method).label, LAUNCH_HELP[method]) for method in LEARNING]
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{self.verb} · choose a method",
+            "title": self.verb,
             "opts": self.opts,
             "methods": methods,
             "kept": kept.urlencode(),
         }
         return render(request, "admin/training/choose_method.html", context)
+
+
+def newest_models() -> dict[str, Any]:
+    """What most people want to start from: the base model and the reward model that came last."""
+    versions = Version.objects.exclude(stage=Version.Stage.ARCHIVED)
+    found = {"base": versions.filter(kind=Kind.BASE).first(), "reward": versions.rewards().first()}
+    return {name: version.pk for name, version in found.items() if version}
 
 
 @admin.register(Run)
@@ -122,8 +131,8 @@ class RunAdmin(ByMethodAdmin):
         return [count, *super().get_urls()]
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """`?again=` an earlier run: its models, its options. Everything else as usual."""
-        initial = cast(dict[str, Any], super().get_changeform_initial_data(request))
+        """The newest models; with `?again=` those of an earlier run, and its options."""
+        initial = newest_models() | cast(dict[str, Any], super().get_changeform_initial_data(request))
         again = request.GET.get("again", "")
         run = Run.objects.filter(pk=int(again)).first() if again.isdecimal() and len(again) < 10 else None
         if run:
@@ -194,7 +203,7 @@ class RunAdmin(ByMethodAdmin):
     @admin.display(description="result")
     def result(self, run: Run) -> str:
         if run.state == State.FAILED:
-            return run.reason[:80]
+            return Truncator(run.reason).words(12)
         found = headline(run)
         if found is None:
             return "–"

@@ -247,9 +247,9 @@ def notices(run: Run) -> list[Notice]:
         found.append(Notice(run.reason))
     elif run.state == State.QUEUED:
         found.append(_waiting(run))
-    elif run.cancel_requested_at:
+    elif run.state == State.RUNNING and run.cancel_requested_at:
         found.append(Notice("Cancelling: the engine writes a checkpoint and leaves."))
-    elif run.heartbeat_at and now() - run.heartbeat_at > HEARTBEAT_LATE:
+    elif run.state == State.RUNNING and run.heartbeat_at and now() - run.heartbeat_at > HEARTBEAT_LATE:
         found.append(Notice("Its worker is silent. If it stays so, the run goes back to the queue by itself.", "warn"))
     warnings = run.events.filter(kind="warning").values_list("data__message", flat=True)
     return found + [Notice(str(message), "warn") for message in dict.fromkeys(warnings[:50])]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
+from django.utils.text import slugify
 
 from annotation.models import Comparison, Judgment, Membership, Preference, Project, Prompt, Response, Role, User
 from models_registry.models import Artifact, Format, Kind, Model, Version
@@ -95,7 +96,7 @@ def votes(project: Project, annotator: User) -> list[Preference]:
 
 def make_version(name: str, kind: str, *, tokenizer: str = "one tokenizer", root: Path | None = None) -> Version:
     """A registered version; with ``root`` its single file stands in the storage too."""
-    model, _ = Model.objects.get_or_create(name=name, defaults={"slug": name.lower().replace(" ", "-")})
+    model, _ = Model.objects.get_or_create(name=name, defaults={"slug": slugify(name)})
     version = Version.objects.create(
         model=model, number=model.versions.count() + 1, kind=kind, tokenizer_sha256=sha(tokenizer)
     )

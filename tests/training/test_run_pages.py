@@ -95,6 +95,15 @@ def test_a_silent_worker_is_told(run: Run, as_admin: Client) -> None:
     assert "Its worker is silent." in as_admin.get(reverse("run-live", args=[run.pk])).content.decode()
 
 
+def test_an_ended_run_does_not_speak_of_its_worker(run: Run, as_admin: Client) -> None:
+    start(run)
+    Run.objects.filter(pk=run.pk).update(heartbeat_at=now() - timedelta(days=2), cancel_requested_at=now())
+    Run.objects.finish(run.pk, state=State.SUCCEEDED)
+    page = as_admin.get(run.get_absolute_url()).content.decode()
+    assert "silent" not in page
+    assert "Cancelling" not in page
+
+
 def test_a_failed_run_shows_its_reason_and_log_and_stops_asking(run: Run, as_admin: Client) -> None:
     Run.objects.finish(run.pk, state=State.FAILED, reason="out of <memory>")
     Run.objects.filter(pk=run.pk).update(log_tail="last <line>")
