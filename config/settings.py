@@ -106,7 +106,7 @@ def secret(name: str, kept_in: Path, *, required: bool) -> str:
     if required:
         raise ImproperlyConfigured(f"{name} must be set in production: a long random text that stays the same.")
     if not kept_in.exists():
-        kept_in.parent.mkdir(parents=True, exist_ok=True)
+        kept_in.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = kept_in.with_suffix(f".{os.getpid()}")
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(get_random_secret_key())

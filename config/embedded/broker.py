@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -47,8 +48,7 @@ class Redis:
             "appendfsync": "everysec",
         }
         command = [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
-        self.log.unlink(missing_ok=True)
-        with self.log.open("ab") as log:
+        with self.log.open("wb") as log:
             # A session of its own: Ctrl-C in the terminal is not for the broker, which stops after the workers.
             self._child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.data
@@ -67,13 +67,15 @@ class Redis:
         if pid is None:
             return
         try:
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
         except PermissionError as error:
             raise ServiceError(f"Redis (process {pid}) belongs to another user: stop it there first.") from error
         deadline = time.monotonic() + STOP_SECONDS
-        while self._pid() == pid:
+        while _is_redis(pid):  # it removes its files a moment before it ends
             if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             if self._child is not None:
                 self._child.poll()
             time.sleep(0.02)
@@ -95,11 +97,17 @@ class Redis:
         """The server's process id by its pid file; None if there is none or it names somebody else's process."""
         try:
             pid = int(self.pid_file.read_text())
-            process = psutil.Process(pid)
-            is_ours = process.status() != psutil.STATUS_ZOMBIE and process.name().startswith(("redis", "valkey"))
-        except (OSError, ValueError, psutil.Error):
+        except (OSError, ValueError):
             return None
-        return pid if is_ours else None
+        return pid if _is_redis(pid) else None
+
+
+def _is_redis(pid: int) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.name().startswith(("redis", "valkey"))
+    except psutil.Error:
+        return False
 
 
 def _find_program() -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import socket
 import stat
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 # sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero included; PostgreSQL's name is the longest used.
 LONGEST_SOCKET_PATH = 103
 LONGEST_SOCKET_NAME = ".s.PGSQL.5432.lock"
+FATAL = re.compile(r"FATAL|PANIC|ERROR| # ")  # the last is how Redis marks a warning
 
 
 class ServiceError(Exception):
@@ -70,8 +72,12 @@ def last_lines(log: Path, count: int = 3) -> str:
 
 
 def explain(service: str, log: Path) -> ServiceError:
-    """Why a service did not start, from the end of its log."""
-    tail = last_lines(log)
+    """Why a service did not start, from its log: what it called fatal, else the end."""
+    try:
+        grave = [line.strip() for line in log.read_text(errors="replace").splitlines() if FATAL.search(line)]
+    except OSError:
+        grave = []
+    tail = " | ".join(grave[-3:]) or last_lines(log)
     if "No space left on device" in tail:
         return ServiceError(f"The disk is full: {service} cannot write to {log.parent}. Free some space and try again.")
     return ServiceError(f"{service} did not start: {tail or 'it said nothing'} (its log: {log})")

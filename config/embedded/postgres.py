@@ -22,6 +22,7 @@ START_SECONDS = 60  # a start after a crash replays the log first
 STOP_SECONDS = 20
 ACCOUNT = "pgserver"  # PostgreSQL refuses to run as root; the wheel uses the same account
 SUPERUSER = "prefloop"
+NO_PROCESS = str(2**22 + 1)  # above the largest process id of Linux and macOS
 PORT = 5432  # only part of the socket's name: nothing listens on TCP
 
 
@@ -47,7 +48,7 @@ class Postgres:
         make_private(self.sockets, owner=owner or os.getuid())
         if not (self.data / "PG_VERSION").exists():
             self._create_cluster(binaries, owner)
-        self._remove_stale_pid_file()
+        self._clear_the_way()
         deadline = time.monotonic() + START_SECONDS
         while not self._started(binaries, owner, deadline):
             # The backends of a killed server hold its shared memory for a moment longer; then a new one may start.
@@ -61,21 +62,22 @@ class Postgres:
         if pid is None:
             return
         _signal(pid, signal.SIGINT)
-        if not self._gone(pid, STOP_SECONDS):
+        if not self._ends(pid, STOP_SECONDS):
             _signal(pid, signal.SIGQUIT)
-            self._gone(pid, STOP_SECONDS)
+            self._ends(pid, STOP_SECONDS)
 
     def is_running(self) -> bool:
         """Whether the server accepts connections."""
         return answers(self.socket)
 
     def _create_cluster(self, binaries: Path, owner: int | None) -> None:
-        # An aborted initdb leaves files behind that a second one refuses to see.
-        for leftover in self.data.iterdir():
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        # Made aside and renamed: a half-made cluster looks like a whole one.
+        draft = self.data.with_name(f"{self.data.name}.new")
+        shutil.rmtree(draft, ignore_errors=True)
+        make_private(draft, owner=owner or os.getuid())
         command = [
             str(binaries / "initdb"),
-            f"--pgdata={self.data}",
+            f"--pgdata={draft}",
             f"--username={SUPERUSER}",
             "--auth=trust",  # who may open the socket is decided by the folder's mode
             "--encoding=UTF8",
@@ -90,6 +92,7 @@ class Postgres:
             if "No space left on device" in done.stderr:
                 said = "the disk is full; free some space and try again"
             raise ServiceError(f"PostgreSQL could not create its files in {self.data}: {said}")
+        draft.rename(self.data)
 
     def _started(self, binaries: Path, owner: int | None, deadline: float) -> bool:
         command = [
@@ -105,8 +108,7 @@ class Postgres:
             "-c",
             f"port={PORT}",
         ]
-        self.log.unlink(missing_ok=True)
-        with self.log.open("ab") as log:
+        with self.log.open("wb") as log:
             # A session of its own: Ctrl-C in the terminal is not for the database, which stops last.
             self._child = subprocess.Popen(
                 command,
@@ -118,11 +120,11 @@ class Postgres:
                 env=_environment(),
                 **_as(owner),
             )
-        while time.monotonic() < deadline:
+        while self._child.poll() is None:
             if self.is_running() and self._accepts_sessions():
                 return True
-            if self._child.poll() is not None:
-                return False
+            if time.monotonic() > deadline:
+                self.stop()
             time.sleep(0.02)
         return False
 
@@ -143,30 +145,44 @@ class Postgres:
         return True
 
     def _pid(self) -> int | None:
-        """The server's process id by its pid file; None if there is none or it names somebody else's process."""
-        try:
-            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
-            process = psutil.Process(pid)
-            is_ours = process.status() != psutil.STATUS_ZOMBIE and "postgres" in process.name()
-        except (OSError, ValueError, IndexError, psutil.Error):
-            return None
-        return pid if is_ours else None
+        """The id of the server's process; None if there is none. A lock file may name a process of somebody else's."""
+        for lock in (self.data / "postmaster.pid", self.sockets / f"{self.socket.name}.lock"):
+            try:
+                pid = int(lock.read_text().splitlines()[0])
+            except (OSError, ValueError, IndexError):
+                continue
+            if _is_postgres(pid):
+                return pid
+        return None
 
-    def _remove_stale_pid_file(self) -> None:
+    def _clear_the_way(self) -> None:
         """Make room for a start: what a killed server left, or a server whose socket was deleted under it."""
-        if self._child is not None:
-            self._child.poll()
         self.stop()
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        self.socket.unlink(missing_ok=True)
+        (self.sockets / f"{self.socket.name}.lock").unlink(missing_ok=True)
+        # The pid file stays: it names the shared memory by which a new server sees that backends of a killed one are
+        # still at work. But its process id may belong to another process by now, which would end the start.
+        pid_file = self.data / "postmaster.pid"
+        if pid_file.exists() and (lines := pid_file.read_text().splitlines()):
+            pid_file.write_text("\n".join([NO_PROCESS, *lines[1:]]) + "\n")
 
-    def _gone(self, pid: int, seconds: float) -> bool:
+    def _ends(self, pid: int, seconds: float) -> bool:
+        """Wait for the process to end: it removes its files a moment before, when a new one may not start yet."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self._child is not None:
                 self._child.poll()
-            if self._pid() != pid:
+            if not _is_postgres(pid):
                 return True
             time.sleep(0.02)
+        return False
+
+
+def _is_postgres(pid: int) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and "postgres" in process.name()
+    except psutil.Error:
         return False
 
 
