@@ -17,12 +17,14 @@ from django.utils.timezone import now
 from annotation.models import Preference, Project, User
 from models_registry.models import Version
 from training import presence, supervision
+from training.engine_process import environment
 from training.launching import cancel_run, launch_run
 from training.models import Run, RunEvent, State
 from training.supervision import run_directory, supervise
 from training.upkeep import reap_stale_runs
 
 from .conftest import make_run
+from .workers import is_alive, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Engine = Callable[[str], None]
@@ -49,13 +51,6 @@ def in_background(run: Run) -> threading.Thread:
     thread.start()
     wait_for(lambda: RunEvent.objects.filter(run=run).exists())
     return thread
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def test_a_run_that_works_registers_a_version(
@@ -179,18 +174,6 @@ def test_an_engine_that_ignores_the_request_is_killed_with_everything_it_started
     wait_for(lambda: not is_alive(child))
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        return not Path("/proc/self/stat").exists()
-    return status != "Z"
-
-
 def test_a_worker_that_stops_hands_its_run_back_and_the_next_goes_on(
     engine: Engine, base: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,7 +279,7 @@ def test_a_result_whose_worker_died_before_registering_is_registered_without_tra
 def test_secrets_stay_with_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:secret@db/prefloop")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    found = supervision.EngineProcess.__init__.__globals__["environment"](offline=True)
+    found = environment(offline=True)
     assert "DATABASE_URL" not in found
     assert found["CUDA_VISIBLE_DEVICES"] == "1"
     assert found["HF_HUB_OFFLINE"] == "1"
