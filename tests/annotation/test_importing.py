@@ -1,0 +1,287 @@
+"""What a file's rows become, and what is said of those that are none."""
+
+import json
+import threading
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
+from django.db import connection
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from annotation.importing.landing import BATCH, import_rows
+from annotation.importing.reading import LONGEST_LINE, read_row
+from annotation.importing.rows import BadRowError
+from annotation.models import Comparison, ImportReport, Judgment, Preference, Project, Prompt, Response, User
+
+USER = {"role": "user", "content": "Why?"}
+PAIR = {"prompt": "Why?", "chosen": "Because.", "rejected": "No."}
+
+
+def said(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
+
+
+def lines_of(*rows: object) -> BytesIO:
+    return BytesIO(b"\n".join(row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows) + b"\n")
+
+
+def bring(project: Project, *rows: object, **more: Any) -> ImportReport:
+    return import_rows(project=project, file=lines_of(*rows), **more)
+
+
+def texts(comparison: Comparison) -> set[str]:
+    return set(Response.objects.filter(pk__in=comparison.response_ids).values_list("text", flat=True))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        PAIR,
+        {"prompt": [USER], "chosen": [said("Because.")], "rejected": [said("No.")]},
+        {"chosen": [USER, said("Because.")], "rejected": [USER, said("No.")]},
+        {"messages": [USER], "chosen": "Because.", "rejected": "No."},
+        {"prompt": [{"role": "user", "content": [{"type": "text", "text": "Wh"}, {"type": "text", "text": "y?"}]}],
+         "chosen": "Because.", "rejected": "No.", "score_chosen": 3.5},
+    ],
+    ids=["texts", "messages", "implicit prompt", "messages as the prompt", "content parts"],
+)  # fmt: skip
+def test_every_form_of_a_pair_becomes_the_same_comparison(project: Project, row: dict[str, Any]) -> None:
+    report = bring(project, row)
+    assert (report.rows, report.comparisons_added, report.error_count) == (1, 1, 0)
+    comparison = Comparison.objects.get()
+    assert comparison.prompt.messages == [USER]
+    assert texts(comparison) == {"Because.", "No."}
+    assert (comparison.judgments_wanted, comparison.depth, comparison.closed_at) == (project.overlap, 0, None)
+    assert not Judgment.objects.exists()
+
+
+def test_a_conversation_and_a_system_text_stay_whole(project: Project) -> None:
+    turns = [USER, said("Why what?"), {"role": "user", "content": "Why rain?"}]
+    bring(project, {**PAIR, "prompt": turns, "system": "Be brief.", "metadata": {"source": "ünïcode", "n": [1]}})
+    prompt = Prompt.objects.get()
+    assert prompt.messages == [{"role": "system", "content": "Be brief."}, *turns]
+    assert prompt.metadata == {"source": "ünïcode", "n": [1]}
+
+
+def test_responses_become_one_comparison_for_every_pair(project: Project) -> None:
+    answers = ["one", [said("two")], {"text": "three", "author": "model-x"}, "one"]
+    report = bring(project, {"prompt": "Count.", "responses": answers}, author_label="file")
+    assert (report.comparisons_added, report.error_count) == (3, 0)
+    assert {frozenset(texts(comparison)) for comparison in Comparison.objects.all()} == {
+        frozenset({"one", "two"}), frozenset({"one", "three"}), frozenset({"two", "three"})
+    }  # fmt: skip
+    assert dict(Response.objects.values_list("text", "author_label")) == {
+        "one": "file",
+        "two": "file",
+        "three": "model-x",
+    }
+
+
+def test_with_a_source_the_votes_are_kept_and_nobody_is_asked(project: Project) -> None:
+    report = bring(project, {**PAIR, "strength": 2}, judged_by="some-dataset")
+    assert (report.comparisons_added, report.judgments_added) == (1, 1)
+    comparison, judgment, preference = Comparison.objects.get(), Judgment.objects.get(), Preference.objects.get()
+    assert (comparison.judgments_wanted, comparison.depth) == (1, 1)
+    assert comparison.closed_at is not None
+    assert (judgment.annotator.username, judgment.seat, judgment.seats, judgment.strength) == ("some-dataset", 1, 1, 2)
+    assert (preference.chosen.text, preference.rejected.text, preference.strength) == ("Because.", "No.", 2)
+    source = User.objects.get(username="some-dataset")
+    assert (source.is_active, source.has_usable_password()) == (False, False)
+
+
+@pytest.mark.parametrize("judged_by", ["", "some-dataset"])
+def test_the_same_file_twice_adds_nothing(project: Project, judged_by: str) -> None:
+    rows = [PAIR, {"prompt": "Count.", "responses": ["one", "two", "three"]}, PAIR]
+    first = bring(project, *rows, judged_by=judged_by)
+    assert (first.comparisons_added, first.duplicates) == (4, 1)
+    counts = [model.objects.count() for model in (Prompt, Response, Comparison, Judgment, Preference)]
+
+    second = bring(project, *rows, judged_by=judged_by)
+
+    assert (second.comparisons_added, second.judgments_added, second.duplicates) == (0, 0, 5)
+    assert [model.objects.count() for model in (Prompt, Response, Comparison, Judgment, Preference)] == counts
+
+
+def test_a_pair_and_its_mirror_are_one_comparison(project: Project) -> None:
+    bring(project, PAIR, {**PAIR, "chosen": PAIR["rejected"], "rejected": PAIR["chosen"]})
+    assert Comparison.objects.count() == 1
+
+
+def test_votes_for_pairs_that_are_there_land_on_a_free_seat(project: Project, ann: User) -> None:
+    bring(project, PAIR)
+    report = bring(project, PAIR, judged_by="some-dataset")
+    assert (report.comparisons_added, report.duplicates, report.judgments_added) == (0, 1, 1)
+    comparison = Comparison.objects.get()
+    assert comparison.depth == 1
+    assert Preference.objects.get().chosen.text == "Because."
+    # The seats are taken now; another source's vote is not squeezed in.
+    assert bring(project, PAIR, judged_by="other-dataset").judgments_added == 0
+
+
+def test_the_same_texts_in_two_projects_are_two_comparisons(project: Project) -> None:
+    other = Project.objects.create(name="Other", slug="other")
+    bring(project, PAIR)
+    assert bring(other, PAIR).comparisons_added == 1
+
+
+@pytest.mark.parametrize("name", ["ann", "retired", "no spaces", "x" * 151])
+def test_a_source_is_not_a_person(project: Project, name: str) -> None:
+    User.objects.create_user(username="retired", password="secret", is_active=False)
+    with pytest.raises(ValidationError):
+        bring(project, PAIR, judged_by=name)
+    assert not ImportReport.objects.exists()
+
+
+BAD = [
+    (b"nope", "not JSON"),
+    (b'{"prompt": "Why?"', "not JSON"),
+    (b"[1, 2]", "not a JSON object"),
+    (b'"text"', "not a JSON object"),
+    (b"\xff\xfe{", "not UTF-8"),
+    (b'{"prompt": "Why?", "chosen": NaN, "rejected": "b"}', "NaN, which is not JSON"),
+    (b"[" * 100_000, "nested too deep"),
+    (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "nested too deep"),
+    (b'{"n": ' + b"9" * 10_000 + b"}", "not JSON"),
+    ({"prompt": "Why?"}, "neither chosen and rejected nor responses"),
+    ({"chosen": "a", "rejected": "b"}, "There is no prompt"),
+    ({"chosen": [said("a")], "rejected": [said("b")]}, "do not begin with the same conversation"),
+    ({"chosen": [USER, said("a")], "rejected": [{**USER, "content": "Who?"}, said("b")]}, "same conversation"),
+    ({"chosen": [USER, USER], "rejected": [USER, said("b")]}, "do not both end with a message of the assistant"),
+    ({**PAIR, "chosen": "No."}, "the same text"),
+    ({**PAIR, "chosen": 5}, "chosen is not a text"),
+    ({**PAIR, "rejected": "  "}, "rejected is empty"),
+    ({**PAIR, "prompt": ""}, "prompt is empty"),
+    ({**PAIR, "prompt": []}, "neither a text nor a list"),
+    ({**PAIR, "prompt": {"role": "user"}}, "neither a text nor a list"),
+    ({**PAIR, "prompt": ["Why?"]}, "message 1 is not an object"),
+    ({**PAIR, "prompt": [{"role": "tool", "content": "x"}]}, "none of the roles"),
+    ({**PAIR, "prompt": [{"role": ["user"], "content": "x"}]}, "none of the roles"),
+    ({**PAIR, "prompt": [{"role": "user", "content": None}]}, "content is not a text"),
+    ({**PAIR, "prompt": [{"role": "user", "content": [{"type": "image"}]}]}, "a part that is not text"),
+    ({**PAIR, "prompt": [USER, said("a")]}, "does not end with a message of the user"),
+    ({**PAIR, "prompt": [USER, {"role": "system", "content": "x"}, USER]}, "system message comes after"),
+    ({**PAIR, "prompt": [{"role": "system", "content": "x"}, USER], "system": "y"}, "system is given twice"),
+    ({**PAIR, "chosen": [said("a"), said("b")]}, "not one message of the assistant"),
+    ({**PAIR, "chosen": "a\x00"}, "NUL"),
+    (b'{"prompt": "Why?", "chosen": "\\ud800", "rejected": "b"}', "half a character"),
+    ({**PAIR, "chosen": "x" * 200_001}, "200,001 characters"),
+    ({**PAIR, "strength": 4}, "strength is none of"),
+    ({**PAIR, "strength": True}, "strength is none of"),
+    ({**PAIR, "metadata": [1]}, "metadata is not an object"),
+    ({**PAIR, "metadata": {"a": "\x00"}}, "NUL"),
+    ({**PAIR, "metadata": {"\x00": 1}}, "NUL"),
+    (b'{"prompt": "W?", "chosen": "a", "rejected": "b", "metadata": {"a": 1e999}}', "The database refused the row"),
+    (b'{"prompt": "W?", "chosen": "a", "rejected": "b", "metadata": ' + b'{"a":' * 60 + b"1" + b"}" * 61, "too deep"),
+    ({"prompt": "Why?", "responses": "a"}, "responses is not a list"),
+    ({"prompt": "Why?", "responses": ["a"]}, "fewer than two different"),
+    ({"prompt": "Why?", "responses": ["a", "a"]}, "fewer than two different"),
+    ({"prompt": "Why?", "responses": [str(n) for n in range(10)]}, "at most 9"),
+    ({"prompt": "Why?", "responses": ["a", {"text": "b", "author": 5}]}, "author is not a text"),
+    ({"prompt": "Why?", "responses": ["a", None]}, "Response 2 is not a text"),
+    (b'"' + b"x" * LONGEST_LINE + b'"', "longer than 2,000,000 bytes"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("bad", "reason"), BAD, ids=[reason for _, reason in BAD])
+def test_a_bad_row_is_named_by_line_and_reason_and_its_neighbours_land(
+    project: Project, bad: object, reason: str
+) -> None:
+    report = bring(project, PAIR, b"", bad, {**PAIR, "prompt": "And?"})
+
+    assert [error["line"] for error in report.errors] == [3]
+    assert reason in report.errors[0]["reason"]
+    assert (report.rows, report.error_count, report.comparisons_added) == (3, 1, 2)
+    assert {prompt.messages[0]["content"] for prompt in Prompt.objects.all()} == {"Why?", "And?"}
+    assert report.finished_at is not None
+
+
+MESSAGE = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system", 1]), "content": st.text()})
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | MESSAGE,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = ["prompt", "messages", "chosen", "rejected", "responses", "system", "metadata", "strength"]
+LINE = st.binary(max_size=200) | st.dictionaries(st.sampled_from(KEYS), VALUE).map(lambda row: json.dumps(row).encode())
+
+
+@settings(max_examples=300)
+@given(LINE)
+def test_whatever_a_line_holds_it_is_a_row_or_a_reason(line: bytes) -> None:
+    try:
+        row: object = read_row(line)
+    except BadRowError as reason:
+        row = str(reason)
+    assert row
+
+
+def test_more_rows_than_a_batch_all_land(project: Project) -> None:
+    report = bring(project, *({**PAIR, "prompt": f"Question {n}"} for n in range(BATCH + 3)), b"bad")
+    assert (report.comparisons_added, report.error_count) == (BATCH + 3, 1)
+    assert report.errors[0]["line"] == BATCH + 4
+    assert Comparison.objects.count() == BATCH + 3
+
+
+def test_an_editors_byte_order_mark_and_line_ends_are_no_errors(project: Project) -> None:
+    file = BytesIO(b"\xef\xbb\xbf" + json.dumps(PAIR).encode() + b"\r\n\r\n")
+    report = import_rows(project=project, file=file)
+    assert (report.comparisons_added, report.error_count) == (1, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_file_by_two_people_at_once_lands_once(project: Project) -> None:
+    rows = [{**PAIR, "prompt": f"Question {n}"} for n in range(40)]
+    start, reports, problems = threading.Barrier(3), [], []
+
+    def send() -> None:
+        try:
+            start.wait(timeout=30)
+            reports.append(bring(project, *rows, judged_by="some-dataset"))
+        except Exception as problem:  # noqa: BLE001  looked at below
+            problems.append(problem)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=send) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+
+    assert problems == []
+    assert sum(report.comparisons_added for report in reports) == 40
+    assert sum(report.duplicates for report in reports) == 80
+    assert (Comparison.objects.count(), Judgment.objects.count(), Preference.objects.count()) == (40, 40, 40)
+
+
+def test_the_command_reports_to_the_terminal(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    file.write_bytes(lines_of(PAIR, b"nope").getvalue())
+    out, err = StringIO(), StringIO()
+    call_command("import_comparisons", project.slug, str(file), judged_by="some-dataset", stdout=out, stderr=err)
+    assert (
+        "2 rows: 1 comparisons added, 1 of them with their vote, 0 there already, 1 rows not taken." in out.getvalue()
+    )
+    assert f"{file}:2: The line is not JSON" in err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("slug", "file", "judged_by", "words"),
+    [
+        ("nothing", "pairs.jsonl", "", "no project nothing"),
+        ("everyday-help", "missing.jsonl", "", "No such file"),
+        ("everyday-help", "pairs.jsonl", "ann", "ann is a person's account"),
+    ],
+)
+def test_the_command_says_in_one_line_what_is_wrong(
+    project: Project, tmp_path: Path, slug: str, file: str, judged_by: str, words: str
+) -> None:
+    (tmp_path / "pairs.jsonl").write_bytes(lines_of(PAIR).getvalue())
+    with pytest.raises(CommandError, match=words):
+        call_command("import_comparisons", slug, str(tmp_path / file), judged_by=judged_by)
+    assert not Comparison.objects.exists()
