@@ -101,13 +101,15 @@ def generate(
     batch_rows: int = 64,
     batch_tokens: int = 32768,
     on_progress: Callable[[int], None] | None = None,
+    on_token: Callable[[], None] | None = None,
 ) -> list[Sample]:
     """Sample one answer per row of `prompts_ids`, in that order.
 
     `numbers[i]` tells several answers to one prompt apart (default: 0 for all). An answer depends on
     (prompt ids, seed, number) and the sampling parameters, not on the batch it shares. Temperature 0 takes the most
     likely token; top_k 0 keeps them all. A batch holds at most `batch_rows` rows and `batch_tokens` slab positions.
-    `on_progress` receives the number of rows done after each batch; what it raises ends the sampling.
+    `on_progress` receives the number of rows done after each batch, `on_token` is called after each position; what they
+    raise ends the sampling.
 
     Raises ValueError for an empty prompt, a `max_new_tokens` below 1, a temperature below 0 or a top_p outside (0, 1].
     """
@@ -132,7 +134,7 @@ def generate(
                     top_p=top_p,
                     top_k=top_k,
                 )
-                samples.update(zip(rows, batch.run(max_new_tokens), strict=True))
+                samples.update(zip(rows, batch.run(max_new_tokens, on_token), strict=True))
                 if on_progress is not None:
                     on_progress(len(samples))
     finally:
@@ -181,7 +183,7 @@ class _Batch:
         self.ended = [False] * len(prompts)
         self.alive = list(range(len(prompts)))
 
-    def run(self, max_new_tokens: int) -> list[Sample]:
+    def run(self, max_new_tokens: int, on_token: Callable[[], None] | None) -> list[Sample]:
         logits_BV = self._prefill(max_new_tokens)
         for position in range(max_new_tokens):
             tokens = self._draw(logits_BV)
@@ -189,6 +191,8 @@ class _Batch:
                 if not self.ended[row]:
                     self.answers[row].append(token)
                     self.ended[row] = token in self.stop_ids
+            if on_token is not None:
+                on_token()
             if position == max_new_tokens - 1 or all(self.ended[row] for row in self.alive):
                 break
             logits_BV = self._step(self._compact(tokens))

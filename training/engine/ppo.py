@@ -32,15 +32,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from training.engine import chat, ppo_maths, stop
+from training.engine import chat, checkpoint, ppo_maths, stop
+from training.engine.batches import cut_by_length
 from training.engine.config import PPOConfig
-from training.engine.errors import EngineError
+from training.engine.errors import EngineError, Stopped
 from training.engine.events import EventWriter
 from training.engine.generate import Sample, generate, stop_token_ids
 from training.engine.models import derived_seed, save_trained
 from training.engine.ppo_models import Batch, PPOModels, load_models, make_batch, reward_statistics
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.sample import prompt_room
+from training.engine.schedule import learning_rate
 
 ADAM_EPSILON = 1e-5  # detail 13
 ALARM = 1e-5  # detail 2
@@ -104,13 +106,14 @@ def run(run_dir: RunDir, spec: Spec, config: PPOConfig, events: EventWriter) -> 
         train_rows=len(ppo.train),
         eval_rows=len(ppo.held_out),
     )
-    before = evaluate(ppo, events, step=0)
+    before = resume(run_dir, ppo) or evaluate(ppo, events, step=0)
     while ppo.iteration < config.iterations:
         started = time.monotonic()
-        metrics = iterate(ppo, events)
-        took = time.monotonic() - started
-        eta = took * (config.iterations - ppo.iteration)
+        metrics = iterate_or_leave(run_dir, ppo, before, events)
+        eta = (time.monotonic() - started) * (config.iterations - ppo.iteration)
         events.write("step", step=ppo.iteration, total_steps=config.iterations, eta_s=round(eta, 1), metrics=metrics)
+        if ppo.iteration % config.checkpoint_every == 0 or stop.requested():
+            save_checkpoint(run_dir, ppo, before, events)
         stop.leave_if_requested()
     after = evaluate(ppo, events, step=config.iterations)
     finish(run_dir, ppo, events, before, after, seconds=time.monotonic() - began)
@@ -162,11 +165,59 @@ def prepare(run_dir: RunDir, spec: Spec, config: PPOConfig, events: EventWriter)
     return ppo
 
 
+def save_checkpoint(run_dir: RunDir, ppo: PPO, before: dict[str, float], events: EventWriter) -> None:
+    """Write what a resumed run needs: weights, optimiser, a moving reference, β and the first evaluation."""
+    tensors = checkpoint.training_tensors(ppo.models.trainable(), ppo.optimizer)
+    tensors |= {f"reference/{name}": item for name, item in ppo.models.moving_reference().items()}
+    state = {"beta": ppo.beta, "before": before}
+    path = checkpoint.save(run_dir, ppo.iteration, tensors, state, keep=ppo.config.keep_checkpoints)
+    events.write("checkpoint", step=ppo.iteration, path=str(path.relative_to(run_dir.path)))
+
+
+def resume(run_dir: RunDir, ppo: PPO) -> dict[str, float] | None:
+    """Go on from the newest checkpoint. Returns the evaluation from before training, None when there is none."""
+    found = checkpoint.load_latest(run_dir)
+    if found is None:
+        return None
+    checkpoint.restore_training(ppo.models.trainable(), ppo.optimizer, found.tensors)
+    with torch.no_grad():
+        for name, item in ppo.models.moving_reference().items():
+            item.copy_(found.tensors[f"reference/{name}"])
+    ppo.iteration, ppo.beta = found.step, float(found.state["beta"])
+    return dict(found.state["before"])
+
+
+def iterate_or_leave(run_dir: RunDir, ppo: PPO, before: dict[str, float], events: EventWriter) -> dict[str, float]:
+    """One iteration; SIGTERM in its midst undoes it and leaves a checkpoint of its start.
+
+    The copy that undoes it is small for adapters. Full training finishes the iteration's updates instead.
+    """
+    start = None
+    if ppo.models.trainee.peft is not None:
+        start = checkpoint.training_tensors(ppo.models.trainable(), ppo.optimizer)
+        start |= {f"reference/{name}": item for name, item in ppo.models.moving_reference().items()}
+        start = {name: item.detach().clone() for name, item in start.items()}
+    try:
+        return iterate(ppo, may_leave=start is not None)
+    except Stopped:
+        if start is not None:
+            ppo.optimizer.state.clear()
+            checkpoint.restore_training(ppo.models.trainable(), ppo.optimizer, start)
+            with torch.no_grad():
+                for name, item in ppo.models.moving_reference().items():
+                    item.copy_(start[f"reference/{name}"])
+        save_checkpoint(run_dir, ppo, before, events)
+        raise
+
+
 # 2. One iteration.
 
 
-def iterate(ppo: PPO, events: EventWriter) -> dict[str, float]:
-    """Sample, score, estimate advantages, and train on the rollout. Returns what is logged."""
+def iterate(ppo: PPO, *, may_leave: bool) -> dict[str, float]:
+    """Sample, score, estimate advantages, and train on the rollout. Returns what is logged.
+
+    Raises Stopped on SIGTERM: before the first update always, between updates if it `may_leave`.
+    """
     config, iteration = ppo.config, ppo.iteration
     clock = Clock()
 
@@ -179,6 +230,7 @@ def iterate(ppo: PPO, events: EventWriter) -> dict[str, float]:
     minibatches = cut_minibatches(ppo, prompts, samples, iteration)
     pieces = [piece for minibatch in minibatches for piece in minibatch]
     for piece in pieces:
+        stop.leave_if_requested()
         measure(ppo, piece)
     clock.lap("scoring", sum(piece.batch.tokens for piece in pieces))
 
@@ -190,7 +242,7 @@ def iterate(ppo: PPO, events: EventWriter) -> dict[str, float]:
 
     # Clipped updates.
     set_learning_rates(ppo)
-    steps = train_on(ppo, minibatches)
+    steps = train_on(ppo, minibatches, may_leave=may_leave)
     clock.lap("training", sum(piece.batch.tokens for piece in pieces) * max(1, len(steps) // len(minibatches)))
 
     metrics = describe_rollout(pieces) | advantages | mean_of(steps) | clock.rates()
@@ -228,6 +280,7 @@ def answer(ppo: PPO, prompts: list[Prompt], *, seed: int) -> list[Sample]:
         max_new_tokens=ppo.config.max_new_tokens,
         temperature=ppo.config.temperature,
         seed=seed,
+        on_token=stop.leave_if_requested,
     )
 
 
@@ -241,13 +294,8 @@ def cut_minibatches(ppo: PPO, prompts: list[Prompt], samples: list[Sample], iter
 
 def cut_micro_batches(ppo: PPO, prompts: list[Prompt], samples: list[Sample], rows: list[int]) -> list[Piece]:
     """Pieces of similar length, each of at most `tokens_per_pass` positions with padding (or one row)."""
-    lengths = {row: len(prompts[row].ids) + len(samples[row].token_ids) for row in rows}
-    groups: list[list[int]] = []
-    for row in sorted(rows, key=lambda row: (lengths[row], row)):
-        if groups and (len(groups[-1]) + 1) * lengths[row] <= ppo.config.tokens_per_pass:
-            groups[-1].append(row)
-        else:
-            groups.append([row])
+    lengths = [len(prompts[row].ids) + len(samples[row].token_ids) for row in rows]
+    groups = [[rows[place] for place in group] for group in cut_by_length(lengths, 1, ppo.config.tokens_per_pass)]
     device = ppo.models.trainee.device
     nothing = torch.zeros(0, device=device)
     return [
@@ -273,7 +321,7 @@ def measure(ppo: PPO, piece: Piece) -> None:
     piece.old = {
         "logprob_BR": policy.logprob_BR,
         "reference_BR": reference_BR,
-        "entropy_BR": policy.entropy_BR,
+        "entropy_BR": models.entropy(batch, policy.hidden_NH),
         "kl_BR": ppo_maths.kl_k1(policy.logprob_BR, reference_BR),
         "value_BR": models.values(batch, policy.hidden_NH),
     }
@@ -304,25 +352,27 @@ def standardize_all(pieces: list[Piece]) -> None:
 
 
 def set_learning_rates(ppo: PPO) -> None:
-    """The schedule, by iteration; during the value's warm-up the policy gets no gradient at all."""
+    """The schedule, by iteration, for policy and value."""
     config = ppo.config
-    warmup = config.warmup_share * config.iterations
-    if ppo.iteration < warmup:
-        share = (ppo.iteration + 1) / (warmup + 1)
-    else:
-        rest = (ppo.iteration - warmup) / max(config.iterations - warmup, 1)
-        share = {"constant": 1.0, "linear": 1 - rest, "cosine": 0.5 * (1 + math.cos(math.pi * rest))}[config.schedule]
     for group in ppo.optimizer.param_groups:
-        group["lr"] = group["peak_lr"] * share
+        group["lr"] = learning_rate(
+            ppo.iteration + 1,
+            config.iterations,
+            peak=group["peak_lr"],
+            warmup_share=config.warmup_share,
+            shape=config.schedule,
+        )
 
 
-def train_on(ppo: PPO, minibatches: Minibatches) -> list[dict[str, float]]:
+def train_on(ppo: PPO, minibatches: Minibatches, *, may_leave: bool) -> list[dict[str, float]]:
     """Epochs over the rollout until they are done or the policy has moved too far. Returns the metrics of each step."""
     config = ppo.config
     steps: list[dict[str, float]] = []
     generator = torch.Generator().manual_seed(derived_seed(ppo.spec.seed, "epochs", ppo.iteration))
     for epoch in range(config.epochs):
         for place in torch.randperm(len(minibatches), generator=generator).tolist():
+            if may_leave:
+                stop.leave_if_requested()
             metrics = accumulate(ppo, minibatches[place])
             where = f"iteration {ppo.iteration + 1}, epoch {epoch + 1}, minibatch {place + 1}"
             check_finite(metrics, where)

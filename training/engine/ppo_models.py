@@ -13,6 +13,7 @@ batch, V vocabulary.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ from transformers import PreTrainedModel
 from training.engine.chat import end_token_id
 from training.engine.config import PPOConfig
 from training.engine.errors import EngineError
+from training.engine.maths import HEAD_ROWS, token_logprobs
 from training.engine.models import (
     LoraShape,
     Trainee,
@@ -38,6 +40,7 @@ from training.engine.models import (
     load_base,
     load_reward,
     load_tokenizer,
+    logits_of,
     pick_device,
     pick_dtype,
     save_memory,
@@ -55,7 +58,7 @@ class Batch:
     ids_BS: Tensor
     is_response_BR: Tensor
     before_BR: Tensor  # position in S of the token before each response token: its hidden state predicts it
-    token_BR: Tensor  # the response tokens; 0 at padding
+    token_N: Tensor  # the response tokens, row by row, padding left out
     last_B: Tensor  # position in S of each sequence's last token
 
     @property
@@ -78,7 +81,7 @@ def make_batch(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[in
         ids_BS=torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device),
         is_response_BR=is_response_BR.to(device),
         before_BR=before_BR.to(device),
-        token_BR=torch.tensor([[*row, *[0] * (longest - len(row))] for row in responses], device=device),
+        token_N=torch.tensor([token for response in responses for token in response], device=device),
         last_B=(prompt_length_B + response_length_B - 1).to(device),
     )
 
@@ -88,7 +91,6 @@ class PolicyPass:
     """What one pass of the policy gives per response token; 0 at padding. `hidden_NH` feeds a shared value head."""
 
     logprob_BR: Tensor
-    entropy_BR: Tensor
     hidden_NH: Tensor
 
 
@@ -104,12 +106,13 @@ class PPOModels:
         reward_model: PreTrainedModel | None,
         reward_head: nn.Linear,
         reference_model: PreTrainedModel | None,
+        reference_moves: bool,
         temperature: float,
     ) -> None:
         self.trainee, self.temperature = trainee, temperature
         self.value_head, self.value_model = value_head, value_model
         self.reward_head, self.reward_model = reward_head, reward_model
-        self.reference_model = reference_model
+        self.reference_model, self.reference_moves = reference_model, reference_moves
         self._trainable = self._collect()
 
     # Parameters by role, under names that a checkpoint can use.
@@ -129,6 +132,10 @@ class PPOModels:
             item.requires_grad_(True)
         return found
 
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """Trainable parameters of policy and value by name, in a stable order."""
+        return self._trainable
+
     def policy_parameters(self) -> dict[str, nn.Parameter]:
         """Trainable parameters of the policy. EngineError when there are none."""
         values = self.value_parameters()
@@ -146,11 +153,13 @@ class PPOModels:
             if name.startswith(marks[:2]) or (self.trainee.peft is not None and marks[2] in name)
         }
 
-    def reference_state(self) -> dict[str, Tensor]:
-        """The weights of a moving reference; empty when the reference stands still."""
+    def moving_reference(self) -> dict[str, Tensor]:
+        """The weights of a reference that follows the policy; empty when it stands still."""
         if self._has_adapter(REFERENCE):
             return {n: p for n, p in self.trainee.module.named_parameters() if f".{REFERENCE}." in n}
-        return {} if self.reference_model is None else dict(self.reference_model.named_parameters())
+        if self.reference_model is None or not self.reference_moves:
+            return {}
+        return dict(self.reference_model.named_parameters())
 
     # Which adapter speaks.
 
@@ -181,12 +190,25 @@ class PPOModels:
     def policy(self, batch: Batch) -> PolicyPass:
         """Log-probs of the response tokens under the policy, with gradient where it is enabled."""
         self.activate(POLICY)
-        return self._logprobs(self.trainee.core, batch)
+        core = self.trainee.core
+        hidden_NH = _before_response(last_hidden(core, batch.ids_BS), batch)
+        logprob_N = token_logprobs(hidden_NH, batch.token_N, functools.partial(self._logits, core))
+        return PolicyPass(_spread(logprob_N, batch), hidden_NH)
+
+    @torch.no_grad()
+    def entropy(self, batch: Batch, hidden_NH: Tensor) -> Tensor:
+        """Entropy of the policy before each response token, in nats, (B, R), 0 at padding."""
+        entropies = []
+        for part in torch.split(hidden_NH, HEAD_ROWS):
+            logits_NV = self._logits(self.trainee.core, part)
+            # H = log Z − Σ p·z
+            entropies.append(logits_NV.logsumexp(-1) - (logits_NV.softmax(-1) * logits_NV).sum(-1))
+        return _spread(torch.cat(entropies), batch)
 
     def reference_logprobs(self, batch: Batch) -> Tensor:
         """Log-probs of the response tokens under the reference, (B, R), 0 at padding, without gradient."""
         with torch.no_grad(), self._reference_speaks() as model:
-            return self._logprobs(model, batch).logprob_BR
+            return self._logprobs(model, batch)
 
     def values(self, batch: Batch, policy_hidden_NH: Tensor | None) -> Tensor:
         """The value before each response token, (B, R), 0 at padding. The hidden states are the policy's if shared."""
@@ -219,21 +241,14 @@ class PPOModels:
         self.activate(POLICY)
         return cast(Tensor, score_B)
 
-    def _logprobs(self, model: PreTrainedModel, batch: Batch) -> PolicyPass:
+    def _logits(self, model: PreTrainedModel, hidden_NH: Tensor) -> Tensor:
+        """What the softmax sees, (N, H) -> (N, V) in fp32 (detail 4)."""
+        return logits_of(model, hidden_NH).float() / self.temperature
+
+    def _logprobs(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        """Log-probs of the response tokens under any model, (B, R)."""
         hidden_NH = _before_response(last_hidden(model, batch.ids_BS), batch)
-        logits_NV = output_head(model)(hidden_NH).float()
-        cap = getattr(model.config, "final_logit_softcapping", None)
-        if cap:
-            logits_NV = torch.tanh(logits_NV / cap) * cap
-        logits_NV = logits_NV * (getattr(model.config, "logit_scale", None) or 1.0)
-        logits_NV = logits_NV / (getattr(model.config, "logits_scaling", None) or 1.0) / self.temperature
-        normaliser_N = logits_NV.logsumexp(-1)
-        token_N = batch.token_BR[batch.is_response_BR]
-        logprob_N = logits_NV.gather(-1, token_N[:, None])[:, 0] - normaliser_N
-        with torch.no_grad():
-            # H = log Z − Σ p·z
-            entropy_N = normaliser_N - (torch.softmax(logits_NV, -1) * logits_NV).sum(-1)
-        return PolicyPass(_spread(logprob_N, batch), _spread(entropy_N, batch), hidden_NH)
+        return _spread(token_logprobs(hidden_NH, batch.token_N, functools.partial(self._logits, model)), batch)
 
     def move_reference(self, rate: float) -> None:
         """π_ref ← (1 − η)·π_ref + η·π, weight by weight.
@@ -242,7 +257,7 @@ class PPOModels:
         """
         policy = dict(self.trainee.module.named_parameters())
         with torch.no_grad():
-            for name, item in self.reference_state().items():
+            for name, item in self.moving_reference().items():
                 item.lerp_(policy[name.replace(f".{REFERENCE}.", f".{POLICY}.")].to(item.dtype), rate)
 
     def only_policy(self) -> Trainee:
@@ -308,6 +323,7 @@ def load_models(spec: Spec, config: PPOConfig) -> PPOModels:
         reward_model=reward_model,
         reward_head=reward_head,
         reference_model=reference_model,
+        reference_moves=config.ema_rate > 0,
         temperature=config.temperature,
     )
 
@@ -385,6 +401,8 @@ def _value_function(
 def _reference(trainee: Trainee, spec: Spec, config: PPOConfig, dtype: torch.dtype) -> PreTrainedModel | None:
     """A model of its own where adapters off will not do: another version, full training. None otherwise."""
     if "reference" in spec.models or trainee.peft is None:
+        if config.ema_rate > 0 and trainee.peft is not None:
+            raise EngineError("a reference model of its own cannot follow an adapter: set ema_rate to 0")
         ref = spec.models.get("reference", spec.models["base"])
         # A moving average in bf16 would stand still: its steps are below the rounding.
         kept = torch.float32 if config.ema_rate > 0 or trainee.peft is None else dtype

@@ -84,6 +84,7 @@ def run(run_dir: RunDir, spec: Spec, config: SampleConfig, events: EventWriter) 
                 top_k=config.top_k,
                 seed=spec.seed,
                 batch_rows=config.batch_size,
+                on_token=stop.leave_if_requested,
             )
             for item, answer in zip(block, answers, strict=True):
                 line = _line(item, rows[item.row], chat.decode(tokenizer, answer.token_ids), answer)
