@@ -32,8 +32,9 @@ from transformers import (
 )
 
 from training.engine.chat import scoring_pad_id
+from training.engine.config import TrainingConfig
 from training.engine.errors import EngineError
-from training.engine.run_dir import ModelRef, RunDir, sha256_of, write_json
+from training.engine.run_dir import ModelRef, RunDir, Spec, sha256_of, write_json
 
 # What transformers, peft and safetensors raise for files that are missing, damaged or do not belong together.
 LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
@@ -127,7 +128,7 @@ def load_base(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> Pre
 def load_reward(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """A reward model with one score in fp32. EngineError unless it has one output and its head is called ``score``."""
     if ref.adapter:
-        model = _merge_adapter(new_reward_model(ref.path, torch.float32, pad_id=0, seed=0), ref.adapter)
+        model = _merge_adapter(new_reward_model(ModelRef(ref.path), torch.float32, pad_id=0, seed=0), ref.adapter)
     else:
         model = _load(AutoModelForSequenceClassification, ref.path, dtype)
     if getattr(model.config, "num_labels", 0) != 1 or not hasattr(model, "score"):
@@ -139,15 +140,15 @@ def load_reward(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> P
 
 def moved(model: PreTrainedModel, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """The model in a number format on a device."""
-    return cast(PreTrainedModel, nn.Module.to(model, device=device, dtype=dtype))
+    return nn.Module.to(model, device=device, dtype=dtype)
 
 
-def new_reward_model(folder: str, dtype: torch.dtype, *, pad_id: int, seed: int) -> PreTrainedModel:
+def new_reward_model(base: ModelRef, dtype: torch.dtype, *, pad_id: int, seed: int) -> PreTrainedModel:
     """A base with a fresh score head in fp32, std 1/sqrt(H + 1) (METHODS §1)."""
-    try:
-        model = _load(AutoModelForSequenceClassification, folder, dtype, num_labels=1)
-    except ValueError as error:
-        raise EngineError(f"{folder} cannot carry a score head: {first_line(error)}") from None
+    model = _load(AutoModelForSequenceClassification, base.path, dtype, num_labels=1)
+    if base.adapter:
+        policy = load_base(base, dtype=dtype, device=torch.device("cpu"))
+        model.base_model.load_state_dict(policy.base_model.state_dict())
     head = getattr(model, "score", None)
     if not isinstance(head, nn.Linear):
         raise EngineError(f"a model of type {model.config.model_type} cannot carry a score head here")
@@ -247,6 +248,47 @@ def train_everything(core: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
     return Trainee(core=core, tokenizer=tokenizer, device=next(core.parameters()).device)
 
 
+def load_trainee(spec: Spec, config: TrainingConfig) -> Trainee:
+    """The base of a spec, ready to be trained as its config says: tokenizer, adapters or every weight."""
+    base = base_of(spec)
+    device = pick_device()
+    tokenizer = load_tokenizer(base.path)
+    core = load_base(base, dtype=pick_dtype(config.precision, device), device=device)
+    return prepare(core, tokenizer, config, reward=False, seed=spec.seed)
+
+
+def load_reward_trainee(spec: Spec, config: TrainingConfig) -> Trainee:
+    """The base of a spec with a fresh score head, ready to be trained."""
+    base = base_of(spec)
+    device = pick_device()
+    tokenizer = reward_tokenizer(load_tokenizer(base.path))
+    core = new_reward_model(
+        base, pick_dtype(config.precision, device), pad_id=scoring_pad_id(tokenizer), seed=spec.seed
+    )
+    return prepare(moved(core, core.dtype, device), tokenizer, config, reward=True, seed=spec.seed)
+
+
+def base_of(spec: Spec) -> ModelRef:
+    """The base model of a spec. EngineError when it names none."""
+    if "base" not in spec.models:
+        raise EngineError("the spec names no base model")
+    return spec.models["base"]
+
+
+def prepare(
+    core: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig, *, reward: bool, seed: int
+) -> Trainee:
+    """Adapters or every weight, and gradient checkpointing, as the config says."""
+    if config.lora:
+        shape = LoraShape(config.lora_rank, config.lora_alpha, config.lora_targets)
+        trainee = add_lora(core, tokenizer, shape, reward=reward, seed=seed)
+    else:
+        trainee = train_everything(core, tokenizer)
+    if config.gradient_checkpointing:
+        save_memory(trainee)
+    return trainee
+
+
 def save_memory(trainee: Trainee) -> None:
     """Gradient checkpointing: recompute activations in the backward pass."""
     core: Any = trainee.core
@@ -258,6 +300,16 @@ def save_memory(trainee: Trainee) -> None:
 def last_hidden(model: PreTrainedModel, input_ids_BS: Tensor) -> Tensor:
     """Last hidden states, (B, S) -> (B, S, H). Rows are right-padded: causal attention needs no mask for that."""
     return cast(Tensor, model.base_model(input_ids=input_ids_BS, use_cache=False).last_hidden_state)
+
+
+def logits_of(model: PreTrainedModel, hidden_NH: Tensor) -> Tensor:
+    """Logits in fp32 as the model's own forward computes them, (N, H) -> (N, V): output head, soft cap and scale."""
+    head = cast(nn.Module, cast(Any, model).get_output_embeddings())
+    logits_NV = cast(Tensor, head(hidden_NH)).float()
+    logits_NV = logits_NV * (getattr(model.config, "logit_scale", None) or 1.0)  # Cohere
+    logits_NV = logits_NV / (getattr(model.config, "logits_scaling", None) or 1.0)  # Granite
+    cap = getattr(model.config, "final_logit_softcapping", None)  # Gemma 2
+    return torch.tanh(logits_NV / cap) * cap if cap else logits_NV
 
 
 def save_trained(

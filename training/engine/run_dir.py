@@ -60,7 +60,7 @@ class RunDir:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], spec: Spec, data: Mapping[str, Iterable[Row]] | None = None) -> Self:
-        """Make the directory with data/<name>.jsonl and a spec.json that names them. RunDirError if it is a run already."""
+        """Make the directory with data/<name>.jsonl and a spec.json that names them. RunDirError if there is one."""
         run_dir = cls(path)
         if run_dir.spec_path.exists():
             raise RunDirError(f"{run_dir.path} already holds a run")

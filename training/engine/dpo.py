@@ -1,0 +1,210 @@
+"""Direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290).
+
+1. Policy and reference are one backbone: the reference is the adapters switched off, or a model named for it.
+2. The reference's log-probs are computed once and kept in the run directory, keyed by what they depend on.
+3. Both answers of a pair share one prompt and one pass; pairs of like length share a pass, so there is little padding.
+4. Logits exist at response positions only, in chunks that the backward pass computes again.
+5. The loss of a step is a weighted mean over its pairs, whatever the passes it was cut into.
+6. Dropout is off everywhere, so before the first step the margin is 0 and the loss ln 2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from training.engine.answers import HeldOutAnswers, ReferenceMaker, reference_model, tell_samples
+from training.engine.batches import cut_by_length
+from training.engine.config import DPOConfig
+from training.engine.errors import EngineError
+from training.engine.events import EventWriter
+from training.engine.logprobs import all_logprobs, sequence_logprobs
+from training.engine.loop import Loop
+from training.engine.maths import dpo_loss, share_won
+from training.engine.models import Trainee, load_trainee, save_trained
+from training.engine.pairs import Pair, Tally, read_pairs
+from training.engine.run_dir import RunDir, Spec, write_json
+
+Metrics = dict[str, float]
+
+
+def run(run_dir: RunDir, spec: Spec, config: DPOConfig, events: EventWriter) -> None:
+    """Train a policy on preference pairs and save it. EngineError for data or models that will not do."""
+    began = time.monotonic()
+
+    # 1. Model and data.
+    events.write("phase", name="loading model", done=0, total=1)
+    trainee = load_trainee(spec, config)
+    tally = Tally()
+    train = read_pairs(run_dir, "train", trainee.tokenizer, config.max_length, tally, events)
+    held_out = read_pairs(run_dir, "eval", trainee.tokenizer, config.max_length, tally, events)[: config.eval_rows]
+    if not train:
+        raise EngineError("there is no pair to train on")
+    prompts = [{"id": pair.id, "prompt": pair.messages} for pair in held_out or train]
+    answers = HeldOutAnswers(prompts, trainee, config, max_length=config.max_length, seed=spec.seed)
+    base = spec.models["base"]
+    reference = partial(reference_model, trainee, spec.models.get("reference"), base, config.precision)
+    loop = Loop(run_dir, config, events, trainee, rows=len(train), seed=spec.seed)
+    loop.start(eval_rows=len(held_out))
+
+    # 2. The reference's log-probs of every answer, once.
+    known = ReferenceLogprobs(run_dir, spec, config)
+    if not known.complete(train, held_out):
+        with reference() as model:
+            known.compute(model, train, held_out, loop)
+
+    # 3. Steps, with evaluations before, between and after.
+    while True:
+        if loop.eval_due():
+            evaluate(loop, held_out, known.eval_BK, answers, reference, config)
+        if loop.step == loop.total:
+            break
+        for _, rows in loop.steps():
+            pairs = [train[row] for row in rows]
+            metrics = accumulate_gradients(trainee, pairs, known.train_BK[rows], config, loop)
+            loop.finish_step(metrics, tokens=sum(pair.chosen.length + pair.rejected.length for pair in pairs))
+            if loop.eval_due():
+                break
+
+    # 4. Save.
+    events.write("phase", name="saving", done=0, total=1)
+    before, after = loop.state["before"], loop.state["after"]
+    metrics = after | {f"{name}_before": value for name, value in before.items()}
+    save_trained(run_dir, trainee, base=base, kind="policy", extra={"method": "dpo", "metrics": metrics})
+    result = {"method": "dpo", "metrics": metrics, "seconds": time.monotonic() - began, "steps": loop.total}
+    write_json(run_dir.result_path, result | {"dropped": tally.dropped, "truncated": tally.truncated})
+    events.write("done", metrics=metrics)
+
+
+def accumulate_gradients(
+    trainee: Trainee, pairs: Sequence[Pair], reference_BK: Tensor, config: DPOConfig, loop: Loop
+) -> Metrics:
+    """Gradients of the weighted mean loss over these pairs, pass by pass; the metrics of the step."""
+    weight = sum(pair.weight for pair in pairs)
+    lines: list[Tensor] = []
+    for indices in cut_by_length([pair.length for pair in pairs], 2, config.tokens_per_pass):
+        loop.leave_if_requested()
+        chosen_B, rejected_B = pair_logprobs(trainee, [pairs[index] for index in indices])
+        loss_B, line = losses(chosen_B, rejected_B, [pairs[i] for i in indices], reference_BK[indices], config)
+        weight_B = torch.tensor([pairs[index].weight for index in indices], device=loss_B.device) / weight
+        (loss_B * weight_B).sum().backward()  # type: ignore[no-untyped-call]
+        lines.append(line * weight_B)
+    return dict(zip(METRICS, torch.cat(lines, dim=1).sum(1).tolist(), strict=True))
+
+
+def pair_logprobs(trainee: Trainee, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+    """log p of the chosen and of the rejected answers, (B,) and (B,), in one pass."""
+    sequences = [item for pair in pairs for item in (pair.chosen, pair.rejected)]
+    logprob_BK = sequence_logprobs(trainee.core, sequences, trainee.device).view(-1, 2)
+    return logprob_BK[:, 0], logprob_BK[:, 1]
+
+
+METRICS = ("loss", "accuracy", "margin", "reward_chosen", "reward_rejected", "logprob_chosen", "logprob_rejected")
+
+
+def losses(
+    chosen_B: Tensor, rejected_B: Tensor, pairs: Sequence[Pair], reference_BK: Tensor, config: DPOConfig
+) -> tuple[Tensor, Tensor]:
+    """The loss of every pair, (B,), and its METRICS, (7, B), without gradient. Rewards are β·(log π − log π_ref)."""
+    reference_BK = reference_BK.to(chosen_B.device)
+    offset_B = config.margin_scale * torch.tensor([pair.margin for pair in pairs], device=chosen_B.device)
+    loss_B = dpo_loss(
+        chosen_B - rejected_B,
+        reference_BK[:, 0] - reference_BK[:, 1],
+        beta=config.beta,
+        label_smoothing=config.label_smoothing,
+        offset_B=offset_B,
+    )
+    with torch.no_grad():
+        reward_chosen_B = config.beta * (chosen_B - reference_BK[:, 0])
+        reward_rejected_B = config.beta * (rejected_B - reference_BK[:, 1])
+        margin_B = reward_chosen_B - reward_rejected_B
+        rows = (loss_B, share_won(margin_B), margin_B, reward_chosen_B, reward_rejected_B, chosen_B, rejected_B)
+        return loss_B, torch.stack(rows).detach()
+
+
+def evaluate(
+    loop: Loop,
+    held_out: Sequence[Pair],
+    reference_BK: Tensor,
+    answers: HeldOutAnswers,
+    reference: ReferenceMaker,
+    config: DPOConfig,
+) -> None:
+    """Held-out metrics; before and after training also sampled answers. Kept in ``loop.state``."""
+    began = time.monotonic()
+    metrics: Metrics = {}
+    if held_out:
+        logprob_BK = all_logprobs(
+            loop.trainee.core,
+            [(pair.chosen, pair.rejected) for pair in held_out],
+            loop.trainee.device,
+            tokens_per_pass=config.tokens_per_pass,
+            on_pass=lambda done: loop.phase("evaluating", done, len(held_out)),
+        )
+        _, line = losses(logprob_BK[:, 0], logprob_BK[:, 1], held_out, reference_BK, config)
+        metrics = dict(zip(METRICS, line.mean(1).tolist(), strict=True))
+    if loop.step in (0, loop.total):
+        measured, samples = answers.measure(reference, loop)
+        metrics |= measured
+        tell_samples(loop.events, loop.step, samples)
+        loop.state["after" if loop.step else "before"] = metrics
+    loop.events.write("eval", step=loop.step, metrics=metrics)
+    loop.evaluated(began)
+
+
+class ReferenceLogprobs:
+    """log π_ref of the chosen and rejected answer of every pair, (pairs, 2), kept in reference.safetensors."""
+
+    def __init__(self, run_dir: RunDir, spec: Spec, config: DPOConfig) -> None:
+        self.path = run_dir.path / "reference.safetensors"
+        depends_on = {
+            "models": {name: [ref.path, ref.adapter] for name, ref in spec.models.items()},
+            "data": {name: item.sha256 for name, item in spec.data.items()},
+            "max_length": config.max_length,
+            "precision": config.precision,
+        }
+        self.key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+        self.train_BK, self.eval_BK = torch.zeros(0, 2), torch.zeros(0, 2)
+
+    def complete(self, train: Sequence[Pair], held_out: Sequence[Pair]) -> bool:
+        """Whether an earlier attempt of this run left them; they are read then."""
+        try:
+            found = load_file(self.path)
+        except (OSError, SafetensorError):
+            return False
+        if f"train/{self.key}" not in found or len(found[f"train/{self.key}"]) != len(train):
+            return False
+        self.train_BK, self.eval_BK = found[f"train/{self.key}"], found[f"eval/{self.key}"]
+        return len(self.eval_BK) == len(held_out)
+
+    def compute(self, model: PreTrainedModel, train: Sequence[Pair], held_out: Sequence[Pair], loop: Loop) -> None:
+        """Compute and keep them. Stops between passes after SIGTERM."""
+        total = len(train) + len(held_out)
+        parts = []
+        for pairs, before in ((train, 0), (held_out, len(train))):
+            found = all_logprobs(
+                model,
+                [(pair.chosen, pair.rejected) for pair in pairs],
+                loop.trainee.device,
+                tokens_per_pass=loop.config.tokens_per_pass,
+                on_pass=partial(self._tell, loop, before, total),
+            )
+            parts.append(found.view(-1, 2))
+        self.train_BK, self.eval_BK = parts
+        aside = self.path.with_suffix(".part")
+        save_file({f"train/{self.key}": self.train_BK, f"eval/{self.key}": self.eval_BK}, aside)
+        aside.replace(self.path)
+
+    @staticmethod
+    def _tell(loop: Loop, before: int, total: int, done: int) -> None:
+        loop.phase("reference log-probs", before + done, total)

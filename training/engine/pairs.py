@@ -1,0 +1,108 @@
+"""Preference pairs from the run directory, as ids: what DPO and the reward model train on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from training.engine.batches import Tokens
+from training.engine.chat import render_to_fit
+from training.engine.errors import EngineError
+from training.engine.events import EventWriter
+from training.engine.run_dir import RunDir
+
+CUT_SHARE_THAT_WARNS = 0.05
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to one prompt. ``margin`` is the strength of the vote, ``weight`` its weight in the loss."""
+
+    id: str
+    messages: list[dict[str, str]]
+    chosen: Tokens
+    rejected: Tokens
+    margin: float
+    weight: float
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longer sequence."""
+        return max(self.chosen.length, self.rejected.length)
+
+
+@dataclass
+class Tally:
+    """What was left out or cut while reading."""
+
+    dropped: int = 0
+    truncated: int = 0
+
+
+def read_pairs(
+    run_dir: RunDir, name: str, tokenizer: PreTrainedTokenizerBase, max_length: int, tally: Tally, events: EventWriter
+) -> list[Pair]:
+    """The pairs of a data file. Both answers of a pair share one prompt, cut from the left to fit the longer one.
+
+    Pairs whose answers are the same or empty teach nothing: dropped and counted. EngineError names a malformed row.
+    """
+    pairs, cut, dropped = [], 0, 0
+    rows = run_dir.rows(name)
+    for number, row in enumerate(rows, start=1):
+        _check(row, f"{name} row {number}")
+        if row["chosen"].strip() == row["rejected"].strip() or not row["chosen"].strip() or not row["rejected"].strip():
+            dropped += 1
+            continue
+        pair, was_cut = _make_pair(row, tokenizer, max_length, str(row.get("id", number)))
+        if pair.chosen.response_ids == pair.rejected.response_ids:
+            dropped += 1
+            continue
+        cut += was_cut
+        pairs.append(pair)
+    if dropped:
+        events.write("warning", message=f"{dropped} {name} pairs were left out: their answers are equal or empty")
+    warn_if_cut(cut, len(pairs), name, max_length, events)
+    tally.dropped += dropped
+    tally.truncated += cut
+    return pairs
+
+
+def warn_if_cut(cut: int, rows: int, name: str, max_length: int, events: EventWriter) -> None:
+    """A warning event when more than 5 % of the rows did not fit."""
+    if rows and cut / rows > CUT_SHARE_THAT_WARNS:
+        events.write("warning", message=f"{cut} of {rows} {name} rows were cut to max_length {max_length}")
+
+
+def _make_pair(
+    row: dict[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int, name: str
+) -> tuple[Pair, bool]:
+    chosen = render_to_fit(tokenizer, row["prompt"], row["chosen"], max_length)
+    rejected = render_to_fit(tokenizer, row["prompt"], row["rejected"], max_length)
+    prompt_ids = min(chosen.prompt_ids, rejected.prompt_ids, key=len)
+    cuts = (chosen.prompt_cut, chosen.response_cut, rejected.prompt_cut, rejected.response_cut)
+    pair = Pair(
+        id=name,
+        messages=row["prompt"],
+        chosen=Tokens(prompt_ids, chosen.response_ids),
+        rejected=Tokens(prompt_ids, rejected.response_ids),
+        margin=float(row.get("margin") or 0.0),
+        weight=float(row.get("weight", 1.0)),
+    )
+    return pair, any(cuts)
+
+
+def _check(row: dict[str, Any], place: str) -> None:
+    for name in ("chosen", "rejected"):
+        if not isinstance(row.get(name), str):
+            raise EngineError(f"{place}: {name} must be text")
+    for name, low in (("margin", 0.0), ("weight", 0.0)):
+        value = row.get(name) or 0.0
+        if not isinstance(value, int | float) or not math.isfinite(value) or value < low:
+            raise EngineError(f"{place}: {name} must be a number of at least 0")
+    if row.get("weight", 1.0) in (0, None):
+        raise EngineError(f"{place}: weight must be above 0")
+    if not isinstance(row.get("prompt"), list):
+        raise EngineError(f"{place}: prompt must be a list of messages")
