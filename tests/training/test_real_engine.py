@@ -1,0 +1,152 @@
+"""The real engine under supervision, on the tiny model: what it reports, rows, pages and the registry take in."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from annotation.models import Project, User
+from models_registry.models import Version
+from training.base_models import add_base_model
+from training.launching import cancel_run, launch_run
+from training.models import Run, RunEvent, State
+from training.presentation import headline, measures, samples
+from training.supervision import run_directory, supervise
+
+from .conftest import vote
+from .workers import wait_for
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+QUICK = {"lora_rank": 4, "lora_alpha": 8, "checkpoint_every": 2}
+SHORT = {"sample_prompts": 2, "length_prompts": 2, "sample_tokens": 8}
+ROLLOUTS = {
+    "iterations": 2,
+    "rollout_batch": 8,
+    "minibatches": 2,
+    "epochs": 1,
+    "max_new_tokens": 8,
+    "eval_prompts": 2,
+}
+TOPICS = ("basil", "bread", "a bicycle", "tea", "a knife", "wool", "a lamp", "rice", "paint", "a boat", "ink", "soap")
+
+
+@pytest.fixture
+def tiny(db: None) -> Version:
+    run = add_base_model(source_kind="tiny", created_by=None, wait=True)
+    assert run.state == State.SUCCEEDED, run.reason
+    assert run.version is not None
+    return run.version
+
+
+@pytest.fixture
+def judged(project: Project, annotator: User) -> Project:
+    for topic in TOPICS:
+        vote(
+            project,
+            annotator,
+            f"How do I keep {topic}?",
+            f"Keep {topic} dry.",
+            f"Well, about {topic} one may say this.",
+        )
+    return project
+
+
+def trained(
+    method: str, project: Project, base: Version, values: dict[str, object], reward: Version | None = None
+) -> Run:
+    run = launch_run(method=method, project=project, base=base, reward=reward, values=values, created_by=None)
+    assert Run.objects.claim(run.pk, worker="test@here")
+    supervise(run.pk)
+    run.refresh_from_db()
+    assert run.state == State.SUCCEEDED, f"{run.reason}\n{run.log_tail[-2000:]}"
+    return run
+
+
+def test_dpo_reports_and_registers(tiny: Version, judged: Project) -> None:
+    run = trained("dpo", judged, tiny, {**QUICK, **SHORT, "batch_size": 4, "epochs": 2, "learning_rate": 1e-3})
+    assert run.snapshot is not None
+    assert run.total_steps == run.step > 0
+    assert run.events.filter(kind="step").count() == run.step
+    assert run.metrics["margin"] != run.metrics["margin_before"] == 0
+    found = headline(run)
+    assert found is not None
+    assert (found.name, found.before) == ("margin", 0)
+    said = samples(run)
+    assert said.titles[0] == "base"
+    assert said.titles[-1] == "now"
+    assert len(said.exchanges) == min(2, run.snapshot.eval_rows)
+    version = run.version
+    assert version is not None
+    assert [artifact.format for artifact in version.artifacts.all()] == ["adapter", "merged"]
+    assert (version.parent, version.notice, version.tokenizer_sha256) == (tiny, tiny.notice, tiny.tokenizer_sha256)
+    assert version.metrics["margin"] == run.metrics["margin"]
+
+
+def test_a_reward_model_is_trained_and_ppo_takes_it(tiny: Version, judged: Project) -> None:
+    reward = trained("reward", judged, tiny, {**QUICK, "batch_size": 4, "epochs": 2, "eval_every": 2})
+    assert reward.version is not None
+    assert reward.version.kind == "reward"
+    assert {"accuracy", "accuracy_before"} <= {*reward.metrics}
+    ppo = trained(
+        "ppo",
+        judged,
+        tiny,
+        {
+            **QUICK,
+            "iterations": 2,
+            "rollout_batch": 8,
+            "minibatches": 2,
+            "epochs": 1,
+            "max_new_tokens": 8,
+            "eval_prompts": 2,
+        },
+        reward=reward.version,
+    )
+    assert ppo.version is not None
+    assert (ppo.version.kind, ppo.version.parent) == ("policy", tiny)
+    found = {measure.name: measure for measure in measures(ppo)}
+    assert found["score"].before is not None
+    assert "kl" in found
+
+
+def test_sft_learns_from_the_chosen_answers(tiny: Version, judged: Project) -> None:
+    run = trained("sft", judged, tiny, {**QUICK, **SHORT, "batch_size": 4, "epochs": 4, "learning_rate": 1e-2})
+    assert run.metrics["loss"] < run.metrics["loss_before"]
+    assert run.version is not None
+    assert run.version.kind == "sft"
+
+
+def test_a_cancelled_engine_leaves_a_checkpoint(tiny: Version, judged: Project) -> None:
+    values = {**QUICK, **SHORT, "batch_size": 4, "epochs": 100}
+    run = launch_run(method="dpo", project=judged, base=tiny, values=values, created_by=None)
+    assert Run.objects.claim(run.pk, worker="test@here")
+
+    def work() -> None:
+        supervise(run.pk)
+        connection.close()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    wait_for(lambda: RunEvent.objects.filter(run=run, kind="step").exists(), seconds=60)
+    assert cancel_run(run)
+    thread.join(30)
+    run.refresh_from_db()
+    assert run.state == State.CANCELLED
+    assert run.step < run.total_steps
+    assert run_directory(run).checkpoints()
+
+
+def test_a_base_model_that_lacks_its_weights_fails_with_their_name(
+    tiny: Version, judged: Project, tmp_path: Path
+) -> None:
+    [artifact] = tiny.artifacts.all()
+    (tmp_path / "artifacts" / artifact.storage_key / "model.safetensors").unlink()
+    run = launch_run(method="dpo", project=judged, base=tiny, values={}, created_by=None)
+    assert Run.objects.claim(run.pk, worker="test@here")
+    supervise(run.pk)
+    run.refresh_from_db()
+    assert run.state == State.FAILED
+    assert "model.safetensors" in run.reason
