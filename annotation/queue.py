@@ -117,10 +117,11 @@ def _new_lease(project: Project, annotator: User) -> Lease | None:
             comparison = queue.select_for_update(no_key=True, of=("self",)).first()
         if comparison is None:
             return None
-        # Read after the lock. A seat can be lost between the query and the lock; then the next query sees that.
+        # Read after the lock: the last seat can be lost between the query and the lock.
         seat = free_seat(comparison)
         if seat is not None:
             return _lease(comparison, annotator, seat=seat)
+        queue = queue.exclude(pk=comparison.pk)
 
 
 def _lease(comparison: Comparison, annotator: User, *, seat: int, shown_order: list[int] | None = None) -> Lease:
