@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from training.engine.models import (
     LoraShape,
     Trainee,
     add_lora,
+    folder_manifest,
     last_hidden,
     load_base,
     load_reward,
@@ -426,14 +426,10 @@ def _check_same_tokenizer(tokenizer: Any, reward: ModelRef) -> None:
 
 
 def reward_statistics(reward: ModelRef) -> tuple[float, float] | None:
-    """Mean and std that the reward model was stored with; None when no manifest in or above its folder tells them."""
-    folder = Path(reward.adapter or reward.path)
-    for path in (folder / "manifest.json", folder.parent / "manifest.json"):
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))["reward"]
-            mean, std = float(stored["mean"]), float(stored["std"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        if math.isfinite(mean) and math.isfinite(std) and std > 0:
-            return mean, std
-    return None
+    """Mean and std that the reward model was stored with; None when no manifest in or beside its folder tells them."""
+    stored = folder_manifest(reward.adapter or reward.path).get("reward")
+    try:
+        mean, std = float(stored["mean"]), float(stored["std"])  # type: ignore[index]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (mean, std) if math.isfinite(mean) and math.isfinite(std) and std > 0 else None
