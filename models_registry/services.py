@@ -129,6 +129,8 @@ def open_stored(artifact: Artifact, path: str) -> IO[bytes]:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RegistrationError("there is no model to register: its manifest.json is missing") from error
     except (OSError, ValueError) as error:
         raise RegistrationError(f"the model's manifest.json cannot be read: {error}") from error
     if not isinstance(manifest, dict) or not _formats(manifest):

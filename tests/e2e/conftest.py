@@ -24,9 +24,13 @@ from django.conf import settings as project_settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.sessions.backends.db import SessionStore
+from django.core.management import call_command
 from django.db import connection
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, expect, sync_playwright
+from pytest_django import DjangoDbBlocker
 
+# A machine that is also training answers late; what never comes still fails.
+expect.set_options(timeout=20_000)
 # Playwright's synchronous interface runs an event loop in this thread; our queries are not part of it.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
@@ -52,8 +56,13 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def stack(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     """Web server and workers for the whole session, on the database of the tests."""
+    with django_db_blocker.unblock():
+        # Processes remember the ids of content types, which every flush makes anew: from here on always the same ones.
+        call_command("flush", interactive=False, reset_sequences=True, verbosity=0)
     var = tmp_path_factory.mktemp("stack")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -78,8 +87,10 @@ def stack(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-def live_stack(stack: Stack, transactional_db: None, settings: LazySettings) -> Stack:
+def live_stack(stack: Stack, django_db_reset_sequences: None, settings: LazySettings) -> Stack:
     """The stack with an empty database; this process keeps files where the stack does."""
+    for kept in ("runs", "artifacts", "media"):  # of a test before this one, whose rows had the same numbers
+        shutil.rmtree(stack.var / kept, ignore_errors=True)
     settings.VAR = stack.var
     settings.RUNS_DIR = stack.var / "runs"
     settings.STORAGES = {
