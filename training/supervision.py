@@ -78,7 +78,7 @@ def prepare(run: Run, run_dir: RunDir) -> None:
     """Write the run directory, unless an earlier attempt did: then the engine goes on from its last checkpoint."""
     if run_dir.spec_path.exists():
         return
-    models = {name: _model_ref(version) for name, version in (("base", run.base), ("reward", run.reward)) if version}
+    models = model_refs(run)
     spec = Spec(method=run.method, config=run.config, seed=run.seed, models=models)
     snapshot = run.snapshot
     try:
@@ -90,16 +90,31 @@ def prepare(run: Run, run_dir: RunDir) -> None:
         raise RunFailedError(str(error)) from error
 
 
-def _model_ref(version: Version) -> ModelRef:
-    """The whole model of a version as a local folder."""
-    artifact = version.artifacts.filter(format__in=[Format.FULL, Format.MERGED]).order_by("format").first()
+def model_refs(run: Run) -> dict[str, ModelRef]:
+    """The run's models as local folders. A reward model trained from the very base is its adapter on that base: policy,
+    reward and reference then share one backbone in memory."""
+    refs = {}
+    if run.base:
+        refs["base"] = ModelRef(path=_folder(run.base, Format.FULL, Format.MERGED))
+    if run.reward:
+        on_base = run.base and run.reward.parent_id == run.base.pk
+        if on_base and run.reward.artifacts.filter(format=Format.ADAPTER).exists():
+            refs["reward"] = ModelRef(path=refs["base"].path, adapter=_folder(run.reward, Format.ADAPTER))
+        else:
+            refs["reward"] = ModelRef(path=_folder(run.reward, Format.FULL, Format.MERGED))
+    return refs
+
+
+def _folder(version: Version, *formats: Format) -> str:
+    """A local folder with the version in one of these formats, none of its files missing."""
+    artifact = version.artifacts.filter(format__in=formats).order_by("format").first()
     if artifact is None:
-        raise RunFailedError(f"{version} has no full or merged files to train from.")
+        raise RunFailedError(f"{version} has no {' or '.join(formats)} files to train from.")
     folder = local_folder(artifact)
     missing = [entry["path"] for entry in artifact.files if not (folder / entry["path"]).is_file()]
     if missing:
         raise RunFailedError(f"{version} lacks the file {missing[0]} in the storage; add the model again.")
-    return ModelRef(path=str(folder))
+    return str(folder)
 
 
 def watch(run: Run, hold: Hold, intake: Intake, run_dir: RunDir) -> int:

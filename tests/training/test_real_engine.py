@@ -105,6 +105,9 @@ def test_a_reward_model_is_trained_and_ppo_takes_it(tiny: Version, judged: Proje
         },
         reward=reward.version,
     )
+    models = run_directory(ppo).spec().models
+    assert models["reward"].path == models["base"].path  # one backbone: the reward model is an adapter on it
+    assert models["reward"].adapter
     assert ppo.version is not None
     assert (ppo.version.kind, ppo.version.parent) == ("policy", tiny)
     found = {measure.name: measure for measure in measures(ppo)}

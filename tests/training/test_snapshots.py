@@ -107,8 +107,11 @@ def test_a_filter_chooses_by_strength_purpose_date_and_person(
     assert count(min_strength=2) == 1
     assert count(purposes=("gold",)) == 1
     assert count(annotators=("admin",)) == 1
-    assert count(until=date.today() - timedelta(days=29)) == 1
-    assert count(since=date.today() - timedelta(days=1)) == 22
+    today = now().date()
+    assert count(until=today - timedelta(days=29)) == 1
+    assert count(until=today - timedelta(days=30)) == 1
+    assert count(until=today - timedelta(days=31)) == 0
+    assert count(since=today) == 22
 
 
 def test_the_preview_counts_what_freezing_writes(project: Project, annotator: User, votes: list[Preference]) -> None:
