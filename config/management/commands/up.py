@@ -2,9 +2,11 @@
 
 import fcntl
 import os
+import signal
 import socket
 import sys
 from argparse import ArgumentParser
+from http.client import HTTPConnection
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Check what can be checked, start the services, run the children, stop everything."""
         host, port = options["host"], options["port"]
+        # Until the supervisor listens, every request to stop ends us as Ctrl-C does: with the services stopped.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
         one_at_a_time = _take_lock(settings.VAR)
         if orphans := end_orphans(settings.VAR / "log"):
             self.say(f"Ended {orphans} processes that an earlier start had left behind.")
@@ -125,11 +130,15 @@ def _refuse_busy_port(host: str, port: int) -> None:
 
 
 def _answers(host: str, port: int) -> bool:
+    """Whether a page can be had: the port is open long before the first worker has loaded."""
+    connection = HTTPConnection(_shown(host), port, timeout=1)
     try:
-        socket.create_connection((_shown(host), port), timeout=1).close()
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
     except OSError:
         return False
-    return True
+    finally:
+        connection.close()
 
 
 def _shown(host: str) -> str:
