@@ -7,6 +7,7 @@
   const places = { main: section.querySelector("[data-charts-main]"), more: section.querySelector("[data-charts-more]") };
   const more = section.querySelector("[data-charts-details]");
   const empty = section.querySelector("[data-charts-empty]");
+  const legend = section.querySelector("[data-charts-legend]");
   const seen = new Map(); // metric -> {train: Map(step -> value), held: Map(step -> value)}
   const drawn = new Map(); // chart title -> {figure, plot, last}
   let after = 0;
@@ -93,7 +94,7 @@
         const name = document.createElement("strong");
         name.textContent = chart.title;
         title.append(name, chart.unit ? ` ${chart.unit}` : "");
-        chart.metrics.length > 1 && chart.names.forEach((label, index) => {
+        if (chart.metrics.length > 1) chart.names.forEach((label, index) => {
           const key = document.createElement("span");
           key.className = `key series-${index + 1}`;
           key.textContent = label;
@@ -113,6 +114,7 @@
       say(chart, null);
     }
     empty.hidden = drawn.size > 0;
+    legend.hidden = !drawn.size;
   }
 
   function make(chart, entry, values) {

@@ -30,15 +30,15 @@ def brief(span: timedelta | None) -> str:
 
 @register.filter
 def since(moment: datetime | None) -> SafeString | str:
-    """How long ago, to the second while it is fresh, with the exact time on hover."""
+    """How long ago in one unit, with the exact time on hover."""
     if moment is None:
         return "–"
-    exact = localtime(moment)
+    exact, words = localtime(moment), brief(now() - moment).split()
     return format_html(
         '<time datetime="{}" title="{}">{} ago</time>',
         exact.isoformat(),
         exact.strftime("%Y-%m-%d %H:%M:%S %Z"),
-        brief(now() - moment),
+        " ".join(words[:2]),
     )
 
 
