@@ -138,6 +138,7 @@ class RunAdmin(ByMethodAdmin):
         if run:
             initial |= {"project": run.project_id, "base": run.base_id, "reward": run.reward_id, "seed": run.seed}
             initial |= {f"option_{name}": value for name, value in run.config.items()}
+            initial |= run.snapshot.filter if run.snapshot else {}
         return initial
 
     def count(self, request: HttpRequest) -> HttpResponse:

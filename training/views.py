@@ -67,12 +67,13 @@ def live(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 def _live(run: Run) -> dict[str, object]:
-    """What changes by the second. ``results_known`` grows with every evaluation and sample."""
+    """What changes by the second. ``results_known`` differs after every evaluation and sample, and at the end."""
+    told = run.events.filter(kind__in=("eval", "sample")).count()
     return {
         "run": run,
         "version": None if run.is_active else run.version,
         "notices": notices(run),
-        "results_known": run.events.filter(kind__in=("eval", "sample", "done")).count(),
+        "results_known": f"{told}-{run.state}",
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
@@ -10,7 +12,8 @@ from django.urls import reverse
 from annotation.models import Preference, Project, User
 from models_registry.models import Kind, Version
 from training.engine.config import METHODS, describe
-from training.models import Run, Schedule, State
+from training.models import Run, Schedule, Snapshot, State
+from training.snapshots import Filter
 
 from .conftest import make_run, make_version
 
@@ -124,11 +127,17 @@ def test_the_count_follows_the_form_without_launching(
 
 
 def test_launching_again_starts_from_the_same_options(client: Client, project: Project, base: Version) -> None:
-    run = make_run(base, project=project, seed=5, config={"beta": 0.7})
+    chosen = Filter(min_strength=2, since=date(2026, 1, 2))
+    snapshot = Snapshot.objects.create(
+        project=project, train_rows=1, eval_rows=1, sha256="0" * 64, filter=chosen.to_dict()
+    )
+    run = make_run(base, project=project, seed=5, config={"beta": 0.7}, snapshot=snapshot)
     form = client.get(f"{ADD}?method=dpo&again={run.pk}").context["adminform"].form
     assert form.get_initial_for_field(form.fields["option_beta"], "option_beta") == 0.7
     assert form.get_initial_for_field(form.fields["base"], "base") == base.pk
     assert form.get_initial_for_field(form.fields["seed"], "seed") == 5
+    assert form.get_initial_for_field(form.fields["min_strength"], "min_strength") == 2
+    assert form.get_initial_for_field(form.fields["since"], "since") == "2026-01-02"
 
 
 def staff(*permissions: str) -> Client:

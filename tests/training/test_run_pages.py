@@ -149,9 +149,18 @@ def test_metrics_come_in_order_and_only_what_is_new(run: Run, as_admin: Client) 
 
 def test_results_are_sent_again_only_when_there_are_new_ones(run: Run, as_admin: Client) -> None:
     url = reverse("run-live", args=[run.pk])
-    assert "run-results" not in as_admin.get(f"{url}?results=0").content.decode()
+    assert "run-results" not in as_admin.get(f"{url}?results=0-queued").content.decode()
     tell(run, "eval", 0, metrics={"loss": 0.7})
-    assert 'id="run-results" hx-swap-oob="true"' in as_admin.get(f"{url}?results=0").content.decode()
+    assert 'id="run-results" hx-swap-oob="true"' in as_admin.get(f"{url}?results=0-queued").content.decode()
+
+
+def test_an_ended_run_offers_its_files(run: Run, as_admin: Client, base: Version) -> None:
+    Run.objects.finish(run.pk, state=State.SUCCEEDED)
+    Version.objects.filter(pk=base.pk).update(run_id=run.pk)
+    page = as_admin.get(f"{reverse('run-live', args=[run.pk])}?results=0-running").content.decode()
+    artifact = base.artifacts.get()
+    assert f'href="{artifact.get_absolute_url()}" download' in page
+    assert artifact.sha256 in page
 
 
 def test_cancelling_takes_a_post_and_a_right(run: Run, manager: User, annotator: User) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -274,6 +275,36 @@ def test_a_result_whose_worker_died_before_registering_is_registered_without_tra
     claim_and_supervise(run)
     assert run.state == State.SUCCEEDED
     assert run.version is not None
+
+
+def test_an_engine_outlives_a_database_connection_that_breaks(engine: Engine, base: Version) -> None:
+    engine("work_until_told")
+    run = make_run(base)
+    thread = in_background(run)
+    pid = engine_pid(run)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        assert cursor.fetchone()[0] >= 1
+    before = Run.objects.get(pk=run.pk).heartbeat_at
+    wait_for(lambda: Run.objects.get(pk=run.pk).heartbeat_at != before)
+    assert is_alive(pid)
+    cancel_run(run)
+    thread.join(20)
+    run.refresh_from_db()
+    assert run.state == State.CANCELLED
+
+
+def test_a_full_disk_is_a_readable_reason(engine: Engine, base: Version, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/train.jsonl")
+
+    monkeypatch.setattr(supervision.RunDir, "create", full)
+    run = claim_and_supervise(make_run(base))
+    assert run.state == State.FAILED
+    assert run.reason == "The worker could not go on: no space left on device (/data/train.jsonl)."
 
 
 def test_secrets_stay_with_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
