@@ -47,6 +47,8 @@ THREE = Sampling(n=3, temperature=0.8, top_p=0.95, max_new_tokens=220, seed=1)
 FOUR = Sampling(n=4, temperature=0.9, top_p=0.95, max_new_tokens=220, seed=1)
 EVERYDAY = (TWO, TWO, TWO, THREE, TWO, TWO, TWO, THREE, TWO, FOUR)
 CONCISE = Sampling(n=3, temperature=0.9, top_p=0.95, max_new_tokens=96, seed=1)
+# A second try, with more room, for prompts of which fewer than two answers were complete.
+CONCISE_AGAIN = Sampling(n=3, temperature=0.9, top_p=0.95, max_new_tokens=128, seed=2)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -74,9 +76,12 @@ def everyday_help(model: Path, name: str, limit: int | None) -> list[Row]:
 
 
 def concise_answers(model: Path, name: str, limit: int | None) -> list[Row]:
-    """The concise prompts with a pair of answers each, without those for which no pair came out."""
+    """The concise prompts with a pair of answers each, without those for which two tries gave no pair."""
     prompts = read_rows(HERE / "concise_prompts.jsonl")[:limit]
     answered = sample(model, prompts, CONCISE, name=name)
+    without_pair = [row for row in prompts if choose_pair(answered[row["id"]]) is None]
+    for prompt_id, responses in sample(model, without_pair, CONCISE_AGAIN, name=name).items():
+        answered[prompt_id] += responses
     pairs = [(row, choose_pair(answered[row["id"]])) for row in prompts]
     return [{**row, "responses": pair} for row, pair in pairs if pair is not None]
 
