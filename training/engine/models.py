@@ -265,7 +265,7 @@ def load_reward_trainee(spec: Spec, config: TrainingConfig) -> Trainee:
     core = new_reward_model(
         base, pick_dtype(config.precision, device), pad_id=scoring_pad_id(tokenizer), seed=spec.seed
     )
-    return prepare(moved(core, core.dtype, device), tokenizer, config, reward=True, seed=spec.seed)
+    return prepare(nn.Module.to(core, device=device), tokenizer, config, reward=True, seed=spec.seed)
 
 
 def base_of(spec: Spec) -> ModelRef:

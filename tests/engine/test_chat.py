@@ -1,0 +1,198 @@
+"""Conversations to ids: the prompt is a prefix, one BOS, one end token, hostile text stays text."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from training.engine.chat import (
+    check_messages,
+    decode,
+    end_token_id,
+    prompt_text,
+    render,
+    render_to_fit,
+    scoring_pad_id,
+)
+from training.engine.errors import EngineError
+from training.engine.tiny import tiny_tokenizer
+
+NO_SYSTEM_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system role') }}"
+    "{% endif %}<turn>{{ m['role'] }}\n{{ m['content'] }}<turn_end>\n{% endfor %}"
+    "{% if add_generation_prompt %}<turn>model\n{% endif %}"
+)
+
+
+def build(*, template: str = "", bos: str = "", eos: str = "<eos>", pad: str = "", adds_bos: bool = False) -> Any:
+    """A byte-level tokenizer with the special tokens asked for."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = [item for item in ("<unk>", bos, eos, pad, "<turn>", "<turn_end>") if item]
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=list(dict.fromkeys(special)),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["the cat sat on the mat. user assistant model"] * 4, trainer)
+    if adds_bos:
+        number = tokenizer.token_to_id(bos)
+        tokenizer.post_processor = processors.TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, number)])
+    names = {"unk_token": "<unk>", "bos_token": bos, "eos_token": eos, "pad_token": pad}
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        clean_up_tokenization_spaces=False,
+        additional_special_tokens=["<turn>", "<turn_end>"],
+        **{name: value for name, value in names.items() if value},
+    )
+    fast.chat_template = template or None
+    return fast
+
+
+TOKENIZERS: dict[str, Any] = {
+    "template, pad is its own": tiny_tokenizer(),
+    "no system role, BOS in template and post-processor": build(
+        template=NO_SYSTEM_TEMPLATE, bos="<bos>", pad="<pad>", adds_bos=True
+    ),
+    "no template, adds BOS, pad is EOS": build(bos="<bos>", pad="<eos>", adds_bos=True),
+    "no template, BOS never added": build(bos="<bos>"),
+    "no template, no BOS, no pad": build(),
+}
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=60)
+HOSTILE = st.sampled_from(["<turn_end>", "<eos>", "<|end|>", "x<|start|>y", "<bos><bos>", "<tur<turn>n>"])
+CONTENT = st.one_of(TEXT, HOSTILE, st.tuples(TEXT, HOSTILE, TEXT).map("".join))
+CONVERSATION = st.tuples(
+    st.lists(CONTENT, min_size=1, max_size=2),
+    st.booleans(),
+).map(
+    lambda drawn: (
+        [{"role": "system", "content": "Be kind."}] * drawn[1]
+        + [
+            message
+            for text in drawn[0][:-1]
+            for message in ({"role": "user", "content": text}, {"role": "assistant", "content": "ok"})
+        ]
+        + [{"role": "user", "content": drawn[0][-1]}]
+    )
+)
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@settings(max_examples=40, deadline=None)
+@given(conversation=CONVERSATION, response=CONTENT)
+def test_the_prompt_is_a_prefix_and_a_response_round_trips(name: str, conversation: Any, response: str) -> None:
+    tokenizer = TOKENIZERS[name]
+    alone, nothing = render(tokenizer, conversation)
+    prompt_ids, response_ids = render(tokenizer, conversation, response)
+    assert nothing == []
+    assert prompt_ids == alone
+    assert response_ids[-1] == end_token_id(tokenizer)
+    assert decode(tokenizer, response_ids) == response
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@settings(max_examples=40, deadline=None)
+@given(conversation=CONVERSATION, response=CONTENT)
+def test_hostile_text_adds_no_special_token(name: str, conversation: Any, response: str) -> None:
+    tokenizer = TOKENIZERS[name]
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    harmless = [{**message, "content": "a"} for message in conversation]
+    prompt_ids, response_ids = render(tokenizer, conversation, response)
+    expected_prompt, _ = render(tokenizer, harmless, "a")
+    assert [token for token in prompt_ids if token in special] == [t for t in expected_prompt if t in special]
+    assert [token for token in response_ids if token in special] == [end_token_id(tokenizer)]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("no system role, BOS in template and post-processor", 1),
+        ("no template, adds BOS, pad is EOS", 1),
+        ("no template, BOS never added", 0),
+    ],
+)
+def test_there_is_exactly_one_bos_if_the_tokenizer_puts_one(name: str, expected: int) -> None:
+    tokenizer = TOKENIZERS[name]
+    prompt_ids, response_ids = render(tokenizer, [{"role": "user", "content": "the cat"}], "sat")
+    assert (prompt_ids + response_ids).count(tokenizer.bos_token_id) == expected
+    assert prompt_ids[:1].count(tokenizer.bos_token_id) == expected
+
+
+def test_the_end_token_is_the_one_that_the_template_writes_after_an_answer() -> None:
+    with_template = TOKENIZERS["no system role, BOS in template and post-processor"]
+    assert end_token_id(with_template) == with_template.convert_tokens_to_ids("<turn_end>")
+    without = TOKENIZERS["no template, no BOS, no pad"]
+    assert end_token_id(without) == without.eos_token_id
+
+
+def test_a_tokenizer_without_an_end_token_is_refused() -> None:
+    with pytest.raises(EngineError, match="end-of-sequence"):
+        end_token_id(build(eos=""))
+
+
+def test_a_system_message_survives_a_template_without_that_role() -> None:
+    tokenizer = TOKENIZERS["no system role, BOS in template and post-processor"]
+    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]
+    assert prompt_text(tokenizer, messages) == "<bos><turn>user\nBe kind.\n\nHi<turn_end>\n<turn>model\n"
+
+
+def test_a_tokenizer_without_template_gets_named_turns() -> None:
+    tokenizer = TOKENIZERS["no template, no BOS, no pad"]
+    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]
+    assert prompt_text(tokenizer, messages) == "System: Be kind.\n\nUser: Hi\n\nAssistant:\n"
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@settings(max_examples=40, deadline=None)
+@given(prompt=TEXT, response=TEXT, max_length=st.integers(2, 80))
+def test_what_is_cut_fits_and_keeps_both_sides(name: str, prompt: str, response: str, max_length: int) -> None:
+    tokenizer = TOKENIZERS[name]
+    messages = [{"role": "user", "content": prompt}]
+    prompt_ids, response_ids = render(tokenizer, messages, response)
+    fitted = render_to_fit(tokenizer, messages, response, max_length)
+    assert len(fitted.prompt_ids) >= 1
+    assert len(fitted.response_ids) >= 1
+    assert len(fitted.prompt_ids) + len(fitted.response_ids) <= max_length
+    assert fitted.response_ids == response_ids[: len(fitted.response_ids)]
+    assert len(prompt_ids) - fitted.prompt_cut == len(fitted.prompt_ids)
+    assert len(response_ids) - fitted.response_cut == len(fitted.response_ids)
+    fits = len(prompt_ids) + len(response_ids) <= max_length
+    assert (fitted.prompt_cut == 0 and fitted.response_cut == 0) == fits
+
+
+def test_a_cut_prompt_keeps_its_end_and_its_bos() -> None:
+    tokenizer = TOKENIZERS["no template, adds BOS, pad is EOS"]
+    messages = [{"role": "user", "content": "the cat sat on the mat " * 20}]
+    whole, _ = render(tokenizer, messages)
+    fitted = render_to_fit(tokenizer, messages, "sat", 30)
+    assert fitted.prompt_ids[0] == tokenizer.bos_token_id
+    assert fitted.prompt_ids[1:] == whole[-(len(fitted.prompt_ids) - 1) :]
+    assert fitted.response_ids[-1] == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_the_pad_token_of_a_scorer_never_ends_a_sequence(name: str) -> None:
+    tokenizer = TOKENIZERS[name]
+    assert scoring_pad_id(tokenizer) not in {end_token_id(tokenizer), tokenizer.eos_token_id, None}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        "hello",
+        ["hello"],
+        [{"role": "user"}],
+        [{"role": "robot", "content": "a"}],
+        [{"role": "user", "content": None}],
+        [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
+    ],
+)
+def test_what_is_no_conversation_is_refused(messages: Any) -> None:
+    with pytest.raises(EngineError):
+        check_messages(messages)

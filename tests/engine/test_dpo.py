@@ -1,0 +1,300 @@
+"""DPO on a tiny model: its oracles, its agreement with TRL, and a run from start to end."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import DPOConfig as PeerConfig
+from trl import DPOTrainer as PeerTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+from tests.engine.conftest import PREFERENCES
+from training.engine import dpo
+from training.engine.__main__ import BAD_INPUT, DONE, main
+from training.engine.batches import Tokens, make_pass
+from training.engine.config import DPOConfig
+from training.engine.events import read_events
+from training.engine.logprobs import response_logprobs, sequence_logprobs
+from training.engine.maths import sum_by_row
+from training.engine.models import LoraShape, Trainee, add_lora, load_base, load_tokenizer, train_everything
+from training.engine.pairs import Pair
+from training.engine.run_dir import ModelRef, RunDir
+
+CPU = torch.device("cpu")
+
+
+class QuietLoop:
+    """Stands in for the loop where nothing is to be stopped."""
+
+    def leave_if_requested(self) -> None:
+        return None
+
+
+def make_trainee(folder: str, *, lora: bool) -> Trainee:
+    core = load_base(ModelRef(folder), dtype=torch.float32, device=CPU)
+    if not lora:
+        return train_everything(core, load_tokenizer(folder))
+    trainee = add_lora(core, load_tokenizer(folder), LoraShape(4, 8, "all-linear"), reward=False, seed=1)
+    torch.manual_seed(2)
+    for name, item in trainee.module.named_parameters():
+        if "lora_B" in name:
+            item.data.normal_(std=0.1)
+    return trainee
+
+
+def make_pairs() -> list[Pair]:
+    generator = torch.Generator().manual_seed(4)
+
+    def ids(low: int, high: int) -> list[int]:
+        length = int(torch.randint(low, high, (), generator=generator))
+        return torch.randint(3, 400, (length,), generator=generator).tolist()
+
+    pairs = []
+    for number in range(5):
+        prompt = ids(1, 12)
+        pairs.append(Pair(str(number), [], Tokens(prompt, ids(1, 9)), Tokens(prompt, ids(1, 20)), 0.0, 1.0))
+    return pairs
+
+
+def gradients(trainee: Trainee) -> dict[str, torch.Tensor]:
+    found = {name: item.grad for name, item in trainee.trainable().items()}
+    assert all(item is not None for item in found.values())
+    return found  # type: ignore[return-value]
+
+
+def run_ours(trainee: Trainee, pairs: list[Pair], **config: Any) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+    trainee.module.zero_grad()
+    options = DPOConfig(**{"beta": 0.2, **config})
+    reference_BK = torch.tensor([[-20.0 - row, -30.0 + row] for row in range(len(pairs))])
+    metrics = dpo.accumulate_gradients(trainee, pairs, reference_BK, options, QuietLoop())  # type: ignore[arg-type]
+    return metrics, {name: item.clone() for name, item in gradients(trainee).items()}
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_log_probs_loss_and_every_gradient_agree_with_trl(base_folder: str, tmp_path: Path, lora: bool) -> None:
+    trainee, pairs = make_trainee(base_folder, lora=lora), make_pairs()
+    metrics, ours = run_ours(trainee, pairs)
+
+    model: Any = AutoModelForCausalLM.from_pretrained(base_folder, dtype=torch.float32)
+    if trainee.peft is not None:
+        trainee.peft.save_pretrained(str(tmp_path / "adapter"))
+        model = PeftModel.from_pretrained(model, str(tmp_path / "adapter"), is_trainable=True)
+    rows = Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}])
+    options = PeerConfig(
+        output_dir=str(tmp_path), beta=0.2, report_to="none", use_cpu=True, bf16=False, gradient_checkpointing=False
+    )
+    peer = PeerTrainer(model=model, args=options, train_dataset=rows, processing_class=trainee.tokenizer)
+    peer.precompute_ref_logps = True
+    collate = DataCollatorForPreference(pad_token_id=0)
+    loss = peer.compute_loss(peer.model, collate([peer_row(row, pair) for row, pair in enumerate(pairs)]))
+    loss.backward()
+    theirs = {name: item.grad for name, item in peer.model.named_parameters() if item.grad is not None}
+
+    assert metrics["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert set(ours) == set(theirs)
+    largest = max(float(item.abs().max()) for item in theirs.values())
+    apart = max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
+    assert apart <= 1e-5 * largest
+
+
+def peer_row(row: int, pair: Pair) -> dict[str, Any]:
+    return {
+        "prompt_ids": pair.chosen.prompt_ids,
+        "chosen_ids": pair.chosen.response_ids,
+        "rejected_ids": pair.rejected.response_ids,
+        "ref_chosen_logps": -20.0 - row,
+        "ref_rejected_logps": -30.0 + row,
+    }
+
+
+def test_passes_of_one_pair_give_the_gradients_of_one_pass(base_folder: str) -> None:
+    trainee, pairs = make_trainee(base_folder, lora=True), make_pairs()
+    metrics, whole = run_ours(trainee, pairs, tokens_per_pass=100_000)
+    in_pieces, pieces = run_ours(trainee, pairs, tokens_per_pass=16)
+    assert in_pieces == pytest.approx(metrics, rel=1e-5)
+    largest = max(float(item.abs().max()) for item in whole.values())
+    assert largest > 0
+    assert max(float((whole[name] - pieces[name]).abs().max()) for name in whole) <= 1e-5 * largest
+
+
+def test_a_pair_of_weight_two_counts_like_the_pair_given_twice(base_folder: str) -> None:
+    trainee, pairs = make_trainee(base_folder, lora=True), make_pairs()[:2]
+    heavy = [Pair(p.id, [], p.chosen, p.rejected, 0.0, 2.0 if place == 0 else 1.0) for place, p in enumerate(pairs)]
+    options, loop = DPOConfig(), QuietLoop()
+    reference_BK = torch.zeros(3, 2)
+    once = dpo.accumulate_gradients(trainee, heavy, reference_BK[:2], options, loop)  # type: ignore[arg-type]
+    weighted = {name: item.clone() for name, item in gradients(trainee).items()}
+    trainee.module.zero_grad()
+    both = [pairs[0], pairs[0], pairs[1]]
+    twice = dpo.accumulate_gradients(trainee, both, reference_BK, options, loop)  # type: ignore[arg-type]
+    assert once == pytest.approx(twice, rel=1e-5)
+    repeated = gradients(trainee)
+    largest = max(float(item.abs().max()) for item in repeated.values())
+    assert max(float((weighted[name] - repeated[name]).abs().max()) for name in weighted) <= 1e-5 * largest
+
+
+def test_log_probs_do_not_depend_on_padding_or_company(base_folder: str) -> None:
+    trainee, pairs = make_trainee(base_folder, lora=True), make_pairs()
+    sequences = [item for pair in pairs for item in (pair.chosen, pair.rejected)]
+    with torch.no_grad():
+        together_B = sequence_logprobs(trainee.core, sequences, CPU)
+        alone_B = torch.cat([sequence_logprobs(trainee.core, [item], CPU) for item in sequences])
+        other = make_pass(sequences, CPU, pad_id=77)
+        other_B = sum_by_row(response_logprobs(trainee.core, other), other.row_N, other.rows)
+    torch.testing.assert_close(together_B, alone_B, rtol=1e-5, atol=1e-4)
+    assert torch.equal(together_B, other_B)
+
+
+def test_log_probs_are_those_of_the_models_own_logits(base_folder: str) -> None:
+    trainee, sequence = make_trainee(base_folder, lora=True), make_pairs()[0].rejected
+    ids = torch.tensor([[*sequence.prompt_ids, *sequence.response_ids]])
+    with torch.no_grad():
+        logprob_SV = torch.log_softmax(trainee.core(input_ids=ids).logits[0], -1)
+        ours_B = sequence_logprobs(trainee.core, [sequence], CPU)
+    start = len(sequence.prompt_ids)
+    by_hand = sum(logprob_SV[start - 1 + place, token] for place, token in enumerate(sequence.response_ids))
+    torch.testing.assert_close(ours_B[0], by_hand, rtol=1e-5, atol=1e-4)
+
+
+def test_with_adapters_off_the_policy_is_its_base(base_folder: str) -> None:
+    trainee, sequence = make_trainee(base_folder, lora=True), [make_pairs()[0].chosen]
+    base = load_base(ModelRef(base_folder), dtype=torch.float32, device=CPU)
+    with torch.no_grad():
+        with_adapters = sequence_logprobs(trainee.core, sequence, CPU)
+        expected = sequence_logprobs(base, sequence, CPU)
+        with trainee.as_reference():
+            without = sequence_logprobs(trainee.core, sequence, CPU)
+    assert torch.equal(without, expected)
+    assert not torch.allclose(with_adapters, expected)
+
+
+def test_training_raises_the_margin_from_zero_and_ln_2(make_run: Callable[..., RunDir]) -> None:
+    run_dir = make_run("dpo", epochs=8.0, learning_rate=5e-3)
+    assert main([str(run_dir.path)]) == DONE
+    result = run_dir.result()
+    assert result is not None
+    metrics = result["metrics"]
+    assert metrics["loss_before"] == pytest.approx(math.log(2), abs=1e-6)
+    assert (metrics["margin_before"], metrics["accuracy_before"], metrics["kl_before"]) == (0.0, 0.5, 0.0)
+    assert metrics["margin"] > 0.5
+    assert metrics["accuracy"] == 1.0
+    assert metrics["kl_k3"] > 0
+    before_and_after = [item for item in read_events(run_dir.events_path, 0)[0] if item["kind"] == "eval"]
+    assert [item["step"] for item in before_and_after] == [0, 16]
+    assert before_and_after[0]["metrics"].keys() == before_and_after[1]["metrics"].keys()
+
+
+def test_a_run_tells_its_start_steps_samples_and_end(make_run: Callable[..., RunDir]) -> None:
+    run_dir = make_run("dpo")
+    assert main([str(run_dir.path)]) == DONE
+    events, _ = read_events(run_dir.events_path, 0)
+    kinds = [item["kind"] for item in events if item["kind"] != "phase"]
+    assert kinds == ["start", "sample", "eval", "step", "step", "checkpoint", "sample", "eval", "done"]
+    step = next(item for item in events if item["kind"] == "step")
+    assert set(dpo.METRICS) | {"grad_norm", "lr", "tokens_per_second"} == set(step["metrics"])
+    samples = [item["samples"] for item in events if item["kind"] == "sample"]
+    assert [[row["id"] for row in rows] for rows in samples] == [["0", "1"], ["0", "1"]]
+    assert set(samples[0][0]) == {"id", "prompt", "text", "ended", "tokens"}
+
+
+def test_the_merged_model_is_the_adapter_on_its_base(make_run: Callable[..., RunDir], base_folder: str) -> None:
+    run_dir = make_run("dpo", learning_rate=5e-3, epochs=4.0)
+    assert main([str(run_dir.path)]) == DONE
+    merged = AutoModelForCausalLM.from_pretrained(run_dir.model_path / "merged")
+    base: Any = AutoModelForCausalLM.from_pretrained(base_folder)
+    ids = torch.tensor([[5, 60, 100, 200, 300, 7]])
+    with torch.no_grad():
+        expected = base(input_ids=ids).logits
+        adapted = PeftModel.from_pretrained(base, str(run_dir.model_path / "adapter"))(input_ids=ids).logits
+        found = merged(input_ids=ids).logits
+    torch.testing.assert_close(found, adapted, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(found, expected, atol=1e-3)
+
+
+def test_what_is_saved_has_tokenizer_template_and_a_true_manifest(make_run: Callable[..., RunDir]) -> None:
+    run_dir = make_run("dpo")
+    assert main([str(run_dir.path)]) == DONE
+    manifest = run_dir.manifest()
+    assert manifest is not None
+    assert manifest["formats"] == ["adapter", "merged"]
+    assert (manifest["kind"], manifest["method"]) == ("policy", "dpo")
+    named = {f"{form}/{item['path']}" for form in manifest["formats"] for item in manifest["files"][form]}
+    on_disk = {str(path.relative_to(run_dir.model_path)) for path in run_dir.model_path.rglob("*") if path.is_file()}
+    assert on_disk == named | {"manifest.json"}
+    assert AutoTokenizer.from_pretrained(run_dir.model_path / "merged").chat_template
+    assert AutoTokenizer.from_pretrained(run_dir.model_path / "adapter").chat_template
+    adapter = (run_dir.model_path / "adapter" / "adapter_config.json").read_text()
+    assert str(run_dir.path.parent) not in adapter
+    assert json.loads(adapter)["base_model_name_or_path"] == "full"
+
+
+def test_every_weight_can_be_trained(make_run: Callable[..., RunDir]) -> None:
+    run_dir = make_run("dpo", lora=False, learning_rate=1e-3, epochs=4.0)
+    assert main([str(run_dir.path)]) == DONE
+    result = run_dir.result()
+    assert result is not None
+    assert result["metrics"]["margin"] > result["metrics"]["margin_before"] == 0.0
+    assert result["metrics"]["kl_before"] == 0.0
+    assert [path.name for path in sorted(run_dir.model_path.iterdir())] == ["manifest.json", "merged"]
+
+
+def test_equal_and_empty_answers_are_left_out_and_counted(make_run: Callable[..., RunDir]) -> None:
+    equal = {**PREFERENCES[0], "rejected": PREFERENCES[0]["chosen"]}
+    empty = {**PREFERENCES[1], "chosen": "  "}
+    run_dir = make_run("dpo", train=[equal, empty, *PREFERENCES], held_out=PREFERENCES[:2])
+    assert main([str(run_dir.path)]) == DONE
+    result = run_dir.result()
+    assert result is not None
+    assert result["dropped"] == 2
+    warnings = [item["message"] for item in read_events(run_dir.events_path, 0)[0] if item["kind"] == "warning"]
+    assert warnings == ["2 train pairs were left out: their answers are equal or empty"]
+
+
+def test_cut_rows_are_counted_and_told(make_run: Callable[..., RunDir]) -> None:
+    run_dir = make_run("dpo", max_length=32)
+    assert main([str(run_dir.path)]) == DONE
+    result = run_dir.result()
+    assert result is not None
+    assert result["truncated"] > 0
+    warnings = [item["message"] for item in read_events(run_dir.events_path, 0)[0] if item["kind"] == "warning"]
+    assert any("cut to max_length 32" in message for message in warnings)
+
+
+@pytest.mark.parametrize(
+    ("train", "reason"),
+    [
+        ([], "no pair to train on"),
+        ([{**PREFERENCES[0], "rejected": PREFERENCES[0]["chosen"]}], "no pair to train on"),
+        ([{"prompt": [{"role": "user", "content": "a"}], "chosen": "b"}], "train row 1: rejected must be text"),
+        ([{**PREFERENCES[0], "weight": -1}], "weight must be a number of at least 0"),
+        ([{**PREFERENCES[0], "prompt": "a"}], "prompt must be a list of messages"),
+    ],
+)
+def test_data_that_will_not_do_is_one_readable_sentence(
+    make_run: Callable[..., RunDir], capsys: pytest.CaptureFixture[str], train: list[dict[str, Any]], reason: str
+) -> None:
+    run_dir = make_run("dpo", train=train)
+    assert main([str(run_dir.path)]) == BAD_INPUT
+    assert reason in capsys.readouterr().err
+    last = read_events(run_dir.events_path, 0)[0][-1]
+    assert last["kind"] == "error"
+    assert reason in last["reason"]
+    assert run_dir.result() is None
+
+
+def test_a_strong_vote_must_be_won_by_more(base_folder: str) -> None:
+    trainee, pairs = make_trainee(base_folder, lora=True), make_pairs()[:1]
+    strong = [Pair(p.id, [], p.chosen, p.rejected, 3.0, 1.0) for p in pairs]
+    indifferent, _ = run_ours(trainee, strong)
+    demanding, _ = run_ours(trainee, strong, margin_scale=0.5)
+    plain, _ = run_ours(trainee, pairs)
+    assert indifferent == plain
+    # loss = log(1 + e^-(margin - 1.5))
+    assert demanding["loss"] == pytest.approx(math.log1p(math.exp(-(plain["margin"] - 1.5))), rel=1e-4)

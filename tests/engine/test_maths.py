@@ -1,0 +1,128 @@
+"""The losses as pure functions: numbers by hand, gradients, invariances."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.engine import maths
+from training.engine.maths import dpo_loss, reward_loss, share_won, sum_by_row, token_logprobs
+from training.engine.schedule import apply_step, learning_rate, make_optimiser
+
+LN2 = math.log(2)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("beta", [0.01, 0.1, 5.0])
+def test_dpo_loss_is_ln_2_where_policy_and_reference_agree(beta: float, smoothing: float) -> None:
+    margin_B = torch.tensor([-30.0, 0.0, 12.5], dtype=torch.float64)
+    loss_B = dpo_loss(margin_B, margin_B, beta=beta, label_smoothing=smoothing)
+    torch.testing.assert_close(loss_B, torch.full((3,), LN2, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+def test_dpo_gradient_is_minus_half_beta_where_policy_and_reference_agree() -> None:
+    margin_B = torch.tensor([3.0], dtype=torch.float64, requires_grad=True)
+    dpo_loss(margin_B, torch.tensor([3.0], dtype=torch.float64), beta=0.3).sum().backward()
+    assert margin_B.grad is not None
+    assert margin_B.grad.item() == pytest.approx(-0.15, abs=1e-12)
+
+
+def test_dpo_loss_worked_by_hand() -> None:
+    # β 0.5, Δ = 2 - (-2) = 4, δ = 1: logit 1; -log σ(1) = 0.313262, -log σ(-1) = 1.313262; smoothing 0.1 mixes them.
+    policy_B, reference_B = torch.tensor([2.0]), torch.tensor([-2.0])
+    loss_B = dpo_loss(policy_B, reference_B, beta=0.5, label_smoothing=0.1, offset_B=torch.tensor([1.0]))
+    assert loss_B.item() == pytest.approx(0.9 * 0.313262 + 0.1 * 1.313262, abs=1e-5)
+
+
+def test_reward_loss_of_equal_scores_is_ln_2_plus_centring() -> None:
+    score_B = torch.tensor([0.0, 3.0])
+    loss_B = reward_loss(score_B, score_B, centring=0.01)
+    torch.testing.assert_close(loss_B, torch.tensor([LN2, LN2 + 0.36]))
+
+
+def test_reward_loss_with_margin_worked_by_hand() -> None:
+    # r_w - r_l - m = 2 - 0.5 - 0.5 = 1
+    loss_B = reward_loss(torch.tensor([2.0]), torch.tensor([0.5]), margin_B=torch.tensor([0.5]))
+    assert loss_B.item() == pytest.approx(0.313262, abs=1e-5)
+
+
+def test_losses_stay_finite_far_out() -> None:
+    far_B = torch.tensor([1e4, -1e4])
+    assert torch.isfinite(dpo_loss(far_B, -far_B, beta=1.0)).all()
+    assert torch.isfinite(reward_loss(far_B, -far_B)).all()
+
+
+def test_a_tie_counts_as_half_a_win() -> None:
+    assert share_won(torch.tensor([1.0, 0.0, -1.0])).tolist() == [1.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 100])
+def test_token_logprobs_and_gradients_do_not_depend_on_the_chunk(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(11, 6, dtype=torch.float64)
+    hidden_NH = torch.randn(7, 6, dtype=torch.float64)
+    token_N = torch.tensor([0, 10, 3, 3, 5, 1, 2])
+
+    def outcome(rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+        monkeypatch.setattr(maths, "HEAD_ROWS", rows)
+        hidden = hidden_NH.clone().requires_grad_()
+        logprob_N = token_logprobs(hidden, token_N, lambda item: item @ weight.T)
+        logprob_N.pow(2).sum().backward()
+        assert hidden.grad is not None
+        return logprob_N, hidden.grad
+
+    expected = torch.log_softmax((hidden_NH @ weight.T).float(), -1)[torch.arange(7), token_N]
+    logprob_N, gradient = outcome(chunk)
+    torch.testing.assert_close(logprob_N.detach(), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(gradient, outcome(1000)[1], rtol=1e-6, atol=1e-6)
+
+
+def test_sums_by_row_of_rows_without_tokens_are_zero() -> None:
+    assert sum_by_row(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([2, 0, 2]), 4).tolist() == [2.0, 0.0, 5.0, 0.0]
+
+
+@given(
+    total=st.integers(1, 300),
+    warmup=st.floats(0, 1),
+    shape=st.sampled_from(["cosine", "linear", "constant"]),
+)
+def test_the_learning_rate_is_never_zero_nor_above_its_peak(total: int, warmup: float, shape: str) -> None:
+    rates = [learning_rate(s, total, peak=0.5, warmup_share=warmup, shape=shape) for s in range(1, total + 1)]
+    assert all(0 < rate <= 0.5 for rate in rates)
+    assert max(rates) == 0.5
+
+
+def test_the_learning_rate_rises_then_falls() -> None:
+    rates = [learning_rate(step, 10, peak=1.0, warmup_share=0.2, shape="linear") for step in range(1, 11)]
+    assert rates == pytest.approx([0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125])
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
+    from training.engine.errors import EngineError
+
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimiser = make_optimiser([weight], weight_decay=0.0)
+    weight.grad = torch.tensor([float("nan"), 1.0])
+    with pytest.raises(EngineError, match="step 7 is not finite"):
+        apply_step(optimiser, rate=0.1, max_grad_norm=1.0, step=7)
+    assert weight.tolist() == [1.0, 1.0]
+
+
+def test_a_first_gradient_of_zero_stops_the_run() -> None:
+    from training.engine.errors import EngineError
+
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimiser = make_optimiser([weight], weight_decay=0.0)
+    weight.grad = torch.zeros(2)
+    with pytest.raises(EngineError, match="nothing would be learned"):
+        apply_step(optimiser, rate=0.1, max_grad_norm=1.0, step=1)
+
+
+def test_gradients_above_the_limit_are_scaled_down_to_it() -> None:
+    weight = torch.nn.Parameter(torch.zeros(2))
+    optimiser = torch.optim.SGD([weight], lr=0.0)
+    weight.grad = torch.tensor([3.0, 4.0])
+    assert apply_step(optimiser, rate=1.0, max_grad_norm=1.0, step=1) == pytest.approx(5.0)
+    torch.testing.assert_close(weight.detach(), torch.tensor([-0.6, -0.8]))
