@@ -128,7 +128,7 @@
 
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("textarea, input:not([type=checkbox])");
-    if (event.key === "Escape") return closeAll(typing);
+    if (event.key === "Escape") return closeAll();
     if (typing && event.key === "Enter" && !event.shiftKey && chosen && typing.id === "reason") {
       event.preventDefault();
       return submit(chosen);
@@ -153,8 +153,8 @@
     return button && !button.disabled && !button.hidden ? button : null;
   };
 
-  const closeAll = (typing) => {
-    typing?.blur();
+  const closeAll = () => {
+    if (document.activeElement?.matches("textarea")) document.activeElement.blur();
     for (const drawer of document.querySelectorAll("details[open]")) {
       drawer.open = false;
       if (drawer.contains(document.activeElement)) drawer.querySelector("summary").focus();
@@ -163,6 +163,7 @@
   document.addEventListener("click", (event) => {
     const skip = document.getElementById("skip");
     if (skip?.open && !skip.contains(event.target)) skip.open = false;
+    if (event.target.closest("[data-close]")) closeAll();
   });
 
   const dress = () => {

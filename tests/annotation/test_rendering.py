@@ -217,3 +217,10 @@ def test_30_000_characters_made_to_be_slow_are_not(bomb: str) -> None:
 def test_a_text_too_long_to_render_is_shown_plain() -> None:
     html = render("<b>*x*</b> " * 20_000)
     assert html.startswith('<p dir="auto">&lt;b&gt;*x*')
+
+
+@pytest.mark.parametrize("target", ["javascript:alert(1)", "data:text/html,x", "/sign-out/", "//evil.example", "#top"])
+def test_a_link_that_leads_nowhere_good_is_shown_as_written(target: str) -> None:
+    parsed = Parsed(render(f"[click]({target})"))
+    assert parsed.text.strip() == f"[click]({target})"
+    assert "a" not in parsed.names
