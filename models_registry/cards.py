@@ -21,6 +21,8 @@ WHAT = {
     Kind.REWARD: "A reward model: it gives a conversation's last answer a number, higher where people would prefer it.",
     Kind.POLICY: "A language model aligned with people's preferences between pairs of answers.",
 }
+# Numbers among the metrics that are facts, and stand elsewhere.
+NOT_MEASURED = frozenset({"parameters"})
 # The measure that says most about a version of each kind, the first that it has.
 KEY_METRICS = {
     Kind.BASE: (),
@@ -48,7 +50,7 @@ def measures(metrics: Mapping[str, Any]) -> list[Measure]:
     numbers = {
         name: float(value)
         for name, value in metrics.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(value, int | float) and not isinstance(value, bool) and name not in NOT_MEASURED
     }
     return [
         Measure(name, value, numbers.get(f"{name}_before"))
@@ -78,8 +80,8 @@ def write_card(version: Version, *, formats: Sequence[str], method: str, facts: 
         "## Limits",
         _limits(version),
     ]
-    if version.config:
-        sections += ["## Configuration", _table(("Setting", "Value"), sorted(version.config.items()))]
+    if settings := [(name, value) for name, value in sorted(version.config.items()) if value != ""]:
+        sections += ["## Configuration", _table(("Setting", "Value"), settings)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -167,7 +169,9 @@ model = PeftModel.from_pretrained(base, "{folder}")
 
 ANSWER = """
 messages = [{"role": "user", "content": "How do I keep basil fresh?"}]
-prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+prompt = tokenizer.apply_chat_template(
+    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+)
 answer = model.generate(**prompt, max_new_tokens=200)
 print(tokenizer.decode(answer[0, prompt["input_ids"].shape[1]:], skip_special_tokens=True))
 """
@@ -176,8 +180,10 @@ messages = [
     {"role": "user", "content": "How do I keep basil fresh?"},
     {"role": "assistant", "content": "Stand the stems in water."},
 ]
-text = tokenizer.apply_chat_template(messages, tokenize=False).rstrip()  # the score is read at the end-of-turn token
-print(model(**tokenizer(text, add_special_tokens=False, return_tensors="pt")).logits.item())
+# The score is read at the end of the turn: nothing may follow it.
+text = tokenizer.apply_chat_template(messages, tokenize=False).rstrip()
+tokens = tokenizer(text, add_special_tokens=False, return_tensors="pt")
+print(model(**tokens).logits.item())
 """
 
 

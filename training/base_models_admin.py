@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -86,6 +86,11 @@ class ModelWithAddAdmin(ModelAdmin):
 
     def get_inlines(self, request: HttpRequest, obj: Model | None) -> Any:
         return super().get_inlines(request, obj) if obj else ()
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        only_one_button = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        context = {"title": "Add a base model", **only_one_button, **(extra_context or {})}
+        return cast(HttpResponse, super().add_view(request, form_url, context))
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
         if change:

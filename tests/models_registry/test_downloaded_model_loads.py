@@ -83,7 +83,7 @@ def train_something(run_dir: RunDir, base: ModelRef, *, reward: bool) -> None:
     core = load_base(base, dtype=torch.float32, device=torch.device("cpu"))
     if reward:
         tokenizer = reward_tokenizer(tokenizer)
-        core = new_reward_model(base.path, torch.float32, pad_id=tokenizer.pad_token_id, seed=1)
+        core = new_reward_model(base, torch.float32, pad_id=tokenizer.pad_token_id, seed=1)
     trainee = add_lora(core, tokenizer, LoraShape(rank=4, alpha=8, targets="all-linear"), reward=reward, seed=1)
     torch.manual_seed(7)
     with torch.no_grad():
