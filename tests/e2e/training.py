@@ -60,4 +60,5 @@ def launch(page: Page, method: str, base: str, options: dict[str, str] | None = 
         page.locator(f"#id_option_{name}").fill(value)
     page.get_by_role("button", name="Launch").click()
     expect(page.locator("#run-live")).to_be_visible()
+    page.wait_for_load_state("load")
     return int(page.url.rstrip("/").rsplit("/", 1)[1])
