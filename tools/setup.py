@@ -71,6 +71,8 @@ def main() -> None:
         sys.exit(str(error))
     except OSError as error:
         sys.exit(f"{explain(str(error)) or error}")
+    except KeyboardInterrupt:
+        sys.exit("Stopped. Run the same command again to go on.")
 
 
 def install(wanted: str) -> None:
@@ -141,16 +143,11 @@ def pip(what: str, arguments: list[str]) -> None:
         log.flush()
         start = LOG.stat().st_size
         running = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-        try:
-            while True:
-                try:
-                    running.wait(10)
-                    break
-                except subprocess.TimeoutExpired:
-                    print(f"    {time.monotonic() - began:.0f} s: {latest_step(start)}", flush=True)
-        except KeyboardInterrupt:
-            running.wait()
-            raise SetupError("Stopped. Run the same command again to go on.") from None
+        while running.poll() is None:
+            try:
+                running.wait(10)
+            except subprocess.TimeoutExpired:
+                print(f"    {time.monotonic() - began:.0f} s: {latest_step(start)}", flush=True)
     if running.returncode != 0:
         said = LOG.read_text(errors="replace")[start:]
         errors = [line for line in said.splitlines() if "ERROR" in line or "error:" in line]

@@ -118,13 +118,20 @@ def test_a_pid_file_that_names_another_process_does_not_prevent_the_start(servic
     lines = pid_file.read_text().splitlines()
     kill(pid_file)
     assert eventually(lambda: not services.postgres.is_running())
-    pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
     services.redis.stop()
-    services.redis.pid_file.write_text(str(os.getpid()))
+    # PostgreSQL gives way only to a process that it could signal: one of its own user.
+    owner = services.postgres.data.stat().st_uid
+    other = subprocess.Popen(["sleep", "600"], user=owner if os.getuid() == 0 else None)
+    pid_file.write_text("\n".join([str(other.pid), *lines[1:]]) + "\n")
+    services.redis.pid_file.write_text(str(other.pid))
 
     services.ensure_running()
+    survived = other.poll() is None
+    other.kill()
+    other.wait()
 
     assert ask(services, "SELECT 1") == "1"
+    assert survived
 
 
 def test_a_server_whose_socket_was_deleted_is_replaced(services: Services) -> None:

@@ -97,7 +97,7 @@ def _children(host: str, port: int) -> list[Child]:
     train = [*worker, "-Q", "train"]
     web = [*python, "gunicorn", "config.wsgi", "--bind", f"{host}:{port}", "--workers", "2", "--threads", "4"]
     return [
-        Child("web", [*web, "--graceful-timeout", "5", "--no-control-socket", "--access-logfile", "-"]),
+        Child("web", [*web, "--graceful-timeout", "5", "--preload", "--no-control-socket", "--access-logfile", "-"]),
         Child("default", [*worker, "-Q", "default", "-c", "2", "-n", "default@%h"]),
         # It passes the stop on to its engine, which writes a checkpoint for its run to resume from.
         Child("train", [*train, "-c", "1", "-n", "train@%h"], stop_seconds=settings.ENGINE_GRACE_SECONDS + 10),
