@@ -1,0 +1,259 @@
+"""The reward model: its oracles, its agreement with TRL, what is kept and what is saved."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from trl import RewardConfig as PeerConfig
+from trl import RewardTrainer as PeerTrainer
+from trl.trainer.reward_trainer import DataCollatorForPreference
+
+from tests.engine.conftest import PREFERENCES
+from tests.engine.test_dpo import QuietLoop, gradients, make_pairs
+from training.engine import reward
+from training.engine.__main__ import DONE, main
+from training.engine.batches import Tokens
+from training.engine.chat import render
+from training.engine.config import RewardConfig
+from training.engine.events import read_events
+from training.engine.models import (
+    LoraShape,
+    Trainee,
+    add_lora,
+    load_reward,
+    load_tokenizer,
+    new_reward_model,
+    reward_tokenizer,
+    save_trained,
+    train_everything,
+)
+from training.engine.run_dir import ModelRef, RunDir, Spec
+
+CPU = torch.device("cpu")
+
+
+def make_trainee(folder: str, *, lora: bool) -> Trainee:
+    core = new_reward_model(ModelRef(folder), torch.float32, pad_id=0, seed=0)
+    tokenizer = reward_tokenizer(load_tokenizer(folder))
+    if not lora:
+        return train_everything(core, tokenizer)
+    return add_lora(core, tokenizer, LoraShape(4, 8, "all-linear"), reward=True, seed=1)
+
+
+def accumulate(trainee: Trainee, **config: Any) -> dict[str, float]:
+    return reward.accumulate_gradients(trainee, make_pairs(), RewardConfig(**config), QuietLoop())  # type: ignore[arg-type]
+
+
+def test_a_head_of_zeros_gives_ln_2(base_folder: str) -> None:
+    trainee = make_trainee(base_folder, lora=False)
+    trainee.core.score.weight.data.zero_()  # type: ignore[union-attr,operator]
+    metrics = accumulate(trainee)
+    assert metrics["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert (metrics["margin"], metrics["accuracy"]) == (0.0, 0.5)
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_loss_and_every_gradient_agree_with_trl(base_folder: str, tmp_path: Path, lora: bool) -> None:
+    trainee, pairs = make_trainee(base_folder, lora=lora), make_pairs()
+    trainee.core.save_pretrained(tmp_path / "head")
+    metrics = accumulate(trainee, centring=0.05)
+    ours = gradients(trainee)
+
+    model: Any = new_reward_model(ModelRef(base_folder), torch.float32, pad_id=0, seed=0)
+    if trainee.peft is not None:
+        trainee.peft.save_pretrained(str(tmp_path / "adapter"))
+        model = PeftModel.from_pretrained(model, str(tmp_path / "adapter"), is_trainable=True)
+    options = PeerConfig(
+        output_dir=str(tmp_path),
+        center_rewards_coefficient=0.05,
+        report_to="none",
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+    )
+    rows = Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}])
+    peer = PeerTrainer(model=model, args=options, train_dataset=rows, processing_class=trainee.tokenizer)
+    batch = DataCollatorForPreference(pad_token_id=0)(
+        [
+            {
+                "chosen_ids": [*pair.chosen.prompt_ids, *pair.chosen.response_ids],
+                "rejected_ids": [*pair.rejected.prompt_ids, *pair.rejected.response_ids],
+            }
+            for pair in pairs
+        ]
+    )
+    loss = peer.compute_loss(peer.model, batch)
+    loss.backward()
+    theirs = {name: item.grad for name, item in peer.model.named_parameters() if item.grad is not None}
+
+    assert metrics["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert set(ours) == set(theirs)
+    largest = max(float(item.abs().max()) for item in theirs.values())
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) <= 1e-5 * largest
+
+
+def test_the_score_is_read_at_the_last_token_whatever_the_padding(base_folder: str) -> None:
+    trainee, pairs = make_trainee(base_folder, lora=True), make_pairs()
+    sequences = [item for pair in pairs for item in (pair.chosen, pair.rejected)]
+    with torch.no_grad():
+        together_B = reward.score(trainee, sequences)
+        alone_B = torch.cat([reward.score(trainee, [item]) for item in sequences])
+        lengthened = Tokens(sequences[0].prompt_ids, [*sequences[0].response_ids, 9])
+        assert reward.score(trainee, [lengthened])[0] != alone_B[0]
+    torch.testing.assert_close(together_B, alone_B, rtol=1e-5, atol=1e-5)
+
+
+def test_the_head_starts_with_the_spread_of_the_literature(base_folder: str) -> None:
+    weight = make_trainee(base_folder, lora=False).core.score.weight  # type: ignore[union-attr]
+    assert weight.dtype == torch.float32  # type: ignore[union-attr]
+    assert weight.std().item() == pytest.approx(1 / math.sqrt(65), rel=0.25)  # type: ignore[union-attr,operator]
+    # 64 draws: their std is within a quarter of the true one but for 4 in 1000 seeds.
+
+
+def run_to_end(run_dir: RunDir) -> dict[str, float]:
+    assert main([str(run_dir.path)]) == DONE
+    result = run_dir.result()
+    assert result is not None
+    metrics: dict[str, float] = result["metrics"]
+    return metrics
+
+
+def test_training_separates_chosen_from_rejected(make_run: Callable[..., RunDir]) -> None:
+    metrics = run_to_end(make_run("reward", epochs=10.0, learning_rate=5e-3))
+    assert metrics["accuracy"] == 1.0
+    assert metrics["margin"] > metrics["margin_before"] + 0.5
+    assert metrics["reward_chosen"] > metrics["reward_rejected"]
+
+
+def test_the_best_step_is_kept_not_the_last(make_run: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch) -> None:
+    accuracies = iter([0.1, 0.4, 0.9, 0.6, 0.9])
+    losses = reward.losses
+
+    def scripted(*args: Any) -> Any:
+        loss_B, rows = losses(*args)
+        if not torch.is_grad_enabled() or not loss_B.requires_grad:
+            rows = rows.clone()
+            rows[reward.METRICS.index("accuracy")] = next(accuracies)
+            rows[reward.METRICS.index("loss")] = 1.0
+        return loss_B, rows
+
+    monkeypatch.setattr(reward, "losses", scripted)
+    kept: list[Any] = []
+    put = reward.Loop.put_weights
+    monkeypatch.setattr(reward.Loop, "put_weights", lambda loop, weights: (kept.append(weights), put(loop, weights))[1])
+    metrics = run_to_end(make_run("reward", epochs=2.0, eval_every=1, learning_rate=1e-2))
+    assert (metrics["best_step"], metrics["accuracy"]) == (2.0, pytest.approx(0.9))
+    assert len(kept) == 1
+
+
+def test_saved_and_loaded_again_it_gives_the_same_score_bit_for_bit(base_folder: str, tmp_path: Path) -> None:
+    trainee = make_trainee(base_folder, lora=True)
+    torch.manual_seed(5)
+    for name, item in trainee.module.named_parameters():
+        if "lora_B" in name:
+            item.data.normal_(std=0.1)
+    sequences = [pair.chosen for pair in make_pairs()]
+    run_dir = RunDir.create(tmp_path / "run", Spec(method="reward", config={}))
+    with torch.no_grad():
+        in_memory_B = reward.score(trainee, sequences)
+        save_trained(run_dir, trainee, base=ModelRef(base_folder), kind="reward", extra={})
+        merged_in_memory_B = reward.score(Trainee(trainee.core, trainee.tokenizer, CPU), sequences)
+
+        base = new_reward_model(ModelRef(base_folder), torch.float32, pad_id=0, seed=99)
+        adapter: Any = PeftModel.from_pretrained(base, str(run_dir.model_path / "adapter"))
+        adapter_B = reward.score(Trainee(adapter.get_base_model(), trainee.tokenizer, CPU, adapter), sequences)
+        merged = load_reward(ModelRef(str(run_dir.model_path / "merged")), dtype=torch.float32, device=CPU)
+        merged_B = reward.score(Trainee(merged, trainee.tokenizer, CPU), sequences)
+    assert torch.equal(adapter_B, in_memory_B)
+    assert torch.equal(merged_B, merged_in_memory_B)
+    torch.testing.assert_close(merged_B, adapter_B, rtol=1e-5, atol=1e-6)
+
+
+def test_transformers_alone_gives_the_score_of_ours(make_run: Callable[..., RunDir]) -> None:
+    run_dir = make_run("reward", epochs=4.0, learning_rate=5e-3)
+    run_to_end(run_dir)
+    folder = str(run_dir.model_path / "merged")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(folder)
+    prompt_ids, response_ids = render(tokenizer, PREFERENCES[0]["prompt"], "Paris.")
+    with torch.no_grad():
+        expected = model(input_ids=torch.tensor([prompt_ids + response_ids])).logits[0, 0]
+        found = reward.score(Trainee(model, tokenizer, CPU), [Tokens(prompt_ids, response_ids)])[0]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_merged_and_adapter_score_alike_and_apart_from_the_base(
+    make_run: Callable[..., RunDir], base_folder: str
+) -> None:
+    run_dir = make_run("reward", epochs=4.0, learning_rate=5e-3)
+    run_to_end(run_dir)
+    merged = load_reward(ModelRef(str(run_dir.model_path / "merged")), dtype=torch.float32, device=CPU)
+    adapter = str(run_dir.model_path / "adapter")
+    adapted = load_reward(ModelRef(base_folder, adapter=adapter), dtype=torch.float32, device=CPU)
+    fresh = new_reward_model(ModelRef(base_folder), torch.float32, pad_id=0, seed=3)
+    ids = torch.tensor([[5, 60, 100, 200, 300, 2]])
+    with torch.no_grad():
+        scores = [model(input_ids=ids).logits.item() for model in (merged, adapted, fresh)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
+    assert abs(scores[0] - scores[2]) > 1e-3
+
+
+def test_padding_a_batch_with_the_saved_tokenizer_leaves_scores_alone(make_run: Callable[..., RunDir]) -> None:
+    run_dir = make_run("reward")
+    run_to_end(run_dir)
+    folder = run_dir.model_path / "merged"
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    assert tokenizer.pad_token_id == model.config.pad_token_id != tokenizer.eos_token_id
+    texts = ["Paris.<|end|>", "Bees make honey and wax.<|end|>"]
+    with torch.no_grad():
+        together = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits[:, 0]
+        alone = [model(**tokenizer(text, return_tensors="pt")).logits[0, 0] for text in texts]
+    torch.testing.assert_close(together, torch.stack(alone), rtol=1e-5, atol=1e-6)
+
+
+def test_the_manifest_normalises_the_scores_of_training_answers(make_run: Callable[..., RunDir]) -> None:
+    run_dir = make_run("reward", epochs=2.0, learning_rate=5e-3)
+    metrics = run_to_end(run_dir)
+    manifest = run_dir.manifest()
+    assert manifest is not None
+    model = load_reward(ModelRef(str(run_dir.model_path / "merged")), dtype=torch.float32, device=CPU)
+    tokenizer = load_tokenizer(str(run_dir.model_path / "merged"))
+    trainee = Trainee(core=model, tokenizer=tokenizer, device=CPU)
+    sequences = [
+        Tokens(*render(tokenizer, row["prompt"], row[side])) for row in PREFERENCES for side in ("chosen", "rejected")
+    ]
+    with torch.no_grad():
+        scores = reward.score(trainee, sequences)
+    normalised = (scores - manifest["reward"]["mean"]) / manifest["reward"]["std"]
+    assert float(normalised.mean()) == pytest.approx(0.0, abs=1e-3)
+    assert float(normalised.std()) == pytest.approx(1.0, abs=1e-3)
+    assert metrics["score_std"] == manifest["reward"]["std"]
+
+
+def test_without_held_out_pairs_the_last_step_is_kept(make_run: Callable[..., RunDir]) -> None:
+    run_dir = make_run("reward", held_out=[], epochs=3.0)
+    assert run_to_end(run_dir)["best_step"] == 6.0
+
+
+def test_the_score_of_a_policy_version_starts_from_its_merged_weights(
+    base_folder: str, make_run: Callable[..., RunDir]
+) -> None:
+    run_dir = make_run("dpo", learning_rate=5e-3, epochs=2.0)
+    assert main([str(run_dir.path)]) == DONE
+    version = ModelRef(base_folder, adapter=str(run_dir.model_path / "adapter"))
+    model: Any = new_reward_model(version, torch.float32, pad_id=0, seed=0)
+    merged: Any = AutoModelForCausalLM.from_pretrained(run_dir.model_path / "merged")
+    ids = torch.tensor([[5, 60, 100]])
+    with torch.no_grad():
+        found = model.base_model(input_ids=ids).last_hidden_state
+        expected = merged.base_model(input_ids=ids).last_hidden_state
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    kinds = [item["kind"] for item in read_events(run_dir.events_path, 0)[0]]
+    assert kinds[-1] == "done"
