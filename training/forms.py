@@ -98,8 +98,6 @@ class MethodForm(forms.ModelForm):  # type: ignore[type-arg]
             value = self.cleaned_data.get(f"{PREFIX}{option.name}")
             if value is not None and value != "":
                 found[option.name] = value
-            elif option.type == "str":
-                found[option.name] = option.default
         return found
 
     def clean(self) -> dict[str, Any]:

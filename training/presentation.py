@@ -22,6 +22,7 @@ HEADLINES: dict[str, tuple[str, ...]] = {
 WORDS = {
     "kl": "KL to the base",
     "kl_k3": "KL to the base (k3)",
+    "kl_per_token": "KL per token",
     "lr": "learning rate",
     "response_tokens": "answer length",
     "share_ended": "share that ended",
@@ -93,8 +94,9 @@ class Chart:
 def charts(method: str) -> list[Chart]:
     """The charts of a method's run page; those without data are left out by the page."""
     margin = "score" if method == Method.REWARD else "nats"
+    surrogate = method == Method.PPO  # whose loss is no likelihood, and falls or not while all goes well
     return [
-        Chart("Loss", "nats", ("loss",), "What training lowers."),
+        Chart("Loss", "" if surrogate else "nats", ("loss",), "What training lowers.", more=surrogate),
         Chart("Margin", margin, ("margin",), "How far the chosen answer is ahead of the rejected one."),
         Chart("Accuracy", "share of pairs", ("accuracy",), "How often the chosen answer is ahead."),
         Chart("Score", "reward", ("score",), "The reward model's mean score of sampled answers."),

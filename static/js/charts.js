@@ -24,7 +24,7 @@
     probe.remove();
     return found;
   };
-  const digits = (value) => value == null ? "–" : Math.abs(value) >= 10000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(4)).toString();
+  const digits = (value) => value == null ? "–" : Math.abs(value) >= 10000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(4)).toString().replace(/^-/, "\u2212");
 
   function store(rows) {
     for (const [, step, held, metrics] of rows) {
@@ -75,8 +75,8 @@
       let earlier = at;
       while (value == null && earlier > 0 && index == null) value = line[--earlier];
       if (value == null) return [];
-      const name = chart.names[position >> 1];
-      return [`${name ? `${name} ` : ""}${position % 2 ? "held out" : "training"} ${digits(value)}`];
+      const name = [chart.names[position >> 1], position % 2 ? "held out" : ""].filter(Boolean).join(" ");
+      return [`${name} ${digits(value)}`.trim()];
     });
     entry.caption.textContent = words.length ? `step ${steps[at]}: ${words.join(" · ")}` : "";
   }

@@ -47,7 +47,15 @@ def test_what_is_left_is_rounded_to_minutes_and_never_negative() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(0.123456, "0.1235"), (123_456.7, "123,457"), (5e-6, "5e-06"), (None, "–"), (2.0, "2")]
+    ("value", "words"),
+    [
+        (0.123456, "0.1235"),
+        (123_456.7, "123,457"),
+        (5e-6, "5e-06"),
+        (None, "–"),
+        (2.0, "2"),
+        (-1.5, "\N{MINUS SIGN}1.5"),
+    ],
 )
 def test_a_number_has_four_digits(value: float | None, words: str) -> None:
     assert short(value) == words
@@ -56,4 +64,5 @@ def test_a_number_has_four_digits(value: float | None, words: str) -> None:
 def test_a_change_has_its_sign() -> None:
     assert signed(1.5) == "+1.5"
     assert signed(-0.25) == "\N{MINUS SIGN}0.25"
+    assert signed(0.0) == "0"
     assert signed(None) == ""

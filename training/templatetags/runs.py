@@ -13,6 +13,7 @@ from training.models import Run
 from training.presentation import Measure, headline
 
 register = template.Library()
+MINUS = "\N{MINUS SIGN}"
 
 
 @register.filter
@@ -54,10 +55,11 @@ def left(moment: datetime | None) -> str:
 
 @register.filter
 def short(value: float | None) -> str:
-    """A number in four significant digits."""
+    """A number in four significant digits, with a true minus."""
     if value is None:
         return "–"
-    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    words = f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    return words.replace("-", MINUS, 1) if value < 0 else words
 
 
 @register.filter
@@ -65,7 +67,8 @@ def signed(value: float | None) -> str:
     """A change, with its sign; a true minus."""
     if value is None:
         return ""
-    return f"{value:+.3g}".replace("-", "\N{MINUS SIGN}")
+    words = f"{value:+.3g}".replace("-", MINUS, 1) if value < 0 else f"{value:+.3g}"
+    return "0" if words in ("+0", f"{MINUS}0") else words
 
 
 @register.filter
