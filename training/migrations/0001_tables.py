@@ -7,120 +7,285 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('annotation', '0001_tables'),
-        ('models_registry', '0001_tables'),
+        ("annotation", "0001_tables"),
+        ("models_registry", "0001_tables"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Schedule',
+            name="Schedule",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('method', models.CharField(choices=[('sft', 'SFT'), ('reward', 'Reward model'), ('dpo', 'DPO'), ('ppo', 'PPO'), ('sample', 'Sample'), ('import', 'Add base model')], max_length=10)),
-                ('config', models.JSONField(blank=True, default=dict)),
-                ('every_preferences', models.PositiveIntegerField(blank=True, help_text='Launch after this many new ones.', null=True)),
-                ('crontab', models.CharField(blank=True, help_text='Five fields, UTC, for example 0 3 * * 1.', max_length=100)),
-                ('enabled', models.BooleanField(default=True)),
-                ('counted_preferences', models.PositiveIntegerField(default=0)),
-                ('checked_at', models.DateTimeField(blank=True, null=True)),
-                ('launched_at', models.DateTimeField(blank=True, null=True)),
-                ('decision', models.CharField(blank=True, help_text='What it decided at the last check, and why.', max_length=300)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('base', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='models_registry.version')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='schedules', to='annotation.project')),
-                ('reward', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='models_registry.version')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "method",
+                    models.CharField(
+                        choices=[
+                            ("sft", "SFT"),
+                            ("reward", "Reward model"),
+                            ("dpo", "DPO"),
+                            ("ppo", "PPO"),
+                            ("sample", "Sample"),
+                            ("import", "Add base model"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("config", models.JSONField(blank=True, default=dict)),
+                (
+                    "every_preferences",
+                    models.PositiveIntegerField(blank=True, help_text="Launch after this many new ones.", null=True),
+                ),
+                (
+                    "crontab",
+                    models.CharField(blank=True, help_text="Five fields, UTC, for example 0 3 * * 1.", max_length=100),
+                ),
+                ("enabled", models.BooleanField(default=True)),
+                ("counted_preferences", models.PositiveIntegerField(default=0)),
+                ("checked_at", models.DateTimeField(blank=True, null=True)),
+                ("launched_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "decision",
+                    models.CharField(
+                        blank=True, help_text="What it decided at the last check, and why.", max_length=300
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "base",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="models_registry.version"
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="schedules", to="annotation.project"
+                    ),
+                ),
+                (
+                    "reward",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="models_registry.version",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['project', 'id'],
+                "ordering": ["project", "id"],
             },
         ),
         migrations.CreateModel(
-            name='Snapshot',
+            name="Snapshot",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('filter', models.JSONField(blank=True, default=dict)),
-                ('split_seed', models.PositiveIntegerField(default=0)),
-                ('holdout', models.FloatField(default=0.1, help_text='Share of prompts that is held out.')),
-                ('train_rows', models.PositiveIntegerField()),
-                ('eval_rows', models.PositiveIntegerField()),
-                ('files', models.JSONField(default=dict)),
-                ('sha256', models.CharField(help_text="Of the files' hashes, in order of their names.", max_length=64)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='snapshots', to='annotation.project')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("filter", models.JSONField(blank=True, default=dict)),
+                ("split_seed", models.PositiveIntegerField(default=0)),
+                ("holdout", models.FloatField(default=0.1, help_text="Share of prompts that is held out.")),
+                ("train_rows", models.PositiveIntegerField()),
+                ("eval_rows", models.PositiveIntegerField()),
+                ("files", models.JSONField(default=dict)),
+                ("sha256", models.CharField(help_text="Of the files' hashes, in order of their names.", max_length=64)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="snapshots", to="annotation.project"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Run',
+            name="Run",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('method', models.CharField(choices=[('sft', 'SFT'), ('reward', 'Reward model'), ('dpo', 'DPO'), ('ppo', 'PPO'), ('sample', 'Sample'), ('import', 'Add base model')], max_length=10)),
-                ('config', models.JSONField(blank=True, default=dict)),
-                ('seed', models.PositiveIntegerField(default=0)),
-                ('state', models.CharField(choices=[('queued', 'queued'), ('running', 'running'), ('succeeded', 'succeeded'), ('failed', 'failed'), ('cancelled', 'cancelled')], db_index=True, default='queued', max_length=10)),
-                ('reason', models.TextField(blank=True, help_text='Why it failed or was cancelled, one readable sentence.')),
-                ('cancel_requested_at', models.DateTimeField(blank=True, null=True)),
-                ('attempt', models.PositiveSmallIntegerField(default=0)),
-                ('worker', models.CharField(blank=True, max_length=200)),
-                ('device', models.CharField(blank=True, max_length=100)),
-                ('heartbeat_at', models.DateTimeField(blank=True, null=True)),
-                ('phase', models.CharField(blank=True, max_length=100)),
-                ('step', models.PositiveIntegerField(default=0)),
-                ('total_steps', models.PositiveIntegerField(default=0)),
-                ('eta_at', models.DateTimeField(blank=True, null=True)),
-                ('events_offset', models.BigIntegerField(default=0)),
-                ('metrics', models.JSONField(blank=True, default=dict)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('base', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='models_registry.version')),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='annotation.project')),
-                ('reward', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='models_registry.version')),
-                ('schedule', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='runs', to='training.schedule')),
-                ('snapshot', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='training.snapshot')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "method",
+                    models.CharField(
+                        choices=[
+                            ("sft", "SFT"),
+                            ("reward", "Reward model"),
+                            ("dpo", "DPO"),
+                            ("ppo", "PPO"),
+                            ("sample", "Sample"),
+                            ("import", "Add base model"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("config", models.JSONField(blank=True, default=dict)),
+                ("seed", models.PositiveIntegerField(default=0)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "queued"),
+                            ("running", "running"),
+                            ("succeeded", "succeeded"),
+                            ("failed", "failed"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        db_index=True,
+                        default="queued",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "reason",
+                    models.TextField(blank=True, help_text="Why it failed or was cancelled, one readable sentence."),
+                ),
+                ("cancel_requested_at", models.DateTimeField(blank=True, null=True)),
+                ("attempt", models.PositiveSmallIntegerField(default=0)),
+                ("worker", models.CharField(blank=True, max_length=200)),
+                ("device", models.CharField(blank=True, max_length=100)),
+                ("heartbeat_at", models.DateTimeField(blank=True, null=True)),
+                ("phase", models.CharField(blank=True, max_length=100)),
+                ("step", models.PositiveIntegerField(default=0)),
+                ("total_steps", models.PositiveIntegerField(default=0)),
+                ("eta_at", models.DateTimeField(blank=True, null=True)),
+                ("events_offset", models.BigIntegerField(default=0)),
+                ("metrics", models.JSONField(blank=True, default=dict)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "base",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="models_registry.version",
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs",
+                        to="annotation.project",
+                    ),
+                ),
+                (
+                    "reward",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="models_registry.version",
+                    ),
+                ),
+                (
+                    "schedule",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="runs",
+                        to="training.schedule",
+                    ),
+                ),
+                (
+                    "snapshot",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs",
+                        to="training.snapshot",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'training run',
-                'ordering': ['-id'],
+                "verbose_name": "training run",
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='RunEvent',
+            name="RunEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('seq', models.PositiveIntegerField()),
-                ('kind', models.CharField(max_length=12)),
-                ('step', models.PositiveIntegerField(blank=True, null=True)),
-                ('data', models.JSONField(default=dict)),
-                ('at', models.DateTimeField()),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='training.run')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("seq", models.PositiveIntegerField()),
+                ("kind", models.CharField(max_length=12)),
+                ("step", models.PositiveIntegerField(blank=True, null=True)),
+                ("data", models.JSONField(default=dict)),
+                ("at", models.DateTimeField()),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="events", to="training.run"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['seq'],
-                'indexes': [models.Index(fields=['run', 'kind', 'seq'], name='events_by_kind')],
-                'constraints': [models.UniqueConstraint(fields=('run', 'seq'), name='one_event_per_line')],
+                "ordering": ["seq"],
+                "indexes": [models.Index(fields=["run", "kind", "seq"], name="events_by_kind")],
+                "constraints": [models.UniqueConstraint(fields=("run", "seq"), name="one_event_per_line")],
             },
         ),
         migrations.AddConstraint(
-            model_name='schedule',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('crontab', ''), ('every_preferences__isnull', False)), models.Q(('every_preferences', None), models.Q(('crontab', ''), _negated=True)), _connector='OR'), name='either_a_number_or_a_crontab'),
+            model_name="schedule",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("crontab", ""), ("every_preferences__isnull", False)),
+                    models.Q(("every_preferences", None), models.Q(("crontab", ""), _negated=True)),
+                    _connector="OR",
+                ),
+                name="either_a_number_or_a_crontab",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='schedule',
-            constraint=models.CheckConstraint(condition=models.Q(('every_preferences', None), ('every_preferences__gte', 1), _connector='OR'), name='every_at_least_one'),
+            model_name="schedule",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("every_preferences", None), ("every_preferences__gte", 1), _connector="OR"),
+                name="every_at_least_one",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['queued', 'running'])), fields=('schedule',), name='one_active_run_per_schedule'),
+            model_name="run",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ["queued", "running"])),
+                fields=("schedule",),
+                name="one_active_run_per_schedule",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='run',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('state__in', ['queued', 'running'])), models.Q(('finished_at__isnull', False), ('state__in', ['succeeded', 'failed', 'cancelled'])), _connector='OR'), name='terminal_runs_have_an_end'),
+            model_name="run",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("finished_at", None), ("state__in", ["queued", "running"])),
+                    models.Q(("finished_at__isnull", False), ("state__in", ["succeeded", "failed", "cancelled"])),
+                    _connector="OR",
+                ),
+                name="terminal_runs_have_an_end",
+            ),
         ),
     ]

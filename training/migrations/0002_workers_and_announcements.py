@@ -33,9 +33,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="run",
             name="enqueued_at",
-            field=models.DateTimeField(
-                default=django.utils.timezone.now, editable=False
-            ),
+            field=models.DateTimeField(default=django.utils.timezone.now, editable=False),
         ),
         migrations.AddField(
             model_name="run",
