@@ -150,13 +150,18 @@ def context(browser: Browser, live_stack: Stack) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A page whose script errors, and what the content security policy had to block, fail the test."""
+    """A page whose errors fail the test: of scripts, in the console, and what the content security policy blocked."""
     page = context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
+    # An answer that a test wants to be 404, or a line that it cuts, is told as a resource that failed to load.
     page.on(
         "console",
-        lambda message: complaints.append(message.text) if "Content Security Policy" in message.text else None,
+        lambda message: (
+            complaints.append(message.text)
+            if message.type == "error" and not message.text.startswith("Failed to load resource")
+            else None
+        ),
     )
     yield page
     page.close()
