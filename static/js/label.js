@@ -32,7 +32,7 @@
   }, 1000);
 
   // Holding the pair
-  const beat = async () => {
+  const beat = async () => {  // says that this person is still at it
     const ticket = form().elements.ticket;
     if (!ticket || sending || document.visibilityState !== "visible") return;
     if (performance.now() - lastActivity > ABANDONED_MS) return;
@@ -44,36 +44,46 @@
   setInterval(beat, HEARTBEAT_MS);
   document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") beat(); });
 
-  // Sending
+  // Sending. A vote is let go only when the server has it, or says that it never will.
+  const cookie = (name) => document.cookie.split("; ").find((part) => part.startsWith(`${name}=`))?.slice(name.length + 1);
   const send = async () => {
     const mine = sending;
+    // Signing in again, in another tab, makes a new token for forms.
+    if (cookie("csrftoken")) mine.body.set("csrfmiddlewaretoken", cookie("csrftoken"));
     show("saving", "Saving…");
     work().setAttribute("aria-busy", "true");
+    let answer;
     try {
-      const answer = await fetch(mine.url, { method: "POST", body: mine.body, headers: { "X-Fragment": "1" } });
+      answer = await fetch(mine.url, { method: "POST", body: mine.body, headers: { "X-Fragment": "1" } });
       const text = await answer.text();
-      if (answer.redirected || answer.status === 403) return signedOut();
-      if (!answer.ok) throw new Error(`status ${answer.status}`);
-      sending = null;
-      swap(text, mine);
-    } catch (problem) {
-      const offline = problem instanceof TypeError;
-      show(offline ? "offline" : "failed", offline ? "Offline. Your vote is kept here and sent again." : "Not saved yet. Trying again.");
-      say("Not saved yet. Trying again.");
-      setTimeout(() => { if (sending === mine) send(); }, RETRY_MS);
-    }
+      if (answer.ok && !answer.redirected) {
+        sending = null;
+        return swap(text, mine);
+      }
+    } catch { answer = null; }
+    if (sending !== mine) return;
+    if (answer && !answer.redirected && answer.status < 500 && ![403, 408, 429].includes(answer.status)) return refused();
+    const signedOut = answer && (answer.redirected || answer.status === 403);
+    if (signedOut) show("failed", "You are signed out. Your vote is kept here: ");
+    else show(answer ? "failed" : "offline", answer ? "Not saved yet. Trying again." : "Offline. Your vote is kept here and sent again.");
+    if (signedOut) offer("sign in in a new tab", work().dataset.signIn, "_blank");
+    say("Not saved yet. Trying again.");
+    setTimeout(() => { if (sending === mine) send(); }, RETRY_MS);
   };
   addEventListener("online", () => { if (sending) send(); });
   addEventListener("beforeunload", (event) => { if (sending) event.preventDefault(); });
 
-  const signedOut = () => {
-    sending = null;
-    show("failed", "You are signed out, so this vote was not saved. ");
+  const offer = (words, address, target = "") => {
     const link = document.createElement("a");
-    link.href = work().dataset.signIn;
-    link.textContent = "Sign in again";
+    Object.assign(link, { href: address, target, textContent: words });
     work().querySelector(".state").append(link);
+  };
+  const refused = () => {
+    sending = null;
     work().removeAttribute("aria-busy");
+    show("failed", "The server took no vote here. ");
+    offer("Load the page again", location.href);
+    say("The server took no vote here. Load the page again.");
   };
 
   const swap = (html, sent) => {

@@ -149,26 +149,48 @@ def tiny_model(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def file(judged: Project, signed_in: SignIn, manager: User, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """The download, in the form that the test's parameter names."""
+    answer = signed_in(manager).get(reverse("export-preferences", args=[judged.slug, request.param]))
+    file = tmp_path / "preferences.jsonl"
+    file.write_bytes(b"".join(answer.streaming_content))
+    return file
+
+
+ON_CPU = {
+    "max_steps": 1,
+    "per_device_train_batch_size": 2,
+    "report_to": [],
+    "use_cpu": True,
+    "bf16": False,
+    "gradient_checkpointing": False,
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["conversational", "text"])
-def test_trls_dpo_trainer_trains_on_the_file_as_it_is(
-    judged: Project, signed_in: SignIn, manager: User, tiny_model: Path, tmp_path: Path, form: str
-) -> None:
+@pytest.mark.parametrize("file", ["conversational", "text"], indirect=True)
+def test_trls_dpo_trainer_trains_on_the_file_as_it_is(file: Path, tiny_model: Path, tmp_path: Path) -> None:
     from datasets import load_dataset
     from trl import DPOConfig, DPOTrainer
 
-    answer = signed_in(manager).get(reverse("export-preferences", args=[judged.slug, form]))
-    file = tmp_path / "preferences.jsonl"
-    file.write_bytes(b"".join(answer.streaming_content))
-
     data = load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path / "cache"))
-    trainer = DPOTrainer(
-        model=str(tiny_model),
-        args=DPOConfig(output_dir=str(tmp_path / "out"), max_steps=1, per_device_train_batch_size=2,
-                       report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False),
-        train_dataset=data,
-    )  # fmt: skip
-    result = trainer.train()
+    arguments = DPOConfig(output_dir=str(tmp_path / "out"), **ON_CPU)
+    result = DPOTrainer(model=str(tiny_model), args=arguments, train_dataset=data).train()
 
     assert len(data) == 3
     assert result.training_loss == pytest.approx(0.6931, abs=1e-3)  # ln 2: policy and reference are one
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["conversational", "text"], indirect=True)
+def test_trls_reward_trainer_trains_on_the_file_as_it_is(file: Path, tiny_model: Path, tmp_path: Path) -> None:
+    from datasets import load_dataset
+    from trl import RewardConfig, RewardTrainer
+
+    data = load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path / "cache"))
+    arguments = RewardConfig(output_dir=str(tmp_path / "out"), **ON_CPU)
+    result = RewardTrainer(model=str(tiny_model), args=arguments, train_dataset=data).train()
+
+    assert len(data) == 3
+    assert 0 < result.training_loss < 5

@@ -330,6 +330,14 @@ def test_wrong_methods_are_refused(project: Project, signed_in: SignIn, ann: Use
         assert signed_in(ann).get(address).status_code == 405
 
 
+def test_the_pages_own_form_is_taken(url: str, ann: User, make_comparison: MakeComparison) -> None:
+    make_comparison()
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(ann)
+    assert client.post(url, {**form_of(client, url).hidden, "choice": "a1"}).status_code == 302
+    assert Judgment.objects.exists()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_another_sites_form_is_refused(project: Project, ann: User, name: str) -> None:
     client = Client(enforce_csrf_checks=True)
