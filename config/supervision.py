@@ -116,9 +116,6 @@ class _Keeper(Supervisor):  # type: ignore[misc]  # the library has no types
         events.subscribe(events.ProcessStateStoppedEvent, lambda event: _kill_group(event.process.pid))
         events.subscribe(events.SupervisorStoppingEvent, lambda event: self.say("Stopping …"))
         events.subscribe(events.ProcessStateFatalEvent, lambda event: self._give_up(event.process.config.name))
-        # A closed terminal ends us as Ctrl-C does; the library would read it as a request to start over.
-        receive = self.options.signal_receiver.receive
-        signal.signal(signal.SIGHUP, lambda number, frame: receive(signal.SIGTERM, frame))
         super().runforever()
 
     def tick(self, now: float | None = None) -> None:
