@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Prefloop's command line: `python manage.py help` lists the commands."""
 
+import errno
 import os
 import sys
 
@@ -19,6 +20,12 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except (ImproperlyConfigured, ServiceError) as error:
         sys.exit(f"Cannot start: {error}")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sys.exit("The disk is full: free some space and run the same command again.")
+        if isinstance(error, PermissionError) and error.filename:
+            sys.exit(f"Cannot use {error.filename}: it belongs to another user. Run as that user, or set PREFLOOP_VAR.")
+        raise
     except KeyboardInterrupt:
         sys.exit("Stopped.")
 
