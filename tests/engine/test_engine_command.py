@@ -1,0 +1,162 @@
+"""python -m training.engine: exit codes, readable reasons, and no need of the rest of the project."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.engine import __main__ as command
+from training.engine.__main__ import BAD_INPUT, DONE, FAILED, MEMORY_ADVICE, main, readable
+from training.engine.events import read_events
+from training.engine.run_dir import ModelRef, RunDir, Spec
+
+MakeRun = Callable[..., RunDir]
+
+BLOCK = """
+import sys
+
+class Blocked:
+    names = {"django", "celery", "redis", "psycopg2", "annotation", "models_registry", "config"}
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in self.names:
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Blocked())
+import runpy
+sys.argv = ["engine", sys.argv[1]]
+runpy.run_module("training.engine", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_the_engine_runs_without_django_celery_and_its_siblings(make_run: MakeRun) -> None:
+    run_dir = make_run("dpo")
+    done = subprocess.run([sys.executable, "-c", BLOCK, str(run_dir.path)], capture_output=True, text=True, check=False)
+    assert done.returncode == DONE, done.stderr[-2000:]
+    assert run_dir.result() is not None
+
+
+def test_the_web_sides_modules_load_no_torch() -> None:
+    code = (
+        "import sys, training.engine.config, training.engine.events, training.engine.run_dir;"
+        "print(sorted({'torch', 'transformers', 'peft', 'django'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_finished_run_started_again_changes_nothing(make_run: MakeRun) -> None:
+    run_dir = make_run("reward")
+    assert main([str(run_dir.path)]) == DONE
+    before = run_dir.events_path.read_bytes(), run_dir.result_path.stat().st_mtime_ns
+    assert main([str(run_dir.path)]) == DONE
+    assert (run_dir.events_path.read_bytes(), run_dir.result_path.stat().st_mtime_ns) == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["/no/such/folder"], ["a", "b"]])
+def test_wrong_arguments_are_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == BAD_INPUT
+    assert capsys.readouterr().err.strip()
+
+
+def test_a_folder_without_a_spec_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == BAD_INPUT
+    assert "spec.json is missing" in capsys.readouterr().err
+    assert read_events(tmp_path / "events.jsonl", 0)[0][-1]["kind"] == "error"
+
+
+def test_unknown_options_are_named(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(make_run("dpo", bata=1, beta=-1.0).path)]) == BAD_INPUT
+    error = capsys.readouterr().err
+    assert "bata" in error
+    assert "beta" in error
+
+
+def test_changed_data_is_refused(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = make_run("dpo")
+    (run_dir.path / "data/train.jsonl").write_text("{}\n")
+    assert main([str(run_dir.path)]) == BAD_INPUT
+    assert "hash" in capsys.readouterr().err
+
+
+def broken_base(tmp_path: Path, base_folder: str, what: str) -> str:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    for path in Path(base_folder).iterdir():
+        if not (what in ("pickle", "no weights") and path.suffix == ".safetensors"):
+            (folder / path.name).write_bytes(path.read_bytes())
+    if what == "pickle":
+        (folder / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    if what == "cut":
+        (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:5000])
+    if what == "no config":
+        (folder / "config.json").unlink()
+    if what == "lacks a shard":
+        weights = (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+        index = {
+            "metadata": {},
+            "weight_map": {"model.embed_tokens.weight": weights.name, "x": "model-00002-of-00002.safetensors"},
+        }
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("pickle", "a pickle, which can run code"),
+        ("no weights", "no safetensors"),
+        ("cut", "cannot be loaded"),
+        ("no config", "no config.json"),
+        ("lacks a shard", "cannot be loaded"),
+    ],
+)
+def test_a_broken_base_model_is_one_readable_sentence(
+    tmp_path: Path, base_folder: str, make_run: MakeRun, capsys: pytest.CaptureFixture[str], what: str, reason: str
+) -> None:
+    folder = broken_base(tmp_path, base_folder, what)
+    good = make_run("dpo").spec()
+    rows = RunDir(tmp_path / "run").rows("train")
+    spec = Spec(method="dpo", config=good.config, models={"base": ModelRef(folder)})
+    run_dir = RunDir.create(tmp_path / "other", spec, {"train": rows, "eval": rows})
+    assert main([str(run_dir.path)]) == BAD_INPUT
+    assert reason in capsys.readouterr().err
+
+
+def test_adapter_targets_that_match_nothing_are_told(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(make_run("dpo", lora_targets="nothing_like_it").path)]) == BAD_INPUT
+    assert "adapter does not fit" in capsys.readouterr().err
+
+
+def test_whatever_else_happens_the_run_gets_a_reason(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(command.METHOD_MODULES, "dpo", "no.such.module")
+    run_dir = make_run("dpo")
+    assert main([str(run_dir.path)]) == FAILED
+    assert "Traceback" in capsys.readouterr().err
+    last = read_events(run_dir.events_path, 0)[0][-1]
+    assert (last["kind"], last["reason"]) == ("error", "ModuleNotFoundError: No module named 'no'")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_a_lack_of_memory_says_what_to_lower(error: Exception) -> None:
+    assert readable(error) == f"out of memory: {MEMORY_ADVICE}"
+
+
+def test_a_full_disk_is_told_as_one() -> None:
+    assert "disk is full" in readable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
