@@ -77,7 +77,10 @@ def run_directory(run: Run) -> RunDir:
 def prepare(run: Run, run_dir: RunDir) -> None:
     """Write the run directory, unless an earlier attempt did: then the engine goes on from its last checkpoint."""
     if run_dir.spec_path.exists():
-        return
+        if run.events_offset or run_dir.spec_path.stat().st_mtime >= run.created_at.timestamp():
+            return
+        # Unread and older than the run: another run's of the same number, from a database that is gone.
+        shutil.rmtree(run_dir.path)
     models = model_refs(run)
     spec = Spec(method=run.method, config=run.config, seed=run.seed, models=models)
     snapshot = run.snapshot

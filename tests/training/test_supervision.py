@@ -18,6 +18,7 @@ from django.utils.timezone import now
 from annotation.models import Preference, Project, User
 from models_registry.models import Version
 from training import presence, supervision
+from training.engine.run_dir import ModelRef, RunDir, Spec, write_json
 from training.engine_process import environment
 from training.launching import cancel_run, launch_run
 from training.models import Run, RunEvent, State
@@ -295,6 +296,18 @@ def test_an_engine_outlives_a_database_connection_that_breaks(engine: Engine, ba
     thread.join(20)
     run.refresh_from_db()
     assert run.state == State.CANCELLED
+
+
+def test_a_directory_left_from_another_database_is_not_taken_for_this_run(engine: Engine, base: Version) -> None:
+    engine("succeed")
+    run = make_run(base)
+    run_dir = RunDir.create(run_directory(run).path, Spec(method="dpo", config={}, models={"base": ModelRef("/gone")}))
+    write_json(run_dir.result_path, {"metrics": {"margin": 99.0}})
+    old = run.created_at.timestamp() - 60
+    os.utime(run_dir.spec_path, (old, old))
+    run = claim_and_supervise(run)
+    assert (run.state, run.reason) == (State.SUCCEEDED, "")
+    assert run.metrics["margin"] == 1.5
 
 
 def test_a_full_disk_is_a_readable_reason(engine: Engine, base: Version, monkeypatch: pytest.MonkeyPatch) -> None:
