@@ -16,7 +16,7 @@ IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 LABELLED = "everyday-help"
 TRAINED_ON = "Concise answers"
-RUN_MINUTES = 15
+RUN_MINUTES = 60
 
 
 def main() -> None:
