@@ -102,7 +102,7 @@ def lease_next(*, project: Project, annotator: User) -> Lease | None:
 
 def _renewed_lease(project: Project, annotator: User) -> Lease | None:
     mine = Lease.objects.filter(annotator=annotator, comparison__project=project, comparison__closed_at=None)
-    lease = mine.select_related("comparison__prompt").first()
+    lease = mine.select_related("comparison__prompt", "comparison__project").first()
     # Conditional: somebody may be reclaiming it at this moment.
     return lease if lease is not None and extend(lease_id=lease.pk, annotator=annotator) else None
 
@@ -117,6 +117,7 @@ def _new_lease(project: Project, annotator: User) -> Lease | None:
             comparison = queue.select_for_update(no_key=True, of=("self",)).first()
         if comparison is None:
             return None
+        comparison.project = project
         # Read after the lock: the last seat can be lost between the query and the lock.
         seat = free_seat(comparison)
         if seat is not None:

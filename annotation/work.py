@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Sum
+from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce
 from django.utils.safestring import SafeString
+from django.utils.timezone import localdate
 
 from annotation.models import Comparison, Judgment, Lease, Project, Response, User
 from annotation.queue import CHOICES, Ticket
@@ -111,11 +112,16 @@ def choice_of(judgment: Judgment) -> str:
 
 def progress(project: Project, person: User) -> Progress:
     """How far this person and the project are."""
-    mine = Judgment.objects.standing().in_project(project).by(person)
+    mine = (
+        Judgment.objects.standing()
+        .in_project(project)
+        .by(person)
+        .aggregate(mine=Count("pk"), mine_today=Count("pk", filter=Q(created_at__date=localdate())))
+    )
     sums = Comparison.objects.filter(project=project).aggregate(
         done=Coalesce(Sum("depth"), 0), wanted=Coalesce(Sum("judgments_wanted"), 0)
     )
-    return Progress(mine_today=mine.given_today().count(), mine=mine.count(), **sums)
+    return Progress(**mine, **sums)
 
 
 def why_nothing_is_left(project: Project, person: User) -> str:

@@ -73,7 +73,7 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         """Comparisons with fewer judgments and live leases than they want judgments."""
         from annotation.models.judging import Lease
 
-        live = Lease.objects.filter(comparison=OuterRef("pk"), expires_at__gt=now())
+        live = Lease.objects.live().filter(comparison=OuterRef("pk"))
         held = live.order_by().values("comparison").annotate(n=models.Count("pk")).values("n")
         return self.filter(judgments_wanted__gt=F("depth") + Coalesce(Subquery(held), 0))
 

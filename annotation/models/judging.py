@@ -11,10 +11,16 @@ from typing import Self
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
-from django.utils.timezone import localdate, now
+from django.utils.timezone import now
 
 from annotation.models.content import Comparison, Prompt, Response
 from annotation.models.projects import Project, User
+
+
+class LeaseQuerySet(models.QuerySet["Lease"]):
+    def live(self) -> Self:
+        """Leases that have not run out."""
+        return self.filter(expires_at__gt=now())
 
 
 class Lease(models.Model):
@@ -27,6 +33,8 @@ class Lease(models.Model):
     leased_at = models.DateTimeField(default=now)
     heartbeat_at = models.DateTimeField(default=now)
     expires_at = models.DateTimeField()
+
+    objects = LeaseQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -49,9 +57,6 @@ class JudgmentQuerySet(models.QuerySet["Judgment"]):
 
     def by(self, annotator: User) -> Self:
         return self.filter(annotator=annotator)
-
-    def given_today(self) -> Self:
-        return self.filter(created_at__date=localdate())
 
     def by_sources(self) -> list[tuple[str, int]]:
         """(name, votes) of every rule and imported source, the accounts that cannot sign in; most votes first."""

@@ -16,7 +16,7 @@ from annotation.access import (
     require_staff,
 )
 from annotation.forms import MemberForm, ProjectForm
-from annotation.models import Judgment, Preference, Project, Role
+from annotation.models import Judgment, Lease, Preference, Project, Role
 from annotation.work import progress
 
 LAST_VOTES = 10
@@ -48,6 +48,7 @@ def show(request: SignedInRequest, slug: str) -> HttpResponse:
         votes = Judgment.objects.standing().in_project(project)
         context |= {
             "people": project.memberships.with_votes(),
+            "held": Lease.objects.live().filter(comparison__project=project).select_related("annotator"),
             "sources": votes.by_sources(),
             "last_votes": votes.select_related("annotator", "comparison__prompt").latest_first()[:LAST_VOTES],
             "preferences": Preference.objects.filter(project=project).count(),

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import suppress
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from django.db import connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from annotation.importing import landing
 from annotation.importing.landing import BATCH, import_rows
 from annotation.importing.reading import LONGEST_LINE, read_row
 from annotation.importing.rows import BadRowError
@@ -234,16 +236,29 @@ def test_an_editors_byte_order_mark_and_line_ends_are_no_errors(project: Project
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_same_file_by_two_people_at_once_lands_once(project: Project) -> None:
+@pytest.mark.parametrize("judged_by", ["", "some-dataset"])
+def test_the_same_file_by_three_people_at_once_lands_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch, judged_by: str
+) -> None:
     rows = [{**PAIR, "prompt": f"Question {n}"} for n in range(40)]
     # Prompts and answers are there, so that nobody has to wait for another's: only the pairs are new.
     bring(project, *({**row, "chosen": "Else."} for row in rows), *({**row, "rejected": "Else."} for row in rows))
+    # All three look for what is there before one of them adds it, unless they take turns; then the first waits in vain.
+    meeting, look = threading.Barrier(3), landing._comparisons
+
+    def look_together(pairs: Any) -> Any:
+        found = look(pairs)
+        with suppress(threading.BrokenBarrierError):
+            meeting.wait(timeout=2)
+        return found
+
+    monkeypatch.setattr(landing, "_comparisons", look_together)
     start, reports, problems = threading.Barrier(3), [], []
 
     def send() -> None:
         try:
             start.wait(timeout=30)
-            reports.append(bring(project, *rows, judged_by="some-dataset"))
+            reports.append(bring(project, *rows, judged_by=judged_by))
         except Exception as problem:  # noqa: BLE001  looked at below
             problems.append(problem)
         finally:
@@ -258,7 +273,8 @@ def test_the_same_file_by_two_people_at_once_lands_once(project: Project) -> Non
     assert problems == []
     assert sum(report.comparisons_added for report in reports) == 40
     assert sum(report.duplicates for report in reports) == 80
-    assert (Comparison.objects.count(), Judgment.objects.count(), Preference.objects.count()) == (120, 40, 40)
+    votes = 40 if judged_by else 0
+    assert (Comparison.objects.count(), Judgment.objects.count(), Preference.objects.count()) == (120, votes, votes)
 
 
 def test_the_command_reports_to_the_terminal(project: Project, tmp_path: Path) -> None:

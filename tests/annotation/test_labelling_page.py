@@ -393,5 +393,5 @@ def test_the_page_asks_the_database_as_often_for_few_as_for_many(
         make_comparison()
     client = signed_in(ann)
     client.get(url)  # from here on the pair is held
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(12):
         client.get(url)

@@ -71,6 +71,16 @@ def test_a_manager_sees_everybodys_votes_and_an_annotator_only_their_own(
     assert reverse("members", args=[project.slug]) not in seen_by_annotator
 
 
+def test_a_manager_sees_who_holds_a_pair(
+    project: Project, signed_in: SignIn, manager: User, ann: User, make_comparison: MakeComparison
+) -> None:
+    make_comparison()
+    client = signed_in(manager)
+    assert "Held now</dt><dd>nothing" in client.get(project.get_absolute_url()).content.decode()
+    queue.lease_next(project=project, annotator=ann)
+    assert "Held now</dt><dd>ann" in client.get(project.get_absolute_url()).content.decode()
+
+
 @pytest.mark.parametrize("count", [1, 12])
 def test_a_projects_page_asks_the_database_as_often_for_few_as_for_many(
     project: Project,
