@@ -22,7 +22,8 @@ from training.engine.events import EventWriter, read_events
 from training.engine.generate import Sample
 from training.engine.models import LoraShape, add_lora, load_tokenizer, new_reward_model
 from training.engine.ppo import accumulate, check_first, choose_prompts, cut_micro_batches, estimate, measure, prepare
-from training.engine.ppo_models import load_models, make_batch
+from training.engine.ppo_loading import load_models
+from training.engine.ppo_models import make_batch
 from training.engine.run_dir import ModelRef, RunDir, Spec
 from training.engine.tiny import PAIRS, build_tiny
 

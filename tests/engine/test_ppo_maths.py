@@ -176,10 +176,11 @@ def test_nan_in_padding_changes_no_result_and_no_gradient():
         logprob_BR, value_BR, old_BR, reward_BR = tensors
         logprob_BR.requires_grad_(), value_BR.requires_grad_()
         advantage_BR, return_BR = maths.gae(reward_BR, old_BR, is_response_BR, gamma=1.0, lambda_=0.9)
+        standard_BR = maths.standardize(torch.where(is_response_BR, advantage_BR, padding), is_response_BR)
         loss = maths.policy_loss(
             logprob_BR,
             old_BR,
-            maths.standardize(torch.where(is_response_BR, advantage_BR, padding), is_response_BR),
+            torch.where(is_response_BR, standard_BR, padding),
             is_response_BR,
             clip=0.2,
             tokens=6,

@@ -83,10 +83,9 @@ def test_a_stopped_run_goes_on_after_its_last_block(tmp_path, base, monkeypatch)
     whole = _run_dir(tmp_path / "whole", base, batch_size=2)
     main([str(whole.path)])
     stopped = _run_dir(tmp_path / "stopped", base, batch_size=2)
-    checks = iter([False, False, True])
-    monkeypatch.setattr(stop, "leave_if_requested", lambda: _raise_if(next(checks)))
-    assert main([str(stopped.path)]) == 75
     part = stopped.path / "samples.part.jsonl"
+    monkeypatch.setattr(stop, "leave_if_requested", lambda: _raise_if(part.exists() and part.stat().st_size > 0))
+    assert main([str(stopped.path)]) == 75
     assert len(part.read_text().splitlines()) == 2
     assert not stopped.samples_path.exists()
     part.write_bytes(part.read_bytes() + b'{"torn": ')

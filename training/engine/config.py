@@ -268,13 +268,19 @@ class DPOConfig(SamplingDuringTraining, TrainingConfig):
 class PPOConfig:
     """PPO against a reward model with a KL penalty to the reference (arXiv 1707.06347, 1909.08593)."""
 
-    iterations: int = option(12, help="Rollout-then-train rounds.", low=1, high=1_000_000)
+    iterations: int = option(
+        8,
+        help="Rollout-then-train rounds.",
+        low=1,
+        high=1_000_000,
+        source="measured on the demo: score and length have moved, KL is below 6 nats, minutes on 2 CPU cores",
+    )
     rollout_batch: int = option(
         32,
         help="Answers sampled in one iteration; larger is better, 256 on a GPU.",
         low=1,
         high=65_536,
-        source="2404.10719",
+        source="256 and more by 2404.10719, table 3; 32 keeps an iteration below a minute on 2 CPU cores",
     )
     minibatches: int = option(4, help="Optimiser steps in one epoch over a rollout.", low=1, high=1024)
     epochs: int = option(2, help="Passes over each rollout.", unit="passes", low=1, high=64, source="METHODS §2.13")
@@ -288,14 +294,18 @@ class PPOConfig:
         1.0, help="Sampling temperature, applied everywhere.", low=0.01, high=10, group="Rollout"
     )
     learning_rate: float = option(
-        1e-5,
-        help="Policy learning rate; 1e-5 suits adapters, 1e-6 full training.",
+        2e-4,
+        help="Policy learning rate; 2e-4 suits adapters and few steps, 1e-5 thousands of steps, 1e-6 full training.",
         low=1e-9,
         high=1.0,
-        source="METHODS §2.13",
+        source="measured on the demo: 64 steps suffice, KL stays below 6 nats; 1e-5 in METHODS §2.13 is for long runs",
     )
     value_learning_rate: float = option(
-        1e-5, help="Value function learning rate.", low=1e-9, high=1.0, source="METHODS §2.14"
+        1e-3,
+        help="Value function learning rate; 1e-3 suits a head that starts at 0, 1e-5 a value model of its own.",
+        low=1e-9,
+        high=1.0,
+        source="measured on the demo: explains a third of the returns' variance after 4 iterations",
     )
     value_warmup: int = option(0, help="First iterations that train only the value function.", low=0, high=10_000)
     warmup_share: float = option(

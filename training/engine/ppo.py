@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -39,13 +40,16 @@ from training.engine.errors import EngineError, Stopped
 from training.engine.events import EventWriter
 from training.engine.generate import Sample, generate, stop_token_ids
 from training.engine.models import derived_seed, save_trained
-from training.engine.ppo_models import Batch, PPOModels, load_models, make_batch, reward_statistics
+from training.engine.ppo_loading import load_models, reward_statistics
+from training.engine.ppo_models import PPOModels, make_batch
+from training.engine.ppo_rollout import Clock, Piece, describe_advantages, describe_rollout, mean_of
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.sample import prompt_room
 from training.engine.schedule import learning_rate
 
 ADAM_EPSILON = 1e-5  # detail 13
 ALARM = 1e-5  # detail 2
+MANY_CUT = 0.05
 
 
 @dataclass(frozen=True)
@@ -56,19 +60,6 @@ class Prompt:
     messages: list[dict[str, str]]
     ids: list[int]
     cut: bool
-
-
-@dataclass
-class Piece:
-    """A micro-batch of a rollout with all that training needs; measured and trained in the same shape (detail 5)."""
-
-    rows: list[int]  # places in the rollout
-    batch: Batch
-    score_B: Tensor  # normalised, before clipping and penalty
-    ended_B: Tensor
-    old: dict[str, Tensor]  # logprob_BR, reference_BR, entropy_BR, value_BR, kl_BR
-    advantage_BR: Tensor
-    return_BR: Tensor
 
 
 Minibatches = list[list[Piece]]
@@ -89,6 +80,7 @@ class PPO:
     score_std: float
     beta: float
     iteration: int = 0
+    tell: Callable[[str, int, int], None] = lambda name, done, total: None  # what is being done, and how far it is
 
 
 def run(run_dir: RunDir, spec: Spec, config: PPOConfig, events: EventWriter) -> None:
@@ -112,7 +104,7 @@ def run(run_dir: RunDir, spec: Spec, config: PPOConfig, events: EventWriter) -> 
         metrics = iterate_or_leave(run_dir, ppo, before, events)
         eta = (time.monotonic() - started) * (config.iterations - ppo.iteration)
         events.write("step", step=ppo.iteration, total_steps=config.iterations, eta_s=round(eta, 1), metrics=metrics)
-        if ppo.iteration % config.checkpoint_every == 0 or stop.requested():
+        if ppo.iteration % config.checkpoint_every == 0 or ppo.iteration == config.iterations or stop.requested():
             save_checkpoint(run_dir, ppo, before, events)
         stop.leave_if_requested()
     after = evaluate(ppo, events, step=config.iterations)
@@ -135,12 +127,18 @@ def prepare(run_dir: RunDir, spec: Spec, config: PPOConfig, events: EventWriter)
             found.append(Prompt(str(row.get("id", place)), row["prompt"], rendered.prompt_ids, rendered.prompt_cut > 0))
         return found
 
+    def tell(name: str, done: int, total: int) -> None:
+        events.write("phase", name=name, done=done, total=total)
+
     train, held_out = prompts("train"), prompts("eval")[: config.eval_prompts]
     if not train:
         raise EngineError("there is no prompt to train on: the data file 'train' is missing or empty")
     if not held_out:
         held_out = train[: config.eval_prompts]
         events.write("warning", message="No prompt is held out: the evaluation uses training prompts.")
+    cut = sum(prompt.cut for prompt in train)
+    if cut > MANY_CUT * len(train):
+        events.write("warning", message=f"{cut} of {len(train)} prompts are too long and lost their beginning.")
     groups = [
         {"params": list(models.policy_parameters().values()), "peak_lr": config.learning_rate},
         {"params": list(models.value_parameters().values()), "peak_lr": config.value_learning_rate},
@@ -156,6 +154,7 @@ def prepare(run_dir: RunDir, spec: Spec, config: PPOConfig, events: EventWriter)
         score_mean=0.0,
         score_std=1.0,
         beta=config.beta,
+        tell=tell,
     )
     statistics = reward_statistics(spec.models["reward"])
     if statistics is None:
@@ -222,6 +221,7 @@ def iterate(ppo: PPO, *, may_leave: bool) -> dict[str, float]:
     clock = Clock()
 
     # Answers from the current policy.
+    ppo.tell("sampling answers", 0, config.rollout_batch)
     prompts = choose_prompts(ppo, iteration)
     samples = answer(ppo, prompts, seed=derived_seed(ppo.spec.seed, "rollout", iteration))
     clock.lap("generation", sum(len(sample.token_ids) for sample in samples))
@@ -229,8 +229,9 @@ def iterate(ppo: PPO, *, may_leave: bool) -> dict[str, float]:
     # Scores, log-probs and values, in the micro-batches that training will use.
     minibatches = cut_minibatches(ppo, prompts, samples, iteration)
     pieces = [piece for minibatch in minibatches for piece in minibatch]
-    for piece in pieces:
+    for done, piece in enumerate(pieces):
         stop.leave_if_requested()
+        ppo.tell("scoring answers", done, len(pieces))
         measure(ppo, piece)
     clock.lap("scoring", sum(piece.batch.tokens for piece in pieces))
 
@@ -373,6 +374,7 @@ def train_on(ppo: PPO, minibatches: Minibatches, *, may_leave: bool) -> list[dic
         for place in torch.randperm(len(minibatches), generator=generator).tolist():
             if may_leave:
                 stop.leave_if_requested()
+            ppo.tell("training", len(steps), config.epochs * len(minibatches))
             metrics = accumulate(ppo, minibatches[place])
             where = f"iteration {ppo.iteration + 1}, epoch {epoch + 1}, minibatch {place + 1}"
             check_finite(metrics, where)
@@ -459,69 +461,6 @@ def step(ppo: PPO, where: str) -> float:
 
 
 # 4. What is told.
-
-
-class Clock:
-    """Seconds and tokens of the parts of an iteration."""
-
-    def __init__(self) -> None:
-        self.began = self.last = time.monotonic()
-        self.tokens: dict[str, tuple[int, float]] = {}
-
-    def lap(self, name: str, tokens: int) -> None:
-        """What went on since the last lap was `name` and got through so many tokens."""
-        now = time.monotonic()
-        self.tokens[name] = (tokens, now - self.last)
-        self.last = now
-
-    def rates(self) -> dict[str, float]:
-        """Seconds and tokens per second of each part."""
-        found: dict[str, float] = {}
-        for name, (tokens, seconds) in self.tokens.items():
-            found[f"{name}_tokens_per_second"] = tokens / max(seconds, 1e-9)
-            found[f"{name}_seconds"] = seconds
-        return found
-
-
-def describe_rollout(pieces: list[Piece]) -> dict[str, float]:
-    """Means over the answers of a rollout, or over their tokens; padding enters none of them."""
-    masks = [piece.batch.is_response_BR for piece in pieces]
-
-    def tokens(name: str) -> Tensor:
-        return torch.cat([piece.old[name][mask] for piece, mask in zip(pieces, masks, strict=True)])
-
-    score_B = torch.cat([piece.score_B for piece in pieces])
-    answers, response_tokens = len(score_B), sum(int(mask.sum()) for mask in masks)
-    k3_N = ppo_maths.kl_k3(tokens("logprob_BR"), tokens("reference_BR"))
-    return {
-        "score": float(score_B.mean()),
-        "score_std": float(score_B.std(correction=0)),
-        "kl": float(tokens("kl_BR").sum()) / answers,
-        "kl_k3": float(k3_N.sum()) / answers,
-        "kl_per_token": float(tokens("kl_BR").mean()),
-        "entropy": float(tokens("entropy_BR").mean()),
-        "response_tokens": response_tokens / answers,
-        "share_ended": float(torch.cat([piece.ended_B for piece in pieces]).float().mean()),
-    }
-
-
-def describe_advantages(pieces: list[Piece]) -> dict[str, float]:
-    """Mean and spread of the advantages before they are standardised, and how well the value foresaw the returns."""
-    masks = [piece.batch.is_response_BR for piece in pieces]
-    advantage_N = torch.cat([piece.advantage_BR[mask] for piece, mask in zip(pieces, masks, strict=True)])
-    return_N = torch.cat([piece.return_BR[mask] for piece, mask in zip(pieces, masks, strict=True)])
-    value_N = torch.cat([piece.old["value_BR"][mask] for piece, mask in zip(pieces, masks, strict=True)])
-    return {
-        "advantage_mean": float(advantage_N.mean()),
-        "advantage_std": float(advantage_N.std(correction=0)),
-        "explained_variance": float(ppo_maths.explained_variance(value_N, return_N, torch.ones_like(value_N).bool())),
-    }
-
-
-def mean_of(steps: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of each metric over the steps of an iteration."""
-    names = steps[0] if steps else {}
-    return {name: sum(item[name] for item in steps) / len(steps) for name in names}
 
 
 def evaluate(ppo: PPO, events: EventWriter, *, step: int) -> dict[str, float]:

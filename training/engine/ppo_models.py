@@ -14,39 +14,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
-from peft import LoraConfig, PeftModel, set_peft_model_state_dict
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from training.engine.chat import end_token_id
-from training.engine.config import PPOConfig
 from training.engine.errors import EngineError
 from training.engine.maths import HEAD_ROWS, token_logprobs
 from training.engine.models import (
-    LoraShape,
     Trainee,
-    add_lora,
-    folder_manifest,
     last_hidden,
-    load_base,
-    load_reward,
-    load_tokenizer,
     logits_of,
-    pick_device,
-    pick_dtype,
-    save_memory,
-    train_everything,
 )
-from training.engine.run_dir import ModelRef, Spec
 
 POLICY, VALUE, REWARD, REFERENCE = "default", "value", "reward", "reference"  # names of adapters
 
@@ -285,151 +267,3 @@ def _spread(value_N: Tensor, batch: Batch) -> Tensor:
     """(N,) -> (B, R), 0 at padding."""
     value_BR = value_N.new_zeros(batch.is_response_BR.shape)
     return value_BR.masked_scatter(batch.is_response_BR, value_N)
-
-
-def load_models(spec: Spec, config: PPOConfig) -> PPOModels:
-    """Load every role. EngineError when a model is missing, unreadable, or the tokenizers differ."""
-    for name in ("base", "reward"):
-        if name not in spec.models:
-            raise EngineError(f"PPO needs a {name} model and the spec names none")
-    base, reward = spec.models["base"], spec.models["reward"]
-    device = pick_device()
-    dtype = pick_dtype(config.precision, device)
-    tokenizer = load_tokenizer(base.path)
-    _check_same_tokenizer(tokenizer, reward)
-
-    core = load_base(base, dtype=dtype, device=device)
-    if config.lora:
-        shape = LoraShape(config.lora_rank, config.lora_alpha, config.lora_targets)
-        trainee = add_lora(core, tokenizer, shape, reward=False, seed=spec.seed)
-    else:
-        trainee = train_everything(core, tokenizer)
-
-    reward_head = _reward_adapter(trainee, base, reward)
-    reward_model = None
-    if reward_head is None:
-        # A merged model is kept in fp32: bf16 would round away much of what its adapter changed.
-        reward_model = load_reward(reward, dtype=dtype if config.precision == "bf16" else torch.float32, device=device)
-        reward_model.requires_grad_(False)
-        reward_head = cast(nn.Linear, reward_model.score)
-    value_head, value_model = _value_function(trainee, reward, reward_head, reward_model, config)
-    reference_model = _reference(trainee, spec, config, dtype)
-    if config.gradient_checkpointing:
-        save_memory(trainee)
-    return PPOModels(
-        trainee=trainee,
-        value_head=value_head,
-        value_model=value_model,
-        reward_model=reward_model,
-        reward_head=reward_head,
-        reference_model=reference_model,
-        reference_moves=config.ema_rate > 0,
-        temperature=config.temperature,
-    )
-
-
-def _reward_adapter(trainee: Trainee, base: ModelRef, reward: ModelRef) -> nn.Linear | None:
-    """Put the reward model's adapter beside the policy's, return its head; None when it is no adapter of this base."""
-    same_base = Path(reward.path).resolve() == Path(base.path).resolve() and not base.adapter
-    if trainee.peft is None or not reward.adapter or not same_base:
-        return None
-    weights = _read_adapter(reward.adapter)
-    head = {name: item for name, item in weights.items() if ".score." in name}
-    if len(head) != 1 or next(iter(head.values())).shape[0] != 1:
-        raise EngineError(
-            f"the reward model in {reward.adapter} must have one linear head called score, with one output"
-        )
-    add_adapter_like(trainee.peft, REWARD, reward.adapter, {n: w for n, w in weights.items() if n not in head})
-    weight = next(iter(head.values())).float()
-    layer = nn.Linear(weight.shape[1], 1, bias=False, device=trainee.device)
-    layer.weight.data.copy_(weight)
-    return layer.requires_grad_(False)
-
-
-def _read_adapter(folder: str) -> dict[str, Tensor]:
-    try:
-        return load_file(str(Path(folder) / "adapter_model.safetensors"))
-    except (OSError, SafetensorError) as error:
-        raise EngineError(f"the adapter in {folder} cannot be read: {error}") from None
-
-
-def add_adapter_like(peft: PeftModel, name: str, folder: str, weights: dict[str, Tensor]) -> None:
-    """Add an adapter of the shape and weights saved in `folder`, in fp32, frozen. EngineError when they do not fit."""
-    lora = LoraConfig.from_pretrained(folder)
-    lora.task_type, lora.modules_to_save, lora.inference_mode, lora.lora_dropout = "CAUSAL_LM", None, False, 0.0
-    try:
-        peft.add_adapter(name, lora)
-        outcome: Any = set_peft_model_state_dict(peft, weights, adapter_name=name)
-    except (ValueError, RuntimeError) as error:
-        raise EngineError(f"the adapter in {folder} does not fit this base: {error}") from None
-    missing = [item for item in outcome.missing_keys if f".{name}." in item]
-    if missing or outcome.unexpected_keys:
-        raise EngineError(f"the adapter in {folder} does not fit this base: {[*missing, *outcome.unexpected_keys][0]}")
-    for key, item in peft.named_parameters():
-        if f".{name}." in key:
-            item.data = item.data.float()
-            item.requires_grad_(False)
-
-
-def _value_function(
-    trainee: Trainee, reward: ModelRef, reward_head: nn.Linear, reward_model: PreTrainedModel | None, config: PPOConfig
-) -> tuple[nn.Linear, PreTrainedModel | None]:
-    """The value head, and the value's own model where it has one (detail 14).
-
-    It starts as the reward model where it can. On the policy's backbone it starts as 0: the reward model's head reads
-    another adapter's hidden states.
-    """
-    head = nn.Linear(reward_head.weight.shape[1], 1, bias=True, device=trainee.device)
-    nn.init.zeros_(head.bias)
-    if config.value_backbone == "shared":
-        hidden = output_head(trainee.core).weight.shape[1]
-        head = nn.Linear(hidden, 1, bias=True, device=trainee.device)
-        nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
-        return head, None
-    head.weight.data.copy_(reward_head.weight)
-    if reward_model is None:
-        assert trainee.peft is not None
-        weights = {n: w for n, w in _read_adapter(reward.adapter).items() if ".score." not in n}
-        add_adapter_like(trainee.peft, VALUE, reward.adapter, weights)
-        return head, None
-    value_model = load_reward(reward, dtype=torch.float32, device=trainee.device)
-    value_model.score = nn.Identity()  # its head is the trained one above
-    value_model.requires_grad_(True)
-    return head, value_model
-
-
-def _reference(trainee: Trainee, spec: Spec, config: PPOConfig, dtype: torch.dtype) -> PreTrainedModel | None:
-    """A model of its own where adapters off will not do: another version, full training. None otherwise."""
-    if "reference" in spec.models or trainee.peft is None:
-        if config.ema_rate > 0 and trainee.peft is not None:
-            raise EngineError("a reference model of its own cannot follow an adapter: set ema_rate to 0")
-        ref = spec.models.get("reference", spec.models["base"])
-        # A moving average in bf16 would stand still: its steps are below the rounding.
-        kept = torch.float32 if config.ema_rate > 0 or trainee.peft is None else dtype
-        return load_base(ref, dtype=kept, device=trainee.device).requires_grad_(False)
-    if config.ema_rate > 0:
-        trainee.peft.add_adapter(REFERENCE, trainee.peft.peft_config[POLICY])
-        policy = dict(trainee.peft.named_parameters())
-        with torch.no_grad():
-            for name, item in policy.items():
-                if f".{REFERENCE}." in name:
-                    item.data = policy[name.replace(f".{REFERENCE}.", f".{POLICY}.")].data.clone()
-                    item.requires_grad_(False)
-    return None
-
-
-def _check_same_tokenizer(tokenizer: Any, reward: ModelRef) -> None:
-    """EngineError unless the reward model reads the same token ids as the policy writes."""
-    other = load_tokenizer(reward.adapter or reward.path)
-    if other.get_vocab() != tokenizer.get_vocab() or end_token_id(other) != end_token_id(tokenizer):
-        raise EngineError("the reward model has another tokenizer than the base model; PPO needs the same one")
-
-
-def reward_statistics(reward: ModelRef) -> tuple[float, float] | None:
-    """Mean and std that the reward model was stored with; None when no manifest in or beside its folder tells them."""
-    stored = folder_manifest(reward.adapter or reward.path).get("reward")
-    try:
-        mean, std = float(stored["mean"]), float(stored["std"])  # type: ignore[index]
-    except (KeyError, TypeError, ValueError):
-        return None
-    return (mean, std) if math.isfinite(mean) and math.isfinite(std) and std > 0 else None
