@@ -342,7 +342,9 @@ def test_the_pages_own_form_is_taken(url: str, ann: User, make_comparison: MakeC
 def test_another_sites_form_is_refused(project: Project, ann: User, name: str) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(ann)
-    assert client.post(reverse(name, args=[project.slug])).status_code == 403
+    answer = client.post(reverse(name, args=[project.slug]))
+    assert answer.status_code == 403
+    assert "That form was out of date" in answer.content.decode()
 
 
 @pytest.mark.parametrize(
