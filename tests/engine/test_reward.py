@@ -30,10 +30,10 @@ from training.engine.models import (
     load_tokenizer,
     new_reward_model,
     reward_tokenizer,
-    save_trained,
     train_everything,
 )
 from training.engine.run_dir import ModelRef, RunDir, Spec
+from training.engine.saving import save_trained
 
 CPU = torch.device("cpu")
 

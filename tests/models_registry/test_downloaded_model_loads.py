@@ -23,14 +23,13 @@ from training.engine.import_model import TINY_NOTICE
 from training.engine.models import (
     LoraShape,
     add_lora,
-    finish_model_folder,
     load_base,
     load_tokenizer,
     new_reward_model,
     reward_tokenizer,
-    save_trained,
 )
 from training.engine.run_dir import ModelRef, RunDir
+from training.engine.saving import finish_model_folder, save_trained
 from training.engine.tiny import build_tiny
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]

@@ -30,9 +30,10 @@ from training.engine.events import EventWriter
 from training.engine.logprobs import all_logprobs, sequence_logprobs
 from training.engine.loop import Loop
 from training.engine.maths import dpo_loss, share_won
-from training.engine.models import Trainee, load_trainee, save_trained
+from training.engine.models import Trainee, load_trainee
 from training.engine.pairs import Pair, Tally, read_pairs
 from training.engine.run_dir import RunDir, Spec, write_json
+from training.engine.saving import save_trained
 
 Metrics = dict[str, float]
 

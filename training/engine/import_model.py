@@ -25,8 +25,9 @@ from training.engine.chat import end_token_id, render
 from training.engine.config import ImportConfig
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
-from training.engine.models import LOAD_ERRORS, check_folder, finish_model_folder, first_line, load_tokenizer, moved
+from training.engine.models import LOAD_ERRORS, check_folder, first_line, load_tokenizer, moved
 from training.engine.run_dir import RunDir, Spec, write_json
+from training.engine.saving import finish_model_folder
 from training.engine.tiny import build_tiny
 
 # llama.cpp's names of pre-tokenisers that split digits one by one, which transformers' conversion leaves out.

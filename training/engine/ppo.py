@@ -39,12 +39,13 @@ from training.engine.config import PPOConfig
 from training.engine.errors import EngineError, Stopped
 from training.engine.events import EventWriter
 from training.engine.generate import Sample, generate, stop_token_ids
-from training.engine.models import derived_seed, save_trained
+from training.engine.models import derived_seed
 from training.engine.ppo_loading import load_models, reward_statistics
 from training.engine.ppo_models import PPOModels, make_batch
 from training.engine.ppo_rollout import Clock, Piece, describe_advantages, describe_rollout, mean_of
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.sample import prompt_room
+from training.engine.saving import save_trained
 from training.engine.schedule import learning_rate
 
 ADAM_EPSILON = 1e-5  # detail 13

@@ -20,7 +20,6 @@ from training.engine.models import (
     LoraShape,
     Trainee,
     add_lora,
-    folder_manifest,
     load_base,
     load_reward,
     load_tokenizer,
@@ -31,6 +30,7 @@ from training.engine.models import (
 )
 from training.engine.ppo_models import POLICY, REFERENCE, REWARD, VALUE, PPOModels, output_head
 from training.engine.run_dir import ModelRef, Spec
+from training.engine.saving import folder_manifest
 
 
 def load_models(spec: Spec, config: PPOConfig) -> PPOModels:

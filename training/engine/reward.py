@@ -24,9 +24,10 @@ from training.engine.errors import EngineError
 from training.engine.events import EventWriter
 from training.engine.loop import Loop
 from training.engine.maths import reward_loss, share_won
-from training.engine.models import Trainee, last_hidden, load_reward_trainee, save_trained
+from training.engine.models import Trainee, last_hidden, load_reward_trainee
 from training.engine.pairs import Pair, Tally, read_pairs
 from training.engine.run_dir import RunDir, Spec, write_json
+from training.engine.saving import save_trained
 
 Metrics = dict[str, float]
 NORMALISING_PAIRS = 64  # training pairs whose answers give the mean and std of the scores

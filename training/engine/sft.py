@@ -22,9 +22,10 @@ from training.engine.errors import EngineError
 from training.engine.events import EventWriter
 from training.engine.logprobs import response_logprobs
 from training.engine.loop import Loop
-from training.engine.models import Trainee, load_trainee, save_trained
+from training.engine.models import Trainee, load_trainee
 from training.engine.pairs import Tally, warn_if_cut
 from training.engine.run_dir import RunDir, Spec, write_json
+from training.engine.saving import save_trained
 
 Metrics = dict[str, float]
 
