@@ -26,6 +26,7 @@ from pygments.util import ClassNotFound
 from annotation.latex import math_plugin
 
 LONGEST_HIGHLIGHTED = 20_000  # characters of one code block; beyond, it is shown plain
+LONGEST_REMEMBERED = 20_000  # characters of one text; a longer one is rendered anew each time, to spare the memory
 LONGEST_RENDERED = 200_000  # characters of one text; beyond, it is shown as plain text
 
 # Headings of an answer come below the page's own.
@@ -142,9 +143,12 @@ def _parser() -> MarkdownIt:
 _markdown = _parser()
 
 
-@lru_cache(maxsize=512)
 def render(text: str) -> SafeString:
     """Markdown with code, tables and LaTeX as HTML that is safe to show. Never raises, whatever the text."""
+    return _remembered(text) if len(text) <= LONGEST_REMEMBERED else _render(text)
+
+
+def _render(text: str) -> SafeString:
     if len(text) > LONGEST_RENDERED:
         return _as_plain_text(text)
     try:
@@ -152,6 +156,9 @@ def render(text: str) -> SafeString:
     except RecursionError:
         return _as_plain_text(text)
     return mark_safe(_cleaner.clean(html))  # noqa: S308  this is the place where texts become safe
+
+
+_remembered = lru_cache(maxsize=256)(_render)
 
 
 def _as_plain_text(text: str) -> SafeString:
