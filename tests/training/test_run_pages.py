@@ -157,7 +157,7 @@ def test_results_are_sent_again_only_when_there_are_new_ones(run: Run, as_admin:
 def test_an_ended_run_offers_its_files(run: Run, as_admin: Client, base: Version) -> None:
     Run.objects.finish(run.pk, state=State.SUCCEEDED)
     Version.objects.filter(pk=base.pk).update(run_id=run.pk)
-    page = as_admin.get(f"{reverse('run-live', args=[run.pk])}?results=0-running").content.decode()
+    page = as_admin.get(f"{reverse('run-live', args=[run.pk])}?results=0-queued").content.decode()
     artifact = base.artifacts.get()
     assert f'href="{artifact.get_absolute_url()}" download' in page
     assert artifact.sha256 in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import threading
 import time
@@ -16,7 +17,7 @@ from django.db import connection
 from django.utils.timezone import now
 
 from annotation.models import Preference, Project, User
-from models_registry.models import Version
+from models_registry.models import Format, Version
 from training import presence, supervision
 from training.engine.run_dir import ModelRef, RunDir, Spec, write_json
 from training.engine_process import environment
@@ -127,6 +128,23 @@ def test_ending_well_without_a_result_is_a_failure(engine: Engine, base: Version
     engine("end_without_result")
     run = claim_and_supervise(make_run(base))
     assert (run.state, run.reason) == (State.FAILED, "The engine ended without a result.")
+
+
+def test_a_reward_model_grown_from_the_base_is_its_adapter_on_it(
+    base: Version, reward: Version, tmp_path: Path
+) -> None:
+    run = make_run(base, method="ppo", reward=reward)
+    alone = supervision.model_refs(run)
+    assert (Path(alone["reward"].path).parts[-3], alone["reward"].adapter) == ("judge", "")
+    full = reward.artifacts.get()
+    shutil.copytree(tmp_path / "artifacts" / full.storage_key, tmp_path / "artifacts" / "judge/v1/adapter")
+    full.pk, full.format, full.storage_key = None, Format.ADAPTER, "judge/v1/adapter"
+    full.save(force_insert=True)
+    reward.parent = base
+    reward.save()
+    shared = supervision.model_refs(run)
+    assert shared["reward"].path == shared["base"].path
+    assert shared["reward"].adapter.endswith("judge/v1/adapter")
 
 
 def test_a_missing_model_file_fails_the_run_before_the_engine_starts(
