@@ -134,12 +134,12 @@ def test_a_reward_model_grown_from_the_base_is_its_adapter_on_it(
     base: Version, reward: Version, tmp_path: Path
 ) -> None:
     run = make_run(base, method="ppo", reward=reward)
-    alone = supervision.model_refs(run)
-    assert (Path(alone["reward"].path).parts[-3], alone["reward"].adapter) == ("judge", "")
     full = reward.artifacts.get()
     shutil.copytree(tmp_path / "artifacts" / full.storage_key, tmp_path / "artifacts" / "judge/v1/adapter")
     full.pk, full.format, full.storage_key = None, Format.ADAPTER, "judge/v1/adapter"
     full.save(force_insert=True)
+    alone = supervision.model_refs(run)
+    assert (Path(alone["reward"].path).parts[-3], alone["reward"].adapter) == ("judge", "")
     reward.parent = base
     reward.save()
     shared = supervision.model_refs(run)
