@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
 
 from training.engine import stop
 from training.engine.config import ConfigError, load_config
@@ -69,7 +70,17 @@ def _run(run_dir: RunDir, events: EventWriter) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    _quiet_libraries()
     importlib.import_module(METHOD_MODULES[spec.method]).run(run_dir, spec, config, events)
+
+
+def _quiet_libraries() -> None:
+    """Keep the run's log for what matters: no progress bars, no notices about heads that are meant to be new."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*|peft\..*")
 
 
 def readable(error: BaseException) -> str:

@@ -84,7 +84,7 @@ class TrainingConfig:
         1.0, help="Gradient norms above this are scaled down to it.", low=1e-6, high=1e6, source="METHODS §1"
     )
     tokens_per_pass: int = option(
-        4096,
+        2048,
         help="Tokens of one forward pass; a step is split into such passes. Lower it when memory runs out.",
         unit="tokens",
         low=16,
