@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations, islice
 
-from django.db import DatabaseError, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.utils.timezone import now
 
 from annotation.importing.reading import Lines, read_rows
@@ -89,7 +89,7 @@ def _land_or_split(report: ImportReport, rows: list[Numbered], author_label: str
     try:
         with transaction.atomic():
             pairs = _land([row for _, row in rows], report, author_label)
-    except DatabaseError as error:
+    except (DataError, IntegrityError) as error:
         if len(rows) == 1:
             _note(report, rows[0][0], f"The database refused the row: {str(error).splitlines()[0]}")
             return
@@ -111,7 +111,7 @@ class _Landed:
 def _land(rows: list[Row], report: ImportReport, author_label: str) -> _Landed:
     # Imports into one project take turns, so that a pair is added, and counted, by one of them.
     Project.objects.select_for_update(no_key=True).get(pk=report.project_id)
-    wanted = [pair for row, ids in _with_responses(rows, report.project, author_label) for pair in _pairs(row, *ids)]
+    wanted = list(_pairs([_keyed(row, author_label) for row in rows], report.project))
     there = _comparisons(wanted)
     new: dict[_Key, _Pair] = {}
     for pair in wanted:
@@ -130,49 +130,64 @@ def _land(rows: list[Row], report: ImportReport, author_label: str) -> _Landed:
     return _Landed(added=len(new), judged=judged, duplicates=len(wanted) - len(new))
 
 
-def _with_responses(
-    rows: list[Row], project: Project, author_label: str
-) -> Iterator[tuple[Row, tuple[int, list[int]]]]:
-    """Every row with the ids of its prompt and of its responses, which are made where they are missing."""
-    prompts = {content_hash(row.messages): row for row in reversed(rows)}
+@dataclass(frozen=True)
+class _Keyed:
+    """A row with what its prompt and its answers are found by: hashes, and for answers the author's label too."""
+
+    row: Row
+    prompt: str
+    answers: list[tuple[str, str]]
+
+
+def _keyed(row: Row, author_label: str) -> _Keyed:
+    answers = [(content_hash(answer.text), answer.author_label or author_label) for answer in row.answers]
+    return _Keyed(row, content_hash(row.messages), answers)
+
+
+def _prompt_ids(rows: list[_Keyed], project: Project) -> dict[str, int]:
+    """The ids of the rows' prompts by their hashes. Prompts that are missing are made."""
+    first: dict[str, Row] = {}
+    for keyed in rows:
+        first.setdefault(keyed.prompt, keyed.row)
     Prompt.objects.bulk_create(
         [
             Prompt(project=project, messages=row.messages, metadata=dict(row.metadata), content_hash=key)
-            for key, row in reversed(prompts.items())
+            for key, row in first.items()
         ],
         ignore_conflicts=True,
     )
-    found = Prompt.objects.filter(project=project, content_hash__in=prompts)
-    prompt_ids = dict(found.values_list("content_hash", "pk"))
-    asked = {
-        (prompt_ids[content_hash(row.messages)], content_hash(answer.text), answer.author_label or author_label): answer
-        for row in rows
-        for answer in row.answers
+    there = Prompt.objects.filter(project=project, content_hash__in=first)
+    return dict(there.values_list("content_hash", "pk"))
+
+
+def _response_ids(rows: list[_Keyed], prompt_ids: dict[str, int]) -> dict[tuple[int, str, str], int]:
+    """The ids of the rows' answers by prompt id, hash and label. Responses that are missing are made."""
+    texts = {
+        (prompt_ids[keyed.prompt], *key): answer.text
+        for keyed in rows
+        for key, answer in zip(keyed.answers, keyed.row.answers, strict=True)
     }
     Response.objects.bulk_create(
         [
-            Response(prompt_id=prompt_id, text=answer.text, content_hash=key, author_label=label)
-            for (prompt_id, key, label), answer in asked.items()
+            Response(prompt_id=prompt_id, text=text, content_hash=key, author_label=label)
+            for (prompt_id, key, label), text in texts.items()
         ],
         ignore_conflicts=True,
     )
-    rows_there = Response.objects.filter(prompt__in=set(prompt_ids.values()), author=None).values_list(
-        "prompt_id", "content_hash", "author_label", "pk"
-    )
-    response_ids = {(prompt_id, key, label): pk for prompt_id, key, label, pk in rows_there}
-    for row in rows:
-        prompt_id = prompt_ids[content_hash(row.messages)]
-        labels = [answer.author_label or author_label for answer in row.answers]
-        keys = [content_hash(answer.text) for answer in row.answers]
-        yield (
-            row,
-            (prompt_id, [response_ids[prompt_id, key, label] for key, label in zip(keys, labels, strict=True)]),
-        )
+    there = Response.objects.filter(prompt__in=set(prompt_ids.values()), author=None)
+    found = there.values_list("prompt_id", "content_hash", "author_label", "pk")
+    return {(prompt_id, key, label): pk for prompt_id, key, label, pk in found}
 
 
-def _pairs(row: Row, prompt_id: int, response_ids: list[int]) -> Iterator[_Pair]:
-    for first, second in combinations(response_ids, 2):
-        yield _Pair(prompt_id, first, second, judged=row.preferred is not None, strength=row.strength)
+def _pairs(rows: list[_Keyed], project: Project) -> Iterator[_Pair]:
+    """Every pair of answers of every row, with prompts and responses in place."""
+    prompt_ids = _prompt_ids(rows, project)
+    response_ids = _response_ids(rows, prompt_ids)
+    for keyed in rows:
+        prompt_id, judged = prompt_ids[keyed.prompt], keyed.row.preferred is not None
+        ids = [response_ids[prompt_id, *key] for key in keyed.answers]
+        for first, second in combinations(ids, 2):
+            yield _Pair(prompt_id, first, second, judged=judged, strength=keyed.row.strength)
 
 
 def _comparisons(pairs: Iterable[_Pair]) -> dict[_Key, int]:
