@@ -1,4 +1,4 @@
-"""Conversations to token ids and back (METHODS §3).
+"""Conversations to token ids and back.
 
 1. Prompt and response are tokenised apart and joined, so the prompt is always a prefix.
 2. A response that was not cut ends in exactly one end-of-turn token: the one the chat template writes after an answer.

@@ -65,14 +65,12 @@ class ConfigError(ValueError):
 class TrainingConfig:
     """What SFT, reward model and DPO have in common. PPO counts its work in rollouts and has its own fields."""
 
-    epochs: float = option(
-        1.0, help="Passes over the training examples.", unit="passes", low=0.01, high=100, source="METHODS §1"
-    )
+    epochs: float = option(1.0, help="Passes over the training examples.", unit="passes", low=0.01, high=100)
     max_steps: int = option(
         0, help="Stop after this many steps; 0 means by epochs.", unit="steps", low=0, high=10_000_000
     )
     batch_size: int = option(8, help="Examples in one optimiser step.", unit="examples", low=1, high=4096)
-    learning_rate: float = option(1e-4, help="Peak learning rate.", low=1e-9, high=1.0, source="METHODS §1")
+    learning_rate: float = option(1e-4, help="Peak learning rate.", low=1e-9, high=1.0)
     schedule: str = option(
         "cosine", help="How the learning rate falls after the warm-up.", choices=("cosine", "linear", "constant")
     )
@@ -80,9 +78,7 @@ class TrainingConfig:
         0.1, help="Share of the steps over which the learning rate rises from 0.", low=0.0, high=1.0
     )
     weight_decay: float = option(0.0, help="AdamW weight decay.", low=0.0, high=1.0)
-    max_grad_norm: float = option(
-        1.0, help="Gradient norms above this are scaled down to it.", low=1e-6, high=1e6, source="METHODS §1"
-    )
+    max_grad_norm: float = option(1.0, help="Gradient norms above this are scaled down to it.", low=1e-6, high=1e6)
     tokens_per_pass: int = option(
         2048,
         help="Tokens of one forward pass; a step is split into such passes. Lower it when memory runs out.",
@@ -118,7 +114,6 @@ class TrainingConfig:
     lora_targets: str = option(
         "all-linear",
         help="Modules that get an adapter: all-linear, or names separated by commas.",
-        source="METHODS §4",
         group="Adapter",
     )
     eval_every: int = option(
@@ -179,14 +174,12 @@ class SFTConfig(SamplingDuringTraining, TrainingConfig):
         help="Peak learning rate; 2e-4 suits adapters, 2e-5 full training.",
         low=1e-9,
         high=1.0,
-        source="METHODS §1",
     )
     warmup_share: float = option(
         0.03,
         help="Share of the steps over which the learning rate rises from 0.",
         low=0.0,
         high=1.0,
-        source="METHODS §1",
     )
 
 
@@ -199,7 +192,6 @@ class RewardConfig(TrainingConfig):
         help="Peak learning rate; 1e-4 suits adapters, 1e-5 full training.",
         low=1e-9,
         high=1.0,
-        source="METHODS §1",
     )
     eval_every: int = option(
         5,
@@ -214,7 +206,7 @@ class RewardConfig(TrainingConfig):
         help="Times the strength of a vote, the margin the chosen score must win by; 0 ignores strength.",
         low=0.0,
         high=100.0,
-        source="2307.09288 §3.2.2",
+        source="arXiv 2307.09288 §3.2.2",
         group="Method",
     )
     centring: float = option(
@@ -222,7 +214,7 @@ class RewardConfig(TrainingConfig):
         help="Weight of (chosen + rejected score)², which keeps scores around 0.",
         low=0.0,
         high=10.0,
-        source="2312.09244; METHODS §1",
+        source="arXiv 2312.09244",
         group="Method",
     )
 
@@ -236,14 +228,13 @@ class DPOConfig(SamplingDuringTraining, TrainingConfig):
         help="Peak learning rate; 5e-6 to 5e-5 suits adapters, 1e-6 full training.",
         low=1e-9,
         high=1.0,
-        source="METHODS §1",
     )
     beta: float = option(
         0.1,
         help="Strength of the pull towards the reference; smaller moves further.",
         low=1e-6,
         high=100.0,
-        source="2305.18290",
+        source="arXiv 2305.18290",
         group="Method",
     )
     label_smoothing: float = option(
@@ -251,7 +242,7 @@ class DPOConfig(SamplingDuringTraining, TrainingConfig):
         help="Assumed share of flipped votes (conservative DPO).",
         low=0.0,
         high=0.5,
-        source="2305.18290 §A; METHODS §1",
+        source="0 is plain DPO",
         group="Method",
     )
     margin_scale: float = option(
@@ -259,7 +250,7 @@ class DPOConfig(SamplingDuringTraining, TrainingConfig):
         help="Times the strength of a vote, the offset the chosen answer must win by; 0 ignores strength.",
         low=0.0,
         high=100.0,
-        source="2402.10571",
+        source="arXiv 2402.10571",
         group="Method",
     )
 
@@ -269,7 +260,7 @@ class PPOConfig:
     """PPO against a reward model with a KL penalty to the reference (arXiv 1707.06347, 1909.08593)."""
 
     iterations: int = option(
-        8,
+        10,
         help="Rollout-then-train rounds.",
         low=1,
         high=1_000_000,
@@ -280,10 +271,10 @@ class PPOConfig:
         help="Answers sampled in one iteration; larger is better, 256 on a GPU.",
         low=1,
         high=65_536,
-        source="256 and more by 2404.10719, table 3; 32 keeps an iteration below a minute on 2 CPU cores",
+        source="256 and more by arXiv 2404.10719, table 3; 32 keeps an iteration below a minute on 2 CPU cores",
     )
     minibatches: int = option(4, help="Optimiser steps in one epoch over a rollout.", low=1, high=1024)
-    epochs: int = option(2, help="Passes over each rollout.", unit="passes", low=1, high=64, source="METHODS §2.13")
+    epochs: int = option(2, help="Passes over each rollout.", unit="passes", low=1, high=64)
     max_new_tokens: int = option(
         96, help="Longest sampled answer.", unit="tokens", low=1, high=100_000, group="Rollout"
     )
@@ -298,7 +289,7 @@ class PPOConfig:
         help="Policy learning rate; 2e-4 suits adapters and few steps, 1e-5 thousands of steps, 1e-6 full training.",
         low=1e-9,
         high=1.0,
-        source="measured on the demo: 64 steps suffice, KL stays below 6 nats; 1e-5 in METHODS §2.13 is for long runs",
+        source="measured on the demo: 64 steps suffice, KL stays below 6 nats; long runs want 1e-5",
     )
     value_learning_rate: float = option(
         1e-3,
@@ -312,30 +303,24 @@ class PPOConfig:
         0.0, help="Share of the steps over which the learning rate rises from 0.", low=0.0, high=1.0
     )
     schedule: str = option(
-        "constant", help="How the learning rate falls after the warm-up.", choices=("cosine", "linear", "constant")
+        "linear", help="How the learning rate falls after the warm-up.", choices=("cosine", "linear", "constant")
     )
-    max_grad_norm: float = option(
-        1.0, help="Gradient norms above this are scaled down to it.", low=1e-6, high=1e6, source="METHODS §2.13"
-    )
-    beta: float = option(
-        0.05, help="Weight of the per-token KL penalty.", low=0.0, high=100.0, source="METHODS §2.7", group="Method"
-    )
+    max_grad_norm: float = option(1.0, help="Gradient norms above this are scaled down to it.", low=1e-6, high=1e6)
+    beta: float = option(0.05, help="Weight of the per-token KL penalty.", low=0.0, high=100.0, group="Method")
     adaptive_beta: bool = option(
-        False, help="Steer beta towards the KL target.", source="1909.08593 §2.2", group="Method"
+        False, help="Steer beta towards the KL target.", source="arXiv 1909.08593 §2.2", group="Method"
     )
     kl_target: float = option(
         6.0, help="KL per answer that beta is steered to.", unit="nats", low=1e-3, high=1e3, group="Method"
     )
     kl_horizon: int = option(10_000, help="Answers over which beta adapts.", low=1, high=10_000_000, group="Method")
-    gamma: float = option(1.0, help="Discount.", low=0.0, high=1.0, source="METHODS §2.9", group="Method")
-    gae_lambda: float = option(0.95, help="GAE's lambda.", low=0.0, high=1.0, source="1506.02438", group="Method")
-    clip: float = option(0.2, help="Clip range of the ratio.", low=1e-3, high=10.0, source="1707.06347", group="Method")
-    value_clip: float = option(
-        0.2, help="Clip range of the value.", low=1e-3, high=1e3, source="METHODS §2.13", group="Method"
+    gamma: float = option(1.0, help="Discount.", low=0.0, high=1.0, group="Method")
+    gae_lambda: float = option(0.95, help="GAE's lambda.", low=0.0, high=1.0, source="arXiv 1506.02438", group="Method")
+    clip: float = option(
+        0.2, help="Clip range of the ratio.", low=1e-3, high=10.0, source="arXiv 1707.06347", group="Method"
     )
-    value_coefficient: float = option(
-        0.1, help="Weight of the value loss.", low=0.0, high=100.0, source="METHODS §2.13", group="Method"
-    )
+    value_clip: float = option(0.2, help="Clip range of the value.", low=1e-3, high=1e3, group="Method")
+    value_coefficient: float = option(0.1, help="Weight of the value loss.", low=0.0, high=100.0, group="Method")
     missing_eos_penalty: float = option(
         1.0, help="Subtracted from the score of an answer that did not end.", low=0.0, high=100.0, group="Method"
     )

@@ -61,7 +61,7 @@ def dpo_loss(
 def reward_loss(
     score_chosen_B: Tensor, score_rejected_B: Tensor, *, margin_B: Tensor | float = 0.0, centring: float = 0.0
 ) -> Tensor:
-    """Bradley-Terry with margin and centring, per pair, (B,), (B,) -> (B,) (METHODS §1)."""
+    """Bradley-Terry with margin and centring, per pair, (B,), (B,) -> (B,)."""
     # -log σ(r_w - r_l - m) + c·(r_w + r_l)²
     preference_B = -F.logsigmoid(score_chosen_B - score_rejected_B - margin_B)
     return preference_B + centring * (score_chosen_B + score_rejected_B) ** 2

@@ -148,7 +148,7 @@ def moved(model: PreTrainedModel, dtype: torch.dtype, device: torch.device) -> P
 
 
 def new_reward_model(base: ModelRef, dtype: torch.dtype, *, pad_id: int, seed: int) -> PreTrainedModel:
-    """A base with a fresh score head in fp32, std 1/sqrt(H + 1) (METHODS §1)."""
+    """A base with a fresh score head in fp32, std 1/sqrt(H + 1)."""
     model = _load(AutoModelForSequenceClassification, base.path, dtype, num_labels=1)
     if base.adapter:
         policy = load_base(base, dtype=dtype, device=torch.device("cpu"))

@@ -1,7 +1,7 @@
 """Supervised fine-tuning on demonstrations.
 
 1. The loss counts response tokens only, the end token among them.
-2. It is divided by the response tokens of the whole step, not averaged over the means of passes (METHODS §2.15).
+2. It is divided by the response tokens of the whole step, not averaged over the means of passes.
 3. Logits exist at response positions only, in chunks that the backward pass computes again.
 """
 
