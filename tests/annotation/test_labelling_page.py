@@ -218,19 +218,20 @@ def test_a_vote_that_comes_too_late_is_told_so(
     assert not Judgment.objects.exists()
 
 
+@pytest.mark.parametrize("choice", ["a3", "b2", "tie", "both_bad"])
 def test_undo_brings_the_last_pair_back_with_its_choice_marked(
-    url: str, project: Project, signed_in: SignIn, ann: User, make_comparison: MakeComparison
+    url: str, project: Project, signed_in: SignIn, ann: User, make_comparison: MakeComparison, choice: str
 ) -> None:
     make_comparison()
     make_comparison()
     client = signed_in(ann)
-    client.post(url, {**form_of(client, url).hidden, "choice": "b2"})
+    client.post(url, {**form_of(client, url).hidden, "choice": choice})
 
     answer = client.post(reverse("undo", args=[project.slug]), form_of(client, url).hidden, follow=True)
 
     html = answer.content.decode()
     assert "Question 1?" in html
-    assert re.search(r'value="b2"[^>]*data-earlier', html)
+    assert re.search(rf'value="{choice}"[^>]*data-earlier', html)
     assert html.count("data-earlier") == 1
     assert not Judgment.objects.standing().exists()
 
