@@ -36,6 +36,7 @@ SMALL = {
     "lora_rank": 4,
     "lora_alpha": 8,
     "learning_rate": 3e-3,
+    "schedule": "constant",
     "value_learning_rate": 3e-3,
     "eval_prompts": 4,
     "checkpoint_every": 1,
@@ -362,8 +363,9 @@ def test_every_prompt_comes_once_before_any_comes_twice(tmp_path, models):
     assert ids[:8] != ids[8:16]
 
 
-def test_while_the_value_warms_up_the_policy_stands_still(tmp_path, models):
-    ppo = _prepared(tmp_path, models, value_warmup=1)
+@pytest.mark.parametrize("backbone", ["shared", "own"])
+def test_while_the_value_warms_up_the_policy_stands_still(tmp_path, models, backbone):
+    ppo = _prepared(tmp_path, models, value_warmup=1, value_backbone=backbone, max_approx_kl=1e3)
     before = {name: item.detach().clone() for name, item in ppo.models.trainable().items()}
     values = set(ppo.models.value_parameters())
     ppo_module.iterate(ppo, may_leave=False)

@@ -149,11 +149,9 @@ class PPOModels:
         return self.trainee.peft is not None and name in self.trainee.peft.peft_config
 
     def activate(self, adapter: str) -> None:
-        """Let this adapter speak from now on. Without adapters there is only the policy."""
+        """Let this adapter alone speak, and learn, from now on. Without adapters there is only the policy."""
         if self.trainee.peft is not None and self.trainee.peft.active_adapter != adapter:
             self.trainee.peft.set_adapter(adapter)
-            for item in self._trainable.values():  # set_adapter froze the ones that are silent
-                item.requires_grad_(True)
 
     @contextlib.contextmanager
     def _reference_speaks(self) -> Iterator[PreTrainedModel]:
