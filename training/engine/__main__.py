@@ -78,8 +78,8 @@ def _quiet_libraries() -> None:
     """Keep the run's log for what matters: no progress bars, no notices about heads that are meant to be new."""
     from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\..*|peft\..*")
 
 
