@@ -69,7 +69,8 @@ def production_is_complete(app_configs: Sequence[Any] | None, **options: object)
         found.append(
             Error("DEBUG is on in production.", hint="Unset DEBUG: its error pages show secrets.", id="prefloop.E002")
         )
-    if not (settings.STATIC_ROOT / "staticfiles.json").exists():
+    root = settings.STATIC_ROOT
+    if root is None or not (root / "staticfiles.json").exists():
         found.append(
             Error(
                 "The static files are not collected.",
