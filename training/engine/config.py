@@ -260,7 +260,7 @@ class PPOConfig:
     """PPO against a reward model with a KL penalty to the reference (arXiv 1707.06347, 1909.08593)."""
 
     iterations: int = option(
-        10,
+        8,
         help="Rollout-then-train rounds.",
         low=1,
         high=1_000_000,
@@ -285,8 +285,8 @@ class PPOConfig:
         1.0, help="Sampling temperature, applied everywhere.", low=0.01, high=10, group="Rollout"
     )
     learning_rate: float = option(
-        2e-4,
-        help="Policy learning rate; 2e-4 suits adapters and few steps, 1e-5 thousands of steps, 1e-6 full training.",
+        2.5e-4,
+        help="Policy learning rate; 2.5e-4 suits adapters and few steps, 1e-5 thousands of steps, 1e-6 full training.",
         low=1e-9,
         high=1.0,
         source="measured on the demo: 64 steps suffice, KL stays below 6 nats; long runs want 1e-5",
