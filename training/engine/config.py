@@ -224,10 +224,11 @@ class DPOConfig(SamplingDuringTraining, TrainingConfig):
     """Direct preference optimisation against the frozen base (arXiv 2305.18290)."""
 
     learning_rate: float = option(
-        5e-5,
-        help="Peak learning rate; 5e-6 to 5e-5 suits adapters, 1e-6 full training.",
+        2e-4,
+        help="Peak learning rate; 2e-4 suits adapters and few steps, 5e-6 to 5e-5 thousands of steps, 1e-6 full training.",
         low=1e-9,
         high=1.0,
+        source="measured on the demo: 20 steps at 1.5e-4 and 3e-4 both raise the held-out margin",
     )
     beta: float = option(
         0.1,
