@@ -405,7 +405,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_place(tmp_path, m
     monkeypatch.setattr(ppo_module.ppo_maths, "value_loss", lambda *args, **kwargs: args[0].sum() * math.nan)
     _, code = _run(tmp_path, _spec(models))
     assert code == 2
-    assert "iteration 1, epoch 1, minibatch" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "iteration 1, epoch 1, minibatch" in told
+    assert "loss is not finite" in told
 
 
 def test_an_adaptive_beta_moves_and_is_told(tmp_path, models):
