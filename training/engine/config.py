@@ -225,7 +225,7 @@ class DPOConfig(SamplingDuringTraining, TrainingConfig):
 
     learning_rate: float = option(
         2e-4,
-        help="Peak learning rate; 2e-4 suits adapters and few steps, 5e-6 to 5e-5 thousands of steps, 1e-6 full training.",
+        help="Peak learning rate; 2e-4 suits adapters and few steps, 5e-6 to 5e-5 long runs, 1e-6 full training.",
         low=1e-9,
         high=1.0,
         source="measured on the demo: 20 steps at 1.5e-4 and 3e-4 both raise the held-out margin",
