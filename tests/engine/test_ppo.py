@@ -157,6 +157,7 @@ def test_what_is_saved_loads_without_this_project_and_is_the_trained_policy(tmp_
     assert (with_merged - plain).abs().max() > 1e-3
     names = set(load_file(adapter / "adapter_model.safetensors"))
     assert names
+    assert [item.name for item in adapter.iterdir() if item.is_dir()] == []
     assert not [name for name in names if "reward" in name or "value" in name or "score" in name]
 
 
