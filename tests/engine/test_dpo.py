@@ -20,11 +20,11 @@ from training.engine import dpo
 from training.engine.__main__ import BAD_INPUT, DONE, main
 from training.engine.batches import Tokens, make_pass
 from training.engine.config import DPOConfig
-from training.engine.events import read_events
+from training.engine.events import EventWriter, read_events
 from training.engine.logprobs import response_logprobs, sequence_logprobs
 from training.engine.maths import sum_by_row
 from training.engine.models import LoraShape, Trainee, add_lora, load_base, load_tokenizer, train_everything
-from training.engine.pairs import Pair
+from training.engine.pairs import Pair, Tally, read_pairs
 from training.engine.run_dir import ModelRef, RunDir
 
 CPU = torch.device("cpu")
@@ -265,6 +265,19 @@ def test_cut_rows_are_counted_and_told(make_run: Callable[..., RunDir]) -> None:
     assert result["truncated"] > 0
     warnings = [item["message"] for item in read_events(run_dir.events_path, 0)[0] if item["kind"] == "warning"]
     assert any("cut to max_length 32" in message for message in warnings)
+
+
+def test_both_answers_of_a_pair_share_the_prompt_that_is_left_after_the_cut(make_run: Callable[..., RunDir]) -> None:
+    long_prompt = [{"role": "user", "content": "What do bees make? " * 20}]
+    row = {"id": "1", "prompt": long_prompt, "chosen": "Honey.", "rejected": "Bees make honey and wax and more."}
+    run_dir = make_run("dpo", train=[row])
+    tally = Tally()
+    tokenizer = load_tokenizer(run_dir.spec().models["base"].path)
+    pairs = read_pairs(run_dir, "train", tokenizer, 40, tally, EventWriter(run_dir.events_path))
+    assert pairs[0].chosen.prompt_ids == pairs[0].rejected.prompt_ids
+    assert pairs[0].rejected.length == 40
+    assert pairs[0].chosen.length < 40
+    assert (tally.dropped, tally.truncated) == (0, 1)
 
 
 @pytest.mark.parametrize(
