@@ -14,6 +14,7 @@ import django_stubs_ext
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
+from django.templatetags.static import static
 
 from config.embedded.services import Services
 
@@ -279,7 +280,26 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
-UNFOLD = {"SITE_TITLE": "Prefloop", "SITE_HEADER": "Prefloop"}
+# The admin in the colours of the other pages: the accent of static/css/tokens.css and its neighbours.
+BLUES = {
+    "50": "#f0f6fc",
+    "100": "#dcebf8",
+    "200": "#bcd9f2",
+    "300": "#8fbfe8",
+    "400": "#7db8f0",
+    "500": "#2f86d6",
+    "600": "#0b5fae",
+    "700": "#0a5193",
+    "800": "#0d4377",
+    "900": "#123a62",
+    "950": "#0d2540",
+}
+UNFOLD = {
+    "SITE_TITLE": "Prefloop",
+    "SITE_HEADER": "Prefloop",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("img/icon.svg")}],
+    "COLORS": {"primary": BLUES},
+}
 
 LOG_LEVEL = choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 LOGGING = {
