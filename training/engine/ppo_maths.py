@@ -110,7 +110,6 @@ def policy_loss(
     """
     ratio_BR = clamped_log_ratio(logprob_BR, old_logprob_BR, is_response_BR).exp()
     # −min(ρ·A, clip(ρ, 1 − ε, 1 + ε)·A)
-    advantage_BR = torch.where(is_response_BR, advantage_BR, 0.0)
     loss_BR = torch.maximum(-ratio_BR * advantage_BR, -ratio_BR.clamp(1 - clip, 1 + clip) * advantage_BR)
     return masked_sum(loss_BR, is_response_BR) / tokens
 
