@@ -1,6 +1,7 @@
 """A tiny base model on disk, and runs on it."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,14 @@ PREFERENCES: list[Row] = [
 DEMONSTRATIONS: list[Row] = [{**row, "response": row["chosen"]} for row in PREFERENCES]
 SMALL: Row = {"precision": "fp32", "lora_rank": 4, "lora_alpha": 8, "batch_size": 4, "max_length": 128}
 SHORT_SAMPLES: Row = {"sample_tokens": 8, "sample_prompts": 2, "length_prompts": 4}
+
+
+@pytest.fixture(autouse=True)
+def sigterm_still_ends_the_tests() -> Iterator[None]:
+    """A run started inside the test's process takes SIGTERM for itself: give it back."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture(scope="session")
