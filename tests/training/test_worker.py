@@ -69,7 +69,7 @@ def test_a_worker_takes_a_run_from_the_queue_and_is_gone_from_the_list_after_it_
     assert (run.state, run.worker) == (State.SUCCEEDED, "trainer0@test")
     worker.terminate()
     worker.wait(20)
-    assert not Worker.objects.exists()
+    assert not Worker.objects.filter(name="trainer0@test").exists()
 
 
 @pytest.mark.parametrize("whole_group", [False, True], ids=["to the worker", "to its processes too"])
