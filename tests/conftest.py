@@ -7,6 +7,12 @@ import pytest
 import redis
 from django.conf import LazySettings
 from django.conf import settings as project_settings
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+# A fresh or busy machine is slow to draw its first examples; that is no fault of what is tested.
+hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
