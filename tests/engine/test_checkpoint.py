@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from training.engine import checkpoint, stop
 from training.engine.__main__ import DONE, STOPPED, main
-from training.engine.batches import cut_by_length, rows_of_step, total_steps
+from training.engine.batches import cut_to_budget, rows_of_step, total_steps
 from training.engine.errors import EngineError
 from training.engine.events import read_events
 from training.engine.run_dir import RunDir
@@ -215,7 +215,7 @@ def test_steps_follow_from_epochs_unless_they_are_given(epochs: float, max_steps
 
 
 def test_passes_hold_rows_of_like_length_within_their_tokens() -> None:
-    lengths = [5, 50, 7, 49, 6, 120]
-    groups = cut_by_length(lengths, 2, 200)
+    tokens = [5, 50, 7, 49, 6, 120]
+    groups = cut_to_budget(tokens, 100)
     assert groups == [[5], [1, 3], [2, 4, 0]]
     assert sorted(index for group in groups for index in group) == list(range(6))

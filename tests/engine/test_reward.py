@@ -18,7 +18,7 @@ from tests.engine.conftest import PREFERENCES
 from tests.engine.test_dpo import QuietLoop, gradients, make_pairs
 from training.engine import reward
 from training.engine.__main__ import DONE, main
-from training.engine.batches import Tokens
+from training.engine.packing import Tokens
 from training.engine.chat import render
 from training.engine.config import RewardConfig
 from training.engine.events import read_events

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from training.engine.batches import Tokens, cut_by_length, make_pass
+from training.engine.batches import cut_to_budget
 from training.engine.chat import decode, render_to_fit
 from training.engine.config import SamplingDuringTraining
 from training.engine.events import EventWriter
@@ -22,6 +22,7 @@ from training.engine.logprobs import response_logprobs
 from training.engine.loop import Loop
 from training.engine.maths import sum_by_row
 from training.engine.models import Trainee, load_base, pick_dtype
+from training.engine.packing import Tokens, make_pass
 from training.engine.ppo_maths import kl_k1, kl_k3
 from training.engine.run_dir import ModelRef
 
@@ -101,7 +102,7 @@ class HeldOutAnswers:
         """Mean over answers of the two estimators summed over an answer's tokens."""
         sequences = [Tokens(prompt, item.token_ids) for prompt, item in zip(self.prompts, answers, strict=True)]
         lengths = [item.length for item in sequences]
-        groups = [[sequences[index] for index in indices] for indices in cut_by_length(lengths, 1, 8192)]
+        groups = [[sequences[index] for index in indices] for indices in cut_to_budget(lengths, 8192)]
         passes = [make_pass(group, self.trainee.device) for group in groups]
         policy = [response_logprobs(self.trainee.core, batch) for batch in passes]
         with reference() as model:
@@ -109,8 +110,8 @@ class HeldOutAnswers:
         k1: list[Tensor] = []
         k3: list[Tensor] = []
         for batch, policy_N, base_N in zip(passes, policy, base, strict=True):
-            k1.append(sum_by_row(kl_k1(policy_N, base_N), batch.row_N, batch.rows))
-            k3.append(sum_by_row(kl_k3(policy_N, base_N), batch.row_N, batch.rows))
+            k1.append(sum_by_row(kl_k1(policy_N, base_N), batch.row_N, batch.sequences))
+            k3.append(sum_by_row(kl_k3(policy_N, base_N), batch.row_N, batch.sequences))
         return {"kl": float(torch.cat(k1).mean()), "kl_k3": float(torch.cat(k3).mean())}
 
 

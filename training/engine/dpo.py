@@ -2,8 +2,8 @@
 
 1. Policy and reference are one backbone: the reference is the adapters switched off, or a model named for it.
 2. The reference's log-probs are computed once and kept in the run directory, keyed by what they depend on.
-3. Both answers of a pair share one prompt and one pass; pairs of like length share a pass, so there is little padding.
-4. Logits exist at response positions only, in chunks that the backward pass computes again.
+3. A pass holds the tokens of several pairs side by side, without padding, and the prompt of a pair once.
+4. Logits exist at response positions only, one chunk at a time.
 5. The loss of a step is a weighted mean over its pairs, whatever the passes it was cut into.
 6. Dropout is off everywhere, so before the first step the margin is 0 and the loss ln 2.
 """
@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from training.engine.answers import HeldOutAnswers, ReferenceMaker, reference_model, tell_samples
-from training.engine.batches import cut_by_length
+from training.engine.batches import cut_to_budget
 from training.engine.config import DPOConfig
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
@@ -92,7 +92,7 @@ def accumulate_gradients(
     """Gradients of the weighted mean loss over these pairs, pass by pass; the metrics of the step."""
     weight = sum(pair.weight for pair in pairs)
     lines: list[Tensor] = []
-    for indices in cut_by_length([pair.length for pair in pairs], 2, config.tokens_per_pass):
+    for indices in cut_to_budget([pair.tokens for pair in pairs], config.tokens_per_pass):
         loop.leave_if_requested()
         chosen_B, rejected_B = pair_logprobs(trainee, [pairs[index] for index in indices])
         loss_B, line = losses(chosen_B, rejected_B, [pairs[i] for i in indices], reference_BK[indices], config)

@@ -6,33 +6,58 @@ All log-probabilities are natural and in fp32.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-HEAD_ROWS = 2048  # rows of logits held at once; smaller chunks cost time, larger ones memory
+HEAD_ROWS = 512  # rows of logits held at once
+
+Head = Callable[[Tensor], Tensor]  # hidden states (n, H) to logits (n, V)
 
 
-def token_logprobs(hidden_NH: Tensor, token_N: Tensor, head: Callable[[Tensor], Tensor]) -> Tensor:
-    """log p of each token under its hidden state, (N, H), (N,) -> (N,).
+def token_logprobs(hidden_NH: Tensor, token_N: Tensor, head: Head, *, frozen: bool = False) -> Tensor:
+    """log p of each token under its hidden state, (N, H), (N,) -> (N,). At most HEAD_ROWS × V logits exist at a time.
 
-    The head maps (n, H) to logits (n, V). It is applied in chunks whose logits are computed again in the backward
-    pass, so at most HEAD_ROWS × V of them exist at a time.
+    ``frozen`` says that nothing in the head learns. Then the gradient of each log-prob is computed beside it, while its
+    logits are at hand; else the backward pass computes the logits again.
     """
-    pieces = []
-    for start in range(0, max(1, len(token_N)), HEAD_ROWS):
-        hidden, token = hidden_NH[start : start + HEAD_ROWS], token_N[start : start + HEAD_ROWS]
-        if len(token_N) > HEAD_ROWS and torch.is_grad_enabled():
-            pieces.append(checkpoint(_chunk_logprobs, hidden, token, head, use_reentrant=False))
-        else:
-            pieces.append(_chunk_logprobs(hidden, token, head))
-    return torch.cat(pieces)
+    chunks = list(zip(hidden_NH.split(HEAD_ROWS), token_N.split(HEAD_ROWS), strict=True))
+    if not torch.is_grad_enabled():
+        return torch.cat([_chunk_logprobs(hidden, token, head) for hidden, token in chunks])
+    if frozen:
+        return cast(Tensor, _FrozenHead.apply(hidden_NH, token_N, head))
+    if len(chunks) == 1:
+        return _chunk_logprobs(hidden_NH, token_N, head)
+    return torch.cat([checkpoint(_chunk_logprobs, *chunk, head, use_reentrant=False) for chunk in chunks])
 
 
-def _chunk_logprobs(hidden_NH: Tensor, token_N: Tensor, head: Callable[[Tensor], Tensor]) -> Tensor:
+def _chunk_logprobs(hidden_NH: Tensor, token_N: Tensor, head: Head) -> Tensor:
     return -F.cross_entropy(head(hidden_NH).float(), token_N, reduction="none")
+
+
+class _FrozenHead(torch.autograd.Function):
+    """A row's log-prob depends on its own hidden state alone, so one gradient per row, (N, H), is all there is to keep:
+    no logits outlive their chunk, and none are computed twice."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_NH: Tensor, token_N: Tensor, head: Head) -> Tensor:
+        logprobs, gradients = [], []
+        for hidden, token in zip(hidden_NH.split(HEAD_ROWS), token_N.split(HEAD_ROWS), strict=True):
+            leaf = hidden.detach().requires_grad_()
+            with torch.enable_grad():  # type: ignore[no-untyped-call]
+                logprob_N = _chunk_logprobs(leaf, token, head)
+                gradients += torch.autograd.grad(logprob_N.sum(), leaf)
+            logprobs.append(logprob_N.detach())
+        ctx.save_for_backward(torch.cat(gradients))
+        return torch.cat(logprobs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (gradient_NH,) = ctx.saved_tensors
+        return grads[0][:, None].to(gradient_NH.dtype) * gradient_NH, None, None
 
 
 def sum_by_row(value_N: Tensor, row_N: Tensor, rows: int) -> Tensor:

@@ -24,6 +24,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from training.engine.adapters import fuse
 from training.engine.chat import scoring_pad_id
 from training.engine.config import TrainingConfig
 from training.engine.errors import EngineError
@@ -242,6 +243,7 @@ def add_lora(
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     peft.eval()
+    fuse(peft)
     inner = cast(PreTrainedModel, peft.get_base_model())
     return Trainee(core=inner, tokenizer=tokenizer, device=next(core.parameters()).device, peft=peft)
 
@@ -314,6 +316,12 @@ def logits_of(model: PreTrainedModel, hidden_NH: Tensor) -> Tensor:
     logits_NV = logits_NV / (getattr(model.config, "logits_scaling", None) or 1.0)  # Granite
     cap = getattr(model.config, "final_logit_softcapping", None)  # Gemma 2
     return torch.tanh(logits_NV / cap) * cap if cap else logits_NV
+
+
+def head_is_frozen(model: PreTrainedModel) -> bool:
+    """Whether nothing in the output head learns, so that its gradient is that of the hidden states alone."""
+    head = cast(nn.Module, cast(Any, model).get_output_embeddings())
+    return not any(item.requires_grad for item in head.parameters())
 
 
 def reward_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:

@@ -8,10 +8,10 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from training.engine.batches import Tokens
 from training.engine.chat import render_to_fit
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
+from training.engine.packing import Tokens
 from training.engine.run_dir import RunDir
 
 CUT_SHARE_THAT_WARNS = 0.05
@@ -29,9 +29,9 @@ class Pair:
     weight: float
 
     @property
-    def length(self) -> int:
-        """Tokens of the longer sequence."""
-        return max(self.chosen.length, self.rejected.length)
+    def tokens(self) -> int:
+        """What the pair adds to a pass: its prompt once, and both responses."""
+        return self.chosen.length + len(self.rejected.response_ids)
 
 
 @dataclass

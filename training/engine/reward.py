@@ -2,7 +2,7 @@
 
 1. The score is read at the last response token, which is the end token unless the answer was cut.
 2. The head starts with std 1/sqrt(H + 1) and is trained and saved in fp32 beside the adapters.
-3. Chosen and rejected of a pair share one pass; the loss is a weighted mean over the pairs of a step.
+3. Chosen and rejected of a pair share one pass and its prompt; the loss is a weighted mean over the pairs of a step.
 4. A margin from the strength of the vote, and a small pull of the scores towards 0 (centring).
 5. The weights of the step with the best held-out accuracy are kept; of equal ones, that with the lowest loss.
 6. The mean and standard deviation of its scores over training answers go into the manifest: PPO normalises by them.
@@ -18,13 +18,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from training.engine.batches import Tokens, cut_by_length, make_pass
+from training.engine.backbone import last_hidden
+from training.engine.batches import cut_to_budget
 from training.engine.config import RewardConfig
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
 from training.engine.loop import Loop
 from training.engine.maths import reward_loss, share_won
-from training.engine.models import Trainee, last_hidden, load_reward_trainee
+from training.engine.models import Trainee, load_reward_trainee
+from training.engine.packing import Tokens, make_pass
 from training.engine.pairs import Pair, Tally, read_pairs
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.saving import save_trained
@@ -83,8 +85,7 @@ def run(run_dir: RunDir, spec: Spec, config: RewardConfig, events: EventWriter) 
 def score(trainee: Trainee, sequences: Sequence[Tokens]) -> Tensor:
     """Scores at the last response token, (B,), fp32, in one pass."""
     batch = make_pass(sequences, trainee.device)
-    hidden_BSH = last_hidden(trainee.core, batch.ids_BS)
-    hidden_BH = hidden_BSH[torch.arange(batch.rows, device=trainee.device), batch.last_B]
+    hidden_BH = last_hidden(trainee.core, batch)[batch.last_B]
     head = cast(nn.Module, trainee.core.score)
     score_BK: Tensor = head(hidden_BH.float())
     return score_BK[:, 0]
@@ -94,7 +95,7 @@ def accumulate_gradients(trainee: Trainee, pairs: Sequence[Pair], config: Reward
     """Gradients of the weighted mean loss over these pairs, pass by pass; the metrics of the step."""
     weight = sum(pair.weight for pair in pairs)
     lines: list[Tensor] = []
-    for indices in cut_by_length([pair.length for pair in pairs], 2, config.tokens_per_pass):
+    for indices in cut_to_budget([pair.tokens for pair in pairs], config.tokens_per_pass):
         loop.leave_if_requested()
         group = [pairs[index] for index in indices]
         score_BK = score(trainee, [item for pair in group for item in (pair.chosen, pair.rejected)]).view(-1, 2)
@@ -123,7 +124,7 @@ def score_pairs(loop: Loop, pairs: Sequence[Pair], phase: str) -> Tensor:
     """Scores of chosen and rejected, (pairs, 2), on the CPU."""
     found = torch.zeros(len(pairs), 2)
     done = 0
-    for indices in cut_by_length([pair.length for pair in pairs], 2, loop.config.tokens_per_pass):
+    for indices in cut_to_budget([pair.tokens for pair in pairs], loop.config.tokens_per_pass):
         loop.phase(phase, done, len(pairs))
         sequences = [item for index in indices for item in (pairs[index].chosen, pairs[index].rejected)]
         found[indices] = score(loop.trainee, sequences).view(-1, 2).cpu()

@@ -2,7 +2,8 @@
 
 1. The loss counts response tokens only, the end token among them.
 2. It is divided by the response tokens of the whole step, not averaged over the means of passes.
-3. Logits exist at response positions only, in chunks that the backward pass computes again.
+3. A pass holds the tokens of several examples side by side, without padding.
+4. Logits exist at response positions only, one chunk at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import partial
 import torch
 
 from training.engine.answers import HeldOutAnswers, ReferenceMaker, reference_model, tell_samples
-from training.engine.batches import Tokens, cut_by_length, make_pass
+from training.engine.batches import cut_to_budget
 from training.engine.chat import render_to_fit
 from training.engine.config import SFTConfig
 from training.engine.errors import EngineError
@@ -23,6 +24,7 @@ from training.engine.events import EventWriter
 from training.engine.logprobs import response_logprobs
 from training.engine.loop import Loop
 from training.engine.models import Trainee, load_trainee
+from training.engine.packing import Tokens, make_pass
 from training.engine.pairs import Tally, warn_if_cut
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.saving import save_trained
@@ -108,7 +110,7 @@ def accumulate_gradients(trainee: Trainee, examples: Sequence[Tokens], loop: Loo
     """Gradients of the mean negative log-probability of these examples' response tokens; returns that mean."""
     tokens = sum(len(item.response_ids) for item in examples)
     total = torch.zeros((), device=trainee.device)
-    for indices in cut_by_length([item.length for item in examples], 1, loop.config.tokens_per_pass):
+    for indices in cut_to_budget([item.length for item in examples], loop.config.tokens_per_pass):
         loop.leave_if_requested()
         batch = make_pass([examples[index] for index in indices], trainee.device)
         # -Σ_t log π(y_t | x, y_<t) / response tokens of the step
@@ -137,7 +139,7 @@ def evaluate(loop: Loop, held_out: Sequence[Demonstration], answers: HeldOutAnsw
 def held_out_loss(loop: Loop, examples: Sequence[Tokens]) -> float:
     """Mean negative log-probability of all response tokens."""
     total, done = 0.0, 0
-    for indices in cut_by_length([item.length for item in examples], 1, loop.config.tokens_per_pass):
+    for indices in cut_to_budget([item.length for item in examples], loop.config.tokens_per_pass):
         loop.phase("evaluating", done, len(examples))
         batch = make_pass([examples[index] for index in indices], loop.trainee.device)
         total -= float(response_logprobs(loop.trainee.core, batch).double().sum())

@@ -1,0 +1,105 @@
+"""Low-rank adapters with less around them than PEFT's own forward: no copies of the activations in fp32, no extra passes
+over the output. PEFT stays what makes, names, switches, saves and merges adapters.
+
+For y = x Wᵀ + s·(x Aᵀ) Bᵀ and the gradient g of y, with h = x Aᵀ and u = g B:
+∂x = g W + s·u A,  ∂A = s·uᵀ x,  ∂B = s·gᵀ h.   Axes: T tokens, I in, O out, R rank.
+
+The two small products run in the number format of the layer, as the large one does, with A and B rounded for them; the
+adapters themselves, their gradients' sums and the optimiser stay in fp32.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody uses
+from peft import PeftModel
+from peft.tuners.lora.layer import Linear as LoraLinear
+from torch import Tensor, nn
+
+
+def fuse(peft: PeftModel) -> None:
+    """Let every plain LoRA layer of the model compute as above, while exactly one adapter speaks."""
+    for module in peft.modules():
+        if isinstance(module, LoraLinear) and type(module.base_layer) is nn.Linear:
+            _fuse_layer(module)
+
+
+def _fuse_layer(layer: LoraLinear) -> None:
+    by_peft = layer.forward
+    base = cast(nn.Linear, layer.base_layer)
+
+    def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        name = _only_adapter(layer)
+        if name is None or args or kwargs:
+            return cast(Tensor, by_peft(x, *args, **kwargs))
+        down, up = cast(nn.Linear, layer.lora_A[name]).weight, cast(nn.Linear, layer.lora_B[name]).weight
+        return low_rank_linear(x, base.weight, base.bias, down, up, layer.scaling[name])
+
+    layer.forward = forward
+
+
+def _only_adapter(layer: LoraLinear) -> str | None:
+    """The adapter that speaks, when it is one, unmerged, plain, without dropout; else None."""
+    if layer.disable_adapters or layer.merged:
+        return None
+    speaking = [name for name in layer.active_adapters if name in layer.lora_A]
+    if len(speaking) != 1 or speaking[0] in layer.lora_variant:
+        return None
+    plain = isinstance(layer.lora_dropout[speaking[0]], nn.Identity)
+    biased = cast(nn.Linear, layer.lora_B[speaking[0]]).bias is not None
+    return speaking[0] if plain and not biased else None
+
+
+def low_rank_linear(
+    x: Tensor, weight_OI: Tensor, bias_O: Tensor | None, down_RI: Tensor, up_OR: Tensor, scale: float
+) -> Tensor:
+    """x Wᵀ + b + s·(x Aᵀ) Bᵀ, (…, I) -> (…, O). W and b are frozen, A (down) and B (up) may learn."""
+    if not torch.is_grad_enabled():
+        return _product(x, weight_OI, bias_O, down_RI.to(x.dtype), up_OR.to(x.dtype), scale)[0]
+    return cast(Tensor, _LowRankLinear.apply(x, weight_OI, bias_O, down_RI, up_OR, scale))
+
+
+def _product(
+    x: Tensor, weight_OI: Tensor, bias_O: Tensor | None, down_RI: Tensor, up_OR: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """The output and h = x Aᵀ, (T, R)."""
+    y = F.linear(x, weight_OI, bias_O)
+    h_TR = F.linear(x, down_RI).flatten(0, -2)
+    y.view(-1, y.shape[-1]).addmm_(h_TR, up_OR.t(), alpha=scale)
+    return y, h_TR
+
+
+class _LowRankLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight_OI: Tensor,
+        bias_O: Tensor | None,
+        down_RI: Tensor,
+        up_OR: Tensor,
+        scale: float,
+    ) -> Tensor:
+        down, up = down_RI.to(x.dtype), up_OR.to(x.dtype)
+        y, h_TR = _product(x, weight_OI, bias_O, down, up, scale)
+        ctx.save_for_backward(x, weight_OI, down, up, h_TR)
+        ctx.scale = scale
+        ctx.kept = down_RI.dtype
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight_OI, down_RI, up_OR, h_TR = ctx.saved_tensors
+        grad_TO = grads[0].flatten(0, -2)
+        u_TR = grad_TO @ up_OR
+        grad_x = grad_down = grad_up = None
+        if ctx.needs_input_grad[0]:
+            grad_TI = grad_TO @ weight_OI
+            grad_x = grad_TI.addmm_(u_TR, down_RI, alpha=ctx.scale).view(x.shape)
+        if ctx.needs_input_grad[3]:
+            grad_down = (u_TR.t() @ x.flatten(0, -2)).to(ctx.kept).mul_(ctx.scale)
+        if ctx.needs_input_grad[4]:
+            grad_up = (grad_TO.t() @ h_TR).to(ctx.kept).mul_(ctx.scale)
+        return grad_x, None, None, grad_down, grad_up, None
