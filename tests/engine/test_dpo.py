@@ -18,12 +18,12 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 from tests.engine.conftest import PREFERENCES
 from training.engine import dpo
 from training.engine.__main__ import BAD_INPUT, DONE, main
-from training.engine.packing import Tokens, make_pass
 from training.engine.config import DPOConfig
 from training.engine.events import EventWriter, read_events
 from training.engine.logprobs import response_logprobs, sequence_logprobs
 from training.engine.maths import sum_by_row
 from training.engine.models import LoraShape, Trainee, add_lora, load_base, load_tokenizer, train_everything
+from training.engine.packing import Tokens, make_pass
 from training.engine.pairs import Pair, Tally, read_pairs
 from training.engine.run_dir import ModelRef, RunDir
 

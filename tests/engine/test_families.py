@@ -12,10 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.engine.conftest import DEMONSTRATIONS, PREFERENCES, SHORT_SAMPLES, SMALL
 from tests.engine.families import families
 from training.engine.__main__ import DONE, main
-from training.engine.packing import Tokens
 from training.engine.chat import render
 from training.engine.generate import generate, stop_token_ids
 from training.engine.logprobs import sequence_logprobs
+from training.engine.packing import Tokens
 from training.engine.run_dir import ModelRef, RunDir, Spec
 
 LONG = "Which of these is larger, and why do you think so? " * 3

@@ -58,25 +58,36 @@ def test_a_tie_counts_as_half_a_win() -> None:
     assert share_won(torch.tensor([1.0, 0.0, -1.0])).tolist() == [1.0, 0.5, 0.0]
 
 
+@pytest.mark.parametrize("frozen", [True, False])
 @pytest.mark.parametrize("chunk", [1, 3, 100])
-def test_token_logprobs_and_gradients_do_not_depend_on_the_chunk(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+def test_token_logprobs_and_gradients_are_those_of_all_logits_at_once(
+    monkeypatch: pytest.MonkeyPatch, chunk: int, frozen: bool
+) -> None:
+    monkeypatch.setattr(maths, "HEAD_ROWS", chunk)
     torch.manual_seed(0)
-    weight = torch.randn(11, 6, dtype=torch.float64)
-    hidden_NH = torch.randn(7, 6, dtype=torch.float64)
+    weight = torch.randn(11, 6)
+    hidden_NH = torch.randn(7, 6, requires_grad=True)
     token_N = torch.tensor([0, 10, 3, 3, 5, 1, 2])
 
-    def outcome(rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-        monkeypatch.setattr(maths, "HEAD_ROWS", rows)
-        hidden = hidden_NH.clone().requires_grad_()
-        logprob_N = token_logprobs(hidden, token_N, lambda item: item @ weight.T)
-        logprob_N.pow(2).sum().backward()
-        assert hidden.grad is not None
-        return logprob_N, hidden.grad
+    logprob_N = token_logprobs(hidden_NH, token_N, lambda item: item @ weight.T, frozen=frozen)
+    (ours_NH,) = torch.autograd.grad(logprob_N.pow(2).sum(), hidden_NH)
+    expected_N = torch.log_softmax(hidden_NH @ weight.T, -1)[torch.arange(7), token_N]
+    (expected_NH,) = torch.autograd.grad(expected_N.pow(2).sum(), hidden_NH)
+    torch.testing.assert_close(logprob_N, expected_N, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(ours_NH, expected_NH, rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        assert torch.equal(token_logprobs(hidden_NH, token_N, lambda item: item @ weight.T, frozen=frozen), logprob_N)
 
-    expected = torch.log_softmax((hidden_NH @ weight.T).float(), -1)[torch.arange(7), token_N]
-    logprob_N, gradient = outcome(chunk)
-    torch.testing.assert_close(logprob_N.detach(), expected, rtol=0, atol=1e-6)
-    torch.testing.assert_close(gradient, outcome(1000)[1], rtol=1e-6, atol=1e-6)
+
+def test_a_head_that_learns_gets_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maths, "HEAD_ROWS", 3)
+    torch.manual_seed(0)
+    weight = torch.randn(11, 6, requires_grad=True)
+    hidden_NH, token_N = torch.randn(7, 6), torch.tensor([0, 10, 3, 3, 5, 1, 2])
+    logprob_N = token_logprobs(hidden_NH, token_N, lambda item: item @ weight.T, frozen=False)
+    (ours,) = torch.autograd.grad(logprob_N.sum(), weight)
+    expected_N = torch.log_softmax(hidden_NH @ weight.T, -1)[torch.arange(7), token_N]
+    torch.testing.assert_close(ours, torch.autograd.grad(expected_N.sum(), weight)[0], rtol=1e-5, atol=1e-5)
 
 
 def test_sums_by_row_of_rows_without_tokens_are_zero() -> None:

@@ -18,7 +18,6 @@ from tests.engine.conftest import PREFERENCES
 from tests.engine.test_dpo import QuietLoop, gradients, make_pairs
 from training.engine import reward
 from training.engine.__main__ import DONE, main
-from training.engine.packing import Tokens
 from training.engine.chat import render
 from training.engine.config import RewardConfig
 from training.engine.events import read_events
@@ -32,6 +31,7 @@ from training.engine.models import (
     reward_tokenizer,
     train_everything,
 )
+from training.engine.packing import Tokens
 from training.engine.run_dir import ModelRef, RunDir, Spec
 from training.engine.saving import save_trained
 

@@ -10,9 +10,9 @@ from tests.engine.conftest import DEMONSTRATIONS
 from tests.engine.test_dpo import gradients, make_pairs, make_trainee
 from training.engine import sft
 from training.engine.__main__ import BAD_INPUT, DONE, main
-from training.engine.packing import Tokens
 from training.engine.config import SFTConfig
 from training.engine.models import Trainee
+from training.engine.packing import Tokens
 from training.engine.run_dir import RunDir
 
 

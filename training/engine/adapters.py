@@ -1,8 +1,8 @@
-"""Low-rank adapters with less around them than PEFT's own forward: no copies of the activations in fp32, no extra passes
-over the output. PEFT stays what makes, names, switches, saves and merges adapters.
+"""Low-rank adapters with less around them than PEFT's own forward: no copies of the activations in fp32, no extra
+passes over the output. PEFT stays what makes, names, switches, saves and merges adapters.
 
-For y = x Wᵀ + s·(x Aᵀ) Bᵀ and the gradient g of y, with h = x Aᵀ and u = g B:
-∂x = g W + s·u A,  ∂A = s·uᵀ x,  ∂B = s·gᵀ h.   Axes: T tokens, I in, O out, R rank.
+For y = x Wᵀ + s·(x Aᵀ) Bᵀ and the gradient g of y, with h = x Aᵀ and u = s·g B:
+∂x = g W + u A,  ∂A = uᵀ x,  ∂B = s·gᵀ h.   Axes: T tokens, I in, O out, R rank.
 
 The two small products run in the number format of the layer, as the large one does, with A and B rounded for them; the
 adapters themselves, their gradients' sums and the optimiser stay in fp32.
@@ -33,11 +33,11 @@ def _fuse_layer(layer: LoraLinear) -> None:
     def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         name = _only_adapter(layer)
         if name is None or args or kwargs:
-            return cast(Tensor, by_peft(x, *args, **kwargs))
+            return by_peft(x, *args, **kwargs)
         down, up = cast(nn.Linear, layer.lora_A[name]).weight, cast(nn.Linear, layer.lora_B[name]).weight
         return low_rank_linear(x, base.weight, base.bias, down, up, layer.scaling[name])
 
-    layer.forward = forward
+    layer.forward = forward  # type: ignore[method-assign]
 
 
 def _only_adapter(layer: LoraLinear) -> str | None:
@@ -58,7 +58,8 @@ def low_rank_linear(
     """x Wᵀ + b + s·(x Aᵀ) Bᵀ, (…, I) -> (…, O). W and b are frozen, A (down) and B (up) may learn."""
     if not torch.is_grad_enabled():
         return _product(x, weight_OI, bias_O, down_RI.to(x.dtype), up_OR.to(x.dtype), scale)[0]
-    return cast(Tensor, _LowRankLinear.apply(x, weight_OI, bias_O, down_RI, up_OR, scale))
+    y = _LowRankLinear.apply(x, weight_OI, bias_O, down_RI, up_OR, scale)  # type: ignore[no-untyped-call]
+    return cast(Tensor, y)
 
 
 def _product(
@@ -86,20 +87,19 @@ class _LowRankLinear(torch.autograd.Function):
         y, h_TR = _product(x, weight_OI, bias_O, down, up, scale)
         ctx.save_for_backward(x, weight_OI, down, up, h_TR)
         ctx.scale = scale
-        ctx.kept = down_RI.dtype
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight_OI, down_RI, up_OR, h_TR = ctx.saved_tensors
         grad_TO = grads[0].flatten(0, -2)
-        u_TR = grad_TO @ up_OR
+        u_TR = (grad_TO @ up_OR).mul_(ctx.scale)
         grad_x = grad_down = grad_up = None
         if ctx.needs_input_grad[0]:
             grad_TI = grad_TO @ weight_OI
-            grad_x = grad_TI.addmm_(u_TR, down_RI, alpha=ctx.scale).view(x.shape)
+            grad_x = grad_TI.addmm_(u_TR, down_RI).view(x.shape)
         if ctx.needs_input_grad[3]:
-            grad_down = (u_TR.t() @ x.flatten(0, -2)).to(ctx.kept).mul_(ctx.scale)
+            grad_down = u_TR.t() @ x.flatten(0, -2)
         if ctx.needs_input_grad[4]:
-            grad_up = (grad_TO.t() @ h_TR).to(ctx.kept).mul_(ctx.scale)
+            grad_up = (grad_TO.t() @ h_TR).mul_(ctx.scale)
         return grad_x, None, None, grad_down, grad_up, None

@@ -92,11 +92,8 @@ def attention(
     if kwargs.get("s_aux") is not None:
         raise NotImplementedError("attention sinks")
     if rows is None and softcap is None:
-        return cast(
-            tuple[Tensor, None],
-            sdpa_attention_forward(
-                module, query_BhSD, key_BkSD, value_BkSD, attention_mask, scaling=scaling, **kwargs
-            ),
+        return sdpa_attention_forward(
+            module, query_BhSD, key_BkSD, value_BkSD, attention_mask, scaling=scaling, **kwargs
         )
     if rows is None:
         return _attend(query_BhSD, key_BkSD, value_BkSD, attention_mask, scaling, softcap).transpose(1, 2), None
@@ -112,7 +109,7 @@ def _spread(value_1hTD: Tensor, rows: Rows) -> Tensor:
     """Packed heads, (1, h, T, D), over rows, (B, h, S, D)."""
     heads, width = value_1hTD.shape[1], value_1hTD.shape[3]
     value_TX = value_1hTD[0].transpose(0, 1).reshape(-1, heads * width)
-    return to_rows(value_TX, rows).unflatten(2, (heads, width)).transpose(1, 2)
+    return to_rows(value_TX, rows).view(*rows.source_BS.shape, heads, width).transpose(1, 2)
 
 
 def _window_mask(places: int, window: int | None, device: torch.device) -> Tensor | None:
@@ -134,9 +131,20 @@ def _attend(
 ) -> Tensor:
     """Causal attention, or by a boolean mask, (B, h, S, D)."""
     if softcap is None:
-        return F.scaled_dot_product_attention(
-            query_BhSD, key_BkSD, value_BkSD, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=True
+        narrow = query_BhSD.dtype
+        # The processor's kernel goes backward through bf16 at a quarter of its speed in fp32. Forward must not differ:
+        # PPO compares log-probs with and without gradient to 1e-5.
+        wide = torch.float32 if query_BhSD.device.type == "cpu" else narrow
+        mixed_BhSD = F.scaled_dot_product_attention(
+            query_BhSD.to(wide),
+            key_BkSD.to(wide),
+            value_BkSD.to(wide),
+            attn_mask=mask,
+            is_causal=mask is None,
+            scale=scaling,
+            enable_gqa=True,
         )
+        return mixed_BhSD.to(narrow)
     groups = query_BhSD.shape[1] // key_BkSD.shape[1]
     key, value = key_BkSD.repeat_interleave(groups, 1), value_BkSD.repeat_interleave(groups, 1)
     scale = query_BhSD.shape[-1] ** -0.5 if scaling is None else scaling

@@ -40,7 +40,8 @@ def all_logprobs(
 ) -> Tensor:
     """Sequence log-probs of examples of K sequences each, (examples, K), on the CPU.
 
-    Neighbours with the same prompt share it. ``on_pass`` hears how many examples are done before each one, and may raise to stop.
+    Neighbours with the same prompt share it. ``on_pass`` hears how many examples are done before each pass, and may
+    raise to stop.
     """
     width = len(groups_of_sequences[0]) if groups_of_sequences else 0
     found = torch.zeros(len(groups_of_sequences), width)

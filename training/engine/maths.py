@@ -24,14 +24,18 @@ def token_logprobs(hidden_NH: Tensor, token_N: Tensor, head: Head, *, frozen: bo
     ``frozen`` says that nothing in the head learns. Then the gradient of each log-prob is computed beside it, while its
     logits are at hand; else the backward pass computes the logits again.
     """
-    chunks = list(zip(hidden_NH.split(HEAD_ROWS), token_N.split(HEAD_ROWS), strict=True))
+    chunks = _chunks(hidden_NH, token_N)
     if not torch.is_grad_enabled():
         return torch.cat([_chunk_logprobs(hidden, token, head) for hidden, token in chunks])
     if frozen:
-        return cast(Tensor, _FrozenHead.apply(hidden_NH, token_N, head))
+        return cast(Tensor, _FrozenHead.apply(hidden_NH, token_N, head))  # type: ignore[no-untyped-call]
     if len(chunks) == 1:
         return _chunk_logprobs(hidden_NH, token_N, head)
     return torch.cat([checkpoint(_chunk_logprobs, *chunk, head, use_reentrant=False) for chunk in chunks])
+
+
+def _chunks(hidden_NH: Tensor, token_N: Tensor) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(torch.split(hidden_NH, HEAD_ROWS), torch.split(token_N, HEAD_ROWS), strict=True))
 
 
 def _chunk_logprobs(hidden_NH: Tensor, token_N: Tensor, head: Head) -> Tensor:
@@ -44,10 +48,11 @@ class _FrozenHead(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden_NH: Tensor, token_N: Tensor, head: Head) -> Tensor:
-        logprobs, gradients = [], []
-        for hidden, token in zip(hidden_NH.split(HEAD_ROWS), token_N.split(HEAD_ROWS), strict=True):
+        logprobs: list[Tensor] = []
+        gradients: list[Tensor] = []
+        for hidden, token in _chunks(hidden_NH, token_N):
             leaf = hidden.detach().requires_grad_()
-            with torch.enable_grad():  # type: ignore[no-untyped-call]
+            with torch.enable_grad():
                 logprob_N = _chunk_logprobs(leaf, token, head)
                 gradients += torch.autograd.grad(logprob_N.sum(), leaf)
             logprobs.append(logprob_N.detach())

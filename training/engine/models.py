@@ -312,10 +312,15 @@ def logits_of(model: PreTrainedModel, hidden_NH: Tensor) -> Tensor:
     """Logits in fp32 as the model's own forward computes them, (N, H) -> (N, V): output head, soft cap and scale."""
     head = cast(nn.Module, cast(Any, model).get_output_embeddings())
     logits_NV = cast(Tensor, head(hidden_NH)).float()
-    logits_NV = logits_NV * (getattr(model.config, "logit_scale", None) or 1.0)  # Cohere
-    logits_NV = logits_NV / (getattr(model.config, "logits_scaling", None) or 1.0)  # Granite
-    cap = getattr(model.config, "final_logit_softcapping", None)  # Gemma 2
-    return torch.tanh(logits_NV / cap) * cap if cap else logits_NV
+    config = model.config
+    # Each of these is a pass over N × V numbers, so none is made for nothing.
+    if (scale := getattr(config, "logit_scale", None) or 1.0) != 1.0:  # Cohere
+        logits_NV = logits_NV * scale
+    if (scaling := getattr(config, "logits_scaling", None) or 1.0) != 1.0:  # Granite
+        logits_NV = logits_NV / scaling
+    if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
+        logits_NV = torch.tanh(logits_NV / cap) * cap
+    return logits_NV
 
 
 def head_is_frozen(model: PreTrainedModel) -> bool:

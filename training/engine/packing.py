@@ -84,7 +84,9 @@ def make_pass(sequences: Sequence[Tokens], device: torch.device, *, share_prompt
     def tensor(values: list[int]) -> Tensor:
         return torch.tensor(values, device=device)
 
-    before = [token for row, item in zip(places, sequences, strict=True) for token in row[len(item.prompt_ids) - 1 : -1]]
+    before: list[int] = []
+    for row, item in zip(places, sequences, strict=True):
+        before += row[len(item.prompt_ids) - 1 : -1]
     return Pass(
         ids_T=tensor(ids),
         position_T=tensor(positions),
@@ -122,12 +124,12 @@ def spread(places: Sequence[Sequence[int]], *, tokens: int, device: torch.device
 
 def to_rows(value_TX: Tensor, rows: Rows) -> Tensor:
     """Spread tokens over their rows, (T, X) -> (B, S, X)."""
-    return cast(Tensor, _ToRows.apply(value_TX, rows))
+    return cast(Tensor, _ToRows.apply(value_TX, rows))  # type: ignore[no-untyped-call]
 
 
 def from_rows(value_BSX: Tensor, rows: Rows) -> Tensor:
     """Take tokens back from the first place each has, (B, S, X) -> (T, X)."""
-    return cast(Tensor, _FromRows.apply(value_BSX, rows))
+    return cast(Tensor, _FromRows.apply(value_BSX, rows))  # type: ignore[no-untyped-call]
 
 
 class _ToRows(torch.autograd.Function):
