@@ -62,23 +62,9 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """What SFT, reward model and DPO have in common. PPO counts its work in rollouts and has its own fields."""
+class CommonConfig:
+    """What every method that trains can be told of memory, precision, adapter and checkpoints."""
 
-    epochs: float = option(1.0, help="Passes over the training examples.", unit="passes", low=0.01, high=100)
-    max_steps: int = option(
-        0, help="Stop after this many steps; 0 means by epochs.", unit="steps", low=0, high=10_000_000
-    )
-    batch_size: int = option(8, help="Examples in one optimiser step.", unit="examples", low=1, high=4096)
-    learning_rate: float = option(1e-4, help="Peak learning rate.", low=1e-9, high=1.0)
-    schedule: str = option(
-        "cosine", help="How the learning rate falls after the warm-up.", choices=("cosine", "linear", "constant")
-    )
-    warmup_share: float = option(
-        0.1, help="Share of the steps over which the learning rate rises from 0.", low=0.0, high=1.0
-    )
-    weight_decay: float = option(0.0, help="AdamW weight decay.", low=0.0, high=1.0)
-    max_grad_norm: float = option(1.0, help="Gradient norms above this are scaled down to it.", low=1e-6, high=1e6)
     tokens_per_pass: int = option(
         2048,
         help="Tokens of one forward pass; a step is split into such passes. Lower it when memory runs out.",
@@ -116,6 +102,32 @@ class TrainingConfig:
         help="Modules that get an adapter: all-linear, or names separated by commas.",
         group="Adapter",
     )
+    checkpoint_every: int = option(
+        25, help="Write a checkpoint every so many steps.", unit="steps", low=1, high=10_000_000, group="Evaluation"
+    )
+    keep_checkpoints: int = option(
+        2, help="How many of the newest checkpoints are kept.", low=1, high=100, group="Evaluation"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(CommonConfig):
+    """What SFT, reward model and DPO have in common. PPO counts its work in rollouts."""
+
+    epochs: float = option(1.0, help="Passes over the training examples.", unit="passes", low=0.01, high=100)
+    max_steps: int = option(
+        0, help="Stop after this many steps; 0 means by epochs.", unit="steps", low=0, high=10_000_000
+    )
+    batch_size: int = option(8, help="Examples in one optimiser step.", unit="examples", low=1, high=4096)
+    learning_rate: float = option(1e-4, help="Peak learning rate.", low=1e-9, high=1.0)
+    schedule: str = option(
+        "cosine", help="How the learning rate falls after the warm-up.", choices=("cosine", "linear", "constant")
+    )
+    warmup_share: float = option(
+        0.1, help="Share of the steps over which the learning rate rises from 0.", low=0.0, high=1.0
+    )
+    weight_decay: float = option(0.0, help="AdamW weight decay.", low=0.0, high=1.0)
+    max_grad_norm: float = option(1.0, help="Gradient norms above this are scaled down to it.", low=1e-6, high=1e6)
     eval_every: int = option(
         0,
         help="Evaluate on held-out examples every so many steps; 0 means before and after only.",
@@ -126,12 +138,6 @@ class TrainingConfig:
     )
     eval_rows: int = option(
         128, help="Held-out examples used at each evaluation.", unit="examples", low=1, high=100_000, group="Evaluation"
-    )
-    checkpoint_every: int = option(
-        25, help="Write a checkpoint every so many steps.", unit="steps", low=1, high=10_000_000, group="Evaluation"
-    )
-    keep_checkpoints: int = option(
-        2, help="How many of the newest checkpoints are kept.", low=1, high=100, group="Evaluation"
     )
 
 
@@ -257,7 +263,7 @@ class DPOConfig(SamplingDuringTraining, TrainingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPOConfig:
+class PPOConfig(CommonConfig):
     """PPO against a reward model with a KL penalty to the reference (arXiv 1707.06347, 1909.08593)."""
 
     iterations: int = option(
@@ -278,9 +284,6 @@ class PPOConfig:
     epochs: int = option(2, help="Passes over each rollout.", unit="passes", low=1, high=64)
     max_new_tokens: int = option(
         96, help="Longest sampled answer.", unit="tokens", low=1, high=100_000, group="Rollout"
-    )
-    max_length: int = option(
-        1024, help="Longest prompt plus response.", unit="tokens", low=8, high=1_000_000, group="Memory and precision"
     )
     temperature: float = option(
         1.0, help="Sampling temperature, applied everywhere.", low=0.01, high=10, group="Rollout"
@@ -360,25 +363,6 @@ class PPOConfig:
         high=10_000_000,
         group="Memory and precision",
     )
-    precision: str = option(
-        "auto",
-        help="Number format of the frozen base; adapters, heads and the optimiser stay in fp32.",
-        choices=("auto", "fp32", "bf16"),
-        group="Memory and precision",
-    )
-    gradient_checkpointing: bool = option(
-        False,
-        help="Recompute activations in the backward pass: less memory, a third more time.",
-        group="Memory and precision",
-    )
-    lora: bool = option(True, help="Train low-rank adapters; off trains every weight.", group="Adapter")
-    lora_rank: int = option(16, help="Rank of the adapters.", low=1, high=1024, group="Adapter")
-    lora_alpha: int = option(
-        32, help="The adapter's output is scaled by alpha / rank.", low=1, high=4096, group="Adapter"
-    )
-    lora_targets: str = option(
-        "all-linear", help="Modules that get an adapter: all-linear, or names separated by commas.", group="Adapter"
-    )
     sample_prompts: int = option(
         4,
         help="Held-out prompts whose sampled answers are shown on the run's page.",
@@ -391,9 +375,6 @@ class PPOConfig:
     )
     checkpoint_every: int = option(
         2, help="Write a checkpoint every so many iterations.", low=1, high=10_000_000, group="Evaluation"
-    )
-    keep_checkpoints: int = option(
-        2, help="How many of the newest checkpoints are kept.", low=1, high=100, group="Evaluation"
     )
 
 
