@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.engine.ppo_runs import build_models
 from training.engine.run_dir import ModelRef, RunDir, Spec
 from training.engine.tiny import PAIRS, build_tiny
 
@@ -64,3 +65,11 @@ def make_run(tmp_path: Path, base_folder: str) -> Callable[..., RunDir]:
         return RunDir.create(tmp_path / name, spec, data)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def ppo_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a base, a reward model saved whole, and one saved as an adapter of the base."""
+    folder = tmp_path_factory.mktemp("ppo_models")
+    build_models(folder)
+    return folder

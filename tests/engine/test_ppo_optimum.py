@@ -8,8 +8,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from training.engine.config import PPOConfig
 from training.engine.models import Trainee
-from training.engine.ppo import PPO, Prompt, iterate
+from training.engine.ppo import iterate
 from training.engine.ppo_models import PPOModels
+from training.engine.ppo_rollout import Prompt
+from training.engine.ppo_state import PPO
 from training.engine.run_dir import Spec
 
 VOCABULARY, END, PROMPT = 8, 0, [1, 3]
@@ -72,8 +74,8 @@ def test_ppo_takes_a_transformer_to_the_kl_regularised_optimum():
     torch.manual_seed(1)
     models.table = torch.randn(len(ANSWERS)).clamp(-1.5, 1.5)
     config = PPOConfig(
-        iterations=70,
-        rollout_batch=512,
+        iterations=100,
+        rollout_batch=1024,
         minibatches=2,
         epochs=2,
         max_new_tokens=2,
@@ -81,11 +83,12 @@ def test_ppo_takes_a_transformer_to_the_kl_regularised_optimum():
         value_learning_rate=3e-3,
         value_coefficient=0.1,
         value_clip=10.0,
-        schedule="linear",
+        schedule="cosine",
         beta=BETA,
         missing_eos_penalty=PENALTY,
         max_ratio_deviation=10.0,
         max_approx_kl=10.0,
+        max_kl=0.0,
         lora=False,
     )
     groups = [
@@ -111,7 +114,9 @@ def test_ppo_takes_a_transformer_to_the_kl_regularised_optimum():
     # π* ∝ π_ref·e^{r/β}
     optimum = torch.softmax(before.log() + reward / BETA, -1)
     for _ in range(config.iterations):
-        iterate(ppo, may_leave=False)
+        iterate(ppo)
     reached = _answer_probabilities(policy)
     assert 0.5 * (before - optimum).abs().sum() > 0.5
-    assert 0.5 * (reached - optimum).abs().sum() < 2e-2
+    # What is left is the noise of the last steps: it falls with the batch and with the last learning rates, so the
+    # schedule ends flat. Four seeds reached 0.003 to 0.005.
+    assert 0.5 * (reached - optimum).abs().sum() < 1e-2

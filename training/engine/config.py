@@ -318,6 +318,15 @@ class PPOConfig(CommonConfig):
         6.0, help="KL per answer that beta is steered to.", unit="nats", low=1e-3, high=1e3, group="Method"
     )
     kl_horizon: int = option(10_000, help="Answers over which beta adapts.", low=1, high=10_000_000, group="Method")
+    max_kl: float = option(
+        8.0,
+        help="KL per answer to the reference at which training ends; the weights from before are kept. 0 is no bound.",
+        unit="nats",
+        low=0.0,
+        high=1e6,
+        source="a third above the KL target; at 8.5 nats DPO broke one demo answer in four (docs/decisions.md)",
+        group="Method",
+    )
     gamma: float = option(1.0, help="Discount.", low=0.0, high=1.0, group="Method")
     gae_lambda: float = option(0.95, help="GAE's lambda.", low=0.0, high=1.0, source="arXiv 1506.02438", group="Method")
     clip: float = option(
@@ -344,7 +353,8 @@ class PPOConfig(CommonConfig):
     )
     value_backbone: str = option(
         "shared",
-        help="A value head on the policy, or a value model of its own that starts as the reward model (slower).",
+        help="A value head on the policy, or a value model of its own that starts as the reward model (slower, same "
+        "tokenizer).",
         choices=("shared", "own"),
         group="Method",
     )

@@ -1,4 +1,6 @@
-"""Loading the five roles of PPO: who gets an adapter on the shared backbone, and who a model of its own."""
+"""What a PPO run needs: prompts, an optimiser, and the roles: who gets an adapter on the shared backbone, and who a
+model of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,13 @@ from peft import LoraConfig, PeftModel, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from training.engine.chat import end_token_id
 from training.engine.config import PPOConfig
 from training.engine.errors import EngineError
+from training.engine.events import EventWriter
+from training.engine.generate import stop_token_ids
 from training.engine.models import (
     LoraShape,
     Trainee,
@@ -28,13 +32,82 @@ from training.engine.models import (
     save_memory,
     train_everything,
 )
-from training.engine.ppo_models import POLICY, REFERENCE, REWARD, VALUE, PPOModels, output_head
-from training.engine.run_dir import ModelRef, Spec
+from training.engine.ppo_models import POLICY, REFERENCE, REWARD, VALUE, PPOModels, Reader
+from training.engine.ppo_rollout import read_prompts
+from training.engine.ppo_state import PPO
+from training.engine.run_dir import ModelRef, RunDir, Spec
+from training.engine.sample import prompt_room
 from training.engine.saving import folder_manifest
+
+ADAM_EPSILON = 1e-5  # detail 13
+MANY_CUT = 0.05
+
+
+def prepare(run_dir: RunDir, spec: Spec, config: PPOConfig, events: EventWriter) -> PPO:
+    """Load models and prompts, set up the optimiser, and tell what will run. EngineError for anything missing."""
+    if config.adaptive_beta and 0 < config.max_kl <= config.kl_target:
+        raise EngineError(f"kl_target ({config.kl_target:g}) must be below max_kl ({config.max_kl:g})")
+    models = load_models(spec, config)
+    trainee = models.trainee
+    room = min(
+        prompt_room(model.config, max_length=config.max_length, max_new_tokens=config.max_new_tokens)
+        for model in models.reading_ids()
+    )
+    train = read_prompts(run_dir, "train", trainee.tokenizer, room)
+    held_out = read_prompts(run_dir, "eval", trainee.tokenizer, room)[: config.eval_prompts]
+    if not train:
+        raise EngineError("there is no prompt to train on: the data file 'train' is missing or empty")
+    statistics = reward_statistics(spec.models["reward"])
+    groups = [
+        {"params": list(models.policy_parameters().values()), "peak_lr": config.learning_rate},
+        {"params": list(models.value_parameters().values()), "peak_lr": config.value_learning_rate},
+    ]
+
+    def tell(name: str, done: int, total: int) -> None:
+        events.write("phase", name=name, done=done, total=total)
+
+    ppo = PPO(
+        spec=spec,
+        config=config,
+        models=models,
+        optimizer=torch.optim.Adam(groups, eps=ADAM_EPSILON, fused=trainee.device.type == "cuda" or None),
+        train=train,
+        held_out=held_out or train[: config.eval_prompts],
+        stop_ids=stop_token_ids(trainee.core, trainee.tokenizer),
+        score_mean=statistics[0] if statistics else 0.0,
+        score_std=statistics[1] if statistics else 1.0,
+        beta=config.beta,
+        tell=tell,
+    )
+    _announce(ppo, events, held_out=bool(held_out), normalised=statistics is not None)
+    return ppo
+
+
+def _announce(ppo: PPO, events: EventWriter, *, held_out: bool, normalised: bool) -> None:
+    """Tell what will run, and what about it may surprise."""
+    events.write(
+        "start",
+        total_steps=ppo.config.iterations,
+        device=str(ppo.models.trainee.device),
+        parameters=sum(item.numel() for item in ppo.models.trainee.core.parameters()),
+        trainable_parameters=sum(item.numel() for item in ppo.models.policy_parameters().values()),
+        train_rows=len(ppo.train),
+        eval_rows=len(ppo.held_out),
+    )
+    prompts, cut = len(ppo.train), sum(prompt.cut for prompt in ppo.train)
+    warnings = {
+        "No prompt is held out: the evaluation uses training prompts.": not held_out,
+        f"{cut} of {prompts} prompts are too long and lost their beginning.": cut > MANY_CUT * prompts,
+        "The reward model has no stored mean and std: its scores are used as they are.": not normalised,
+        "The reward model has another tokenizer or chat template: it reads answers as text.": bool(ppo.models.reader),
+    }
+    for message, holds in warnings.items():
+        if holds:
+            events.write("warning", message=message)
 
 
 def load_models(spec: Spec, config: PPOConfig) -> PPOModels:
-    """Load every role. EngineError when a model is missing, unreadable, or the tokenizers differ."""
+    """Load every role. EngineError when a model is missing or unreadable, or cannot play its role."""
     for name in ("base", "reward"):
         if name not in spec.models:
             raise EngineError(f"PPO needs a {name} model and the spec names none")
@@ -42,7 +115,12 @@ def load_models(spec: Spec, config: PPOConfig) -> PPOModels:
     device = pick_device()
     dtype = pick_dtype(config.precision, device)
     tokenizer = load_tokenizer(base.path)
-    _check_same_tokenizer(tokenizer, reward)
+    reward_tokenizer = load_tokenizer(reward.adapter or reward.path)
+    same_ids = reads_same_ids(tokenizer, reward_tokenizer)
+    if config.value_backbone == "own" and not same_ids:
+        raise EngineError(
+            "the reward model has another tokenizer, so no value model can start from it; set value_backbone to shared"
+        )
 
     core = load_base(base, dtype=dtype, device=device)
     if config.lora:
@@ -58,6 +136,10 @@ def load_models(spec: Spec, config: PPOConfig) -> PPOModels:
         reward_model = load_reward(reward, dtype=dtype if config.precision == "bf16" else torch.float32, device=device)
         reward_model.requires_grad_(False)
         reward_head = cast(nn.Linear, reward_model.score)
+    reader = None
+    if not same_ids or reward_tokenizer.chat_template != tokenizer.chat_template:
+        limit = getattr((reward_model or trainee.core).config, "max_position_embeddings", None)
+        reader = Reader(reward_tokenizer, min(config.max_length, limit or config.max_length))
     value_head, value_model = _value_function(trainee, reward, reward_head, reward_model, config)
     reference_model = _reference(trainee, spec, config, dtype)
     if config.gradient_checkpointing:
@@ -71,6 +153,7 @@ def load_models(spec: Spec, config: PPOConfig) -> PPOModels:
         reference_model=reference_model,
         reference_moves=config.ema_rate > 0,
         temperature=config.temperature,
+        reader=reader,
     )
 
 
@@ -107,7 +190,8 @@ def add_adapter_like(peft: PeftModel, name: str, folder: str, weights: dict[str,
         peft.add_adapter(name, lora)
         outcome: Any = set_peft_model_state_dict(peft, weights, adapter_name=name)
     except (ValueError, RuntimeError) as error:
-        raise EngineError(f"the adapter in {folder} does not fit this base: {error}") from None
+        last = str(error).strip().splitlines()[-1].strip()
+        raise EngineError(f"the adapter in {folder} does not fit this base: {last}") from None
     missing = [item for item in outcome.missing_keys if f".{name}." in item]
     if missing or outcome.unexpected_keys:
         raise EngineError(f"the adapter in {folder} does not fit this base: {[*missing, *outcome.unexpected_keys][0]}")
@@ -128,7 +212,8 @@ def _value_function(
     head = nn.Linear(reward_head.weight.shape[1], 1, bias=True, device=trainee.device)
     nn.init.zeros_(head.bias)
     if config.value_backbone == "shared":
-        hidden = output_head(trainee.core).weight.shape[1]
+        outputs = cast(Any, trainee.core).get_output_embeddings()
+        hidden = outputs.weight.shape[1]
         head = nn.Linear(hidden, 1, bias=True, device=trainee.device)
         nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
         return head, None
@@ -164,11 +249,9 @@ def _reference(trainee: Trainee, spec: Spec, config: PPOConfig, dtype: torch.dty
     return None
 
 
-def _check_same_tokenizer(tokenizer: Any, reward: ModelRef) -> None:
-    """EngineError unless the reward model reads the same token ids as the policy writes."""
-    other = load_tokenizer(reward.adapter or reward.path)
-    if other.get_vocab() != tokenizer.get_vocab() or end_token_id(other) != end_token_id(tokenizer):
-        raise EngineError("the reward model has another tokenizer than the base model; PPO needs the same one")
+def reads_same_ids(tokenizer: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> bool:
+    """Whether the ids of one tokenizer, and the end of an answer, mean the same in the other."""
+    return other.get_vocab() == tokenizer.get_vocab() and end_token_id(other) == end_token_id(tokenizer)
 
 
 def reward_statistics(reward: ModelRef) -> tuple[float, float] | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+ENTROPY_ROWS = 256
 LOG_RATIO_BOUND = 20.0  # e^20 is already a ratio that no step may take; beyond it exp overflows in half precision
 
 
@@ -127,6 +128,31 @@ def value_loss(
     # ½·max((V − R)², (V_clipped − R)²)
     loss_BR = 0.5 * torch.maximum((value_BR - return_BR).square(), (clipped_BR - return_BR).square())
     return masked_sum(loss_BR, is_response_BR) / tokens
+
+
+def movement(
+    logprob_BR: Tensor, old_logprob_BR: Tensor, is_response_BR: Tensor, *, clip: float, tokens: int
+) -> dict[str, Tensor]:
+    """How far the policy has moved from the one that sampled; each is a sum over tokens divided by `tokens`.
+
+    Mean ratio π/π_old, mean |ratio − 1|, the share of ratios outside 1 ± clip, and KL(π_old‖π) by k3.
+    """
+    ratio_BR = clamped_log_ratio(logprob_BR, old_logprob_BR, is_response_BR).exp()
+    away_BR = (ratio_BR - 1).abs()
+    per_token = {
+        "ratio": ratio_BR,
+        "ratio_deviation": away_BR,
+        "clip_fraction": (away_BR > clip).float(),
+        "approx_kl": kl_k3(old_logprob_BR, logprob_BR),
+    }
+    return {name: masked_sum(value_BR, is_response_BR) / tokens for name, value_BR in per_token.items()}
+
+
+def entropy(logits_NV: Tensor) -> Tensor:
+    """Entropy of each row's softmax in nats, (N, V) -> (N,), a few rows at a time to hold few copies of the logits."""
+    # H = log Z − Σ p·z
+    parts = torch.split(logits_NV, ENTROPY_ROWS)
+    return torch.cat([part.logsumexp(-1) - (part.softmax(-1) * part).sum(-1) for part in parts])
 
 
 def adapt_beta(beta: float, *, kl: float, target: float, horizon: int, answers: int) -> float:

@@ -13,22 +13,18 @@ batch, V vocabulary.
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from training.engine import ppo_maths
 from training.engine.errors import EngineError
-from training.engine.maths import HEAD_ROWS, token_logprobs
-from training.engine.models import (
-    Trainee,
-    last_hidden,
-    logits_of,
-)
+from training.engine.maths import token_logprobs
+from training.engine.models import Trainee, last_hidden, logits_of
 
 POLICY, VALUE, REWARD, REFERENCE = "default", "value", "reward", "reference"  # names of adapters
 
@@ -76,8 +72,19 @@ class PolicyPass:
     hidden_NH: Tensor
 
 
+@dataclass(frozen=True)
+class Reader:
+    """How a reward model of another tokenizer or chat template reads: in its own tokens, at most so many."""
+
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+
+
 class PPOModels:
-    """Policy, value, reward and reference. Build with :func:`load_models`."""
+    """Policy, value, reward and reference. Build with `ppo_loading.load_models`.
+
+    `reader` is None when the reward model reads the very ids that the policy writes.
+    """
 
     def __init__(
         self,
@@ -90,8 +97,9 @@ class PPOModels:
         reference_model: PreTrainedModel | None,
         reference_moves: bool,
         temperature: float,
+        reader: Reader | None = None,
     ) -> None:
-        self.trainee, self.temperature = trainee, temperature
+        self.trainee, self.temperature, self.reader = trainee, temperature, reader
         self.value_head, self.value_model = value_head, value_model
         self.reward_head, self.reward_model = reward_head, reward_model
         self.reference_model, self.reference_moves = reference_model, reference_moves
@@ -143,6 +151,15 @@ class PPOModels:
             return {}
         return dict(self.reference_model.named_parameters())
 
+    def reading_ids(self) -> list[PreTrainedModel]:
+        """Every model that a prompt and its answer must fit, in the policy's tokens."""
+        reward_model = self.reward_model if self.reader is None else None
+        return [
+            model
+            for model in (self.trainee.core, self.value_model, reward_model, self.reference_model)
+            if model is not None
+        ]
+
     # Which adapter speaks.
 
     def _has_adapter(self, name: str) -> bool:
@@ -171,24 +188,26 @@ class PPOModels:
         """Log-probs of the response tokens under the policy, with gradient where it is enabled."""
         self.activate(POLICY)
         core = self.trainee.core
-        hidden_NH = _before_response(last_hidden(core, batch.ids_BS), batch)
-        logprob_N = token_logprobs(hidden_NH, batch.token_N, functools.partial(self._logits, core))
-        return PolicyPass(_spread(logprob_N, batch), hidden_NH)
+        return self._pass(core, batch, lambda hidden_NH: self._logits(core, hidden_NH))
 
     @torch.no_grad()
-    def entropy(self, batch: Batch, hidden_NH: Tensor) -> Tensor:
-        """Entropy of the policy before each response token, in nats, (B, R), 0 at padding."""
-        entropies = []
-        for part in torch.split(hidden_NH, HEAD_ROWS):
-            logits_NV = self._logits(self.trainee.core, part)
-            # H = log Z − Σ p·z
-            entropies.append(logits_NV.logsumexp(-1) - (logits_NV.softmax(-1) * logits_NV).sum(-1))
-        return _spread(torch.cat(entropies), batch)
+    def policy_and_entropy(self, batch: Batch) -> tuple[PolicyPass, Tensor]:
+        """The same without gradient, and the entropy before each token in nats, (B, R), from the same logits."""
+        self.activate(POLICY)
+        entropies: list[Tensor] = []
+
+        def head(hidden_NH: Tensor) -> Tensor:
+            logits_NV = self._logits(self.trainee.core, hidden_NH)
+            entropies.append(ppo_maths.entropy(logits_NV))
+            return logits_NV
+
+        found = self._pass(self.trainee.core, batch, head)
+        return found, _spread(torch.cat(entropies), batch)
 
     def reference_logprobs(self, batch: Batch) -> Tensor:
         """Log-probs of the response tokens under the reference, (B, R), 0 at padding, without gradient."""
         with torch.no_grad(), self._reference_speaks() as model:
-            return self._logprobs(model, batch)
+            return self._pass(model, batch, lambda hidden_NH: self._logits(model, hidden_NH)).logprob_BR
 
     def values(self, batch: Batch, policy_hidden_NH: Tensor | None) -> Tensor:
         """The value before each response token, (B, R), 0 at padding. The hidden states are the policy's if shared."""
@@ -221,14 +240,14 @@ class PPOModels:
         self.activate(POLICY)
         return cast(Tensor, score_B)
 
+    def _pass(self, model: PreTrainedModel, batch: Batch, head: Callable[[Tensor], Tensor]) -> PolicyPass:
+        """One forward of a model; `head` maps hidden states (N, H) to what the softmax sees, (N, V)."""
+        hidden_NH = _before_response(last_hidden(model, batch.ids_BS), batch)
+        return PolicyPass(_spread(token_logprobs(hidden_NH, batch.token_N, head), batch), hidden_NH)
+
     def _logits(self, model: PreTrainedModel, hidden_NH: Tensor) -> Tensor:
         """What the softmax sees, (N, H) -> (N, V) in fp32 (detail 4)."""
-        return logits_of(model, hidden_NH).float() / self.temperature
-
-    def _logprobs(self, model: PreTrainedModel, batch: Batch) -> Tensor:
-        """Log-probs of the response tokens under any model, (B, R)."""
-        hidden_NH = _before_response(last_hidden(model, batch.ids_BS), batch)
-        return _spread(token_logprobs(hidden_NH, batch.token_N, functools.partial(self._logits, model)), batch)
+        return logits_of(model, hidden_NH) / self.temperature
 
     def move_reference(self, rate: float) -> None:
         """π_ref ← (1 − η)·π_ref + η·π, weight by weight.
@@ -248,11 +267,6 @@ class PPOModels:
                 if self._has_adapter(name):
                     self.trainee.peft.delete_adapter(name)
         return self.trainee
-
-
-def output_head(model: PreTrainedModel) -> nn.Linear:
-    """The layer from hidden states to logits."""
-    return cast(nn.Linear, model.get_output_embeddings())  # type: ignore[no-untyped-call]
 
 
 def _before_response(hidden_BSH: Tensor, batch: Batch) -> Tensor:

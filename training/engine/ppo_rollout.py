@@ -1,16 +1,35 @@
-"""What PPO tells of a rollout and of an iteration: means over answers or over response tokens, never over padding."""
+"""A rollout as data: which prompts, how it is cut into minibatches and micro-batches, and what is told of it.
+
+Means run over answers or over response tokens, never over padding.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
-from training.engine import ppo_maths
-from training.engine.ppo_models import Batch
+from training.engine import chat, ppo_maths
+from training.engine.batches import cut_by_length
+from training.engine.errors import EngineError
+from training.engine.generate import Sample
+from training.engine.models import derived_seed
+from training.engine.ppo_models import Batch, make_batch
+from training.engine.run_dir import RunDir
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt of the data file and its ids; `cut` when it was too long and lost its beginning."""
+
+    id: str
+    messages: list[dict[str, str]]
+    ids: list[int]
+    cut: bool
 
 
 @dataclass
@@ -18,64 +37,161 @@ class Piece:
     """A micro-batch of a rollout with all that training needs; measured and trained in the same shape (detail 5)."""
 
     rows: list[int]  # places in the rollout
+    prompts: list[Prompt]
+    samples: list[Sample]
     batch: Batch
-    score_B: Tensor  # normalised, before clipping and penalty
-    ended_B: Tensor
-    old: dict[str, Tensor]  # logprob_BR, reference_BR, entropy_BR, value_BR, kl_BR
-    advantage_BR: Tensor
-    return_BR: Tensor
+    # What is measured before the first update and then held fixed.
+    score_B: Tensor = field(init=False)  # normalised and clipped, before the penalty
+    old_logprob_BR: Tensor = field(init=False)
+    reference_logprob_BR: Tensor = field(init=False)
+    entropy_BR: Tensor = field(init=False)
+    old_value_BR: Tensor = field(init=False)
+    kl_BR: Tensor = field(init=False)
+    # What follows from it.
+    advantage_BR: Tensor = field(init=False)
+    return_BR: Tensor = field(init=False)
+
+    def ended(self) -> Tensor:
+        """Whether each answer ended by itself, (B,)."""
+        return torch.tensor([sample.ended for sample in self.samples], device=self.batch.ids_BS.device)
+
+    @property
+    def response_tokens(self) -> int:
+        return sum(len(sample.token_ids) for sample in self.samples)
+
+
+Minibatches = list[list[Piece]]
+
+
+# Prompts, and the cut.
+
+
+def read_prompts(run_dir: RunDir, name: str, tokenizer: PreTrainedTokenizerBase, room: int) -> list[Prompt]:
+    """The prompts of a data file, each within `room` tokens. EngineError names a malformed row."""
+    found = []
+    for number, row in enumerate(run_dir.rows(name), start=1):
+        try:
+            chat.check_messages(row.get("prompt", []))
+        except EngineError as error:
+            raise EngineError(f"{name} row {number}: {error}") from None
+        rendered = chat.render_to_fit(tokenizer, row["prompt"], None, room)
+        found.append(Prompt(str(row.get("id", number)), row["prompt"], rendered.prompt_ids, rendered.prompt_cut > 0))
+    return found
+
+
+def choose_prompts(prompts: Sequence[Prompt], *, size: int, iteration: int, seed: int) -> list[Prompt]:
+    """The prompts of an iteration: all prompts in a new order each time round, nothing remembered."""
+    chosen = []
+    orders: dict[int, list[int]] = {}
+    for place in range(iteration * size, (iteration + 1) * size):
+        turn, offset = divmod(place, len(prompts))
+        if turn not in orders:
+            generator = torch.Generator().manual_seed(derived_seed(seed, "prompts", turn))
+            orders[turn] = torch.randperm(len(prompts), generator=generator).tolist()
+        chosen.append(prompts[orders[turn][offset]])
+    return chosen
+
+
+def cut_minibatches(
+    prompts: Sequence[Prompt],
+    samples: Sequence[Sample],
+    count: int,
+    tokens_per_pass: int,
+    device: torch.device,
+    *,
+    seed: int,
+) -> Minibatches:
+    """`count` random parts of the rollout (detail 11), each cut into micro-batches."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(samples), generator=generator).tolist()
+    count = min(count, len(order))
+    parts = [order[start::count] for start in range(count)]
+    return [cut_micro_batches(prompts, samples, rows, tokens_per_pass, device) for rows in parts]
+
+
+def cut_micro_batches(
+    prompts: Sequence[Prompt],
+    samples: Sequence[Sample],
+    rows: Sequence[int],
+    tokens_per_pass: int,
+    device: torch.device,
+) -> list[Piece]:
+    """Pieces of similar length, each of at most `tokens_per_pass` positions with padding (or one row)."""
+    lengths = [len(prompts[row].ids) + len(samples[row].token_ids) for row in rows]
+    pieces = []
+    for places in cut_by_length(lengths, 1, tokens_per_pass):
+        group = [rows[place] for place in places]
+        asked, said = [prompts[row] for row in group], [samples[row] for row in group]
+        batch = make_batch([prompt.ids for prompt in asked], [sample.token_ids for sample in said], device)
+        pieces.append(Piece(group, asked, said, batch))
+    return pieces
+
+
+def retell(piece: Piece, tokenizer: PreTrainedTokenizerBase, reader: PreTrainedTokenizerBase, max_length: int) -> Batch:
+    """The piece as a model of another tokenizer reads it: answers decoded, all rendered by the reader's own template.
+
+    An answer that did not end has no end token there either.
+    """
+    prompts, responses = [], []
+    for prompt, sample in zip(piece.prompts, piece.samples, strict=True):
+        text = chat.decode(tokenizer, sample.token_ids)
+        rendered = chat.render_to_fit(reader, prompt.messages, text, max_length)
+        response_ids = rendered.response_ids
+        if not sample.ended and rendered.response_cut == 0 and len(response_ids) > 1:
+            response_ids = response_ids[:-1]
+        prompts.append(rendered.prompt_ids)
+        responses.append(response_ids)
+    return make_batch(prompts, responses, piece.batch.ids_BS.device)
+
+
+# What is told.
 
 
 class Clock:
     """Seconds and tokens of the parts of an iteration."""
 
     def __init__(self) -> None:
-        self.began = self.last = time.monotonic()
-        self.tokens: dict[str, tuple[int, float]] = {}
+        self.last = time.monotonic()
+        self.rates: dict[str, float] = {}
 
     def lap(self, name: str, tokens: int) -> None:
         """What went on since the last lap was `name` and got through so many tokens."""
         now = time.monotonic()
-        self.tokens[name] = (tokens, now - self.last)
+        self.rates[f"{name}_tokens_per_second"] = tokens / max(now - self.last, 1e-9)
+        self.rates[f"{name}_seconds"] = now - self.last
         self.last = now
 
-    def rates(self) -> dict[str, float]:
-        """Seconds and tokens per second of each part."""
-        found: dict[str, float] = {}
-        for name, (tokens, seconds) in self.tokens.items():
-            found[f"{name}_tokens_per_second"] = tokens / max(seconds, 1e-9)
-            found[f"{name}_seconds"] = seconds
-        return found
+
+def over_tokens(pieces: Sequence[Piece], value_BR: Callable[[Piece], Tensor]) -> Tensor:
+    """A value of every response token of the pieces, (N,)."""
+    return torch.cat([value_BR(piece)[piece.batch.is_response_BR] for piece in pieces])
 
 
 def describe_rollout(pieces: Sequence[Piece]) -> dict[str, float]:
-    """Means over the answers of a rollout, or over their tokens; padding enters none of them."""
-    masks = [piece.batch.is_response_BR for piece in pieces]
-
-    def tokens(name: str) -> Tensor:
-        return torch.cat([piece.old[name][mask] for piece, mask in zip(pieces, masks, strict=True)])
-
+    """Score, distance to the reference, entropy and length of a rollout."""
     score_B = torch.cat([piece.score_B for piece in pieces])
-    answers, response_tokens = len(score_B), sum(int(mask.sum()) for mask in masks)
-    k3_N = ppo_maths.kl_k3(tokens("logprob_BR"), tokens("reference_BR"))
+    ended_B = torch.cat([piece.ended() for piece in pieces])
+    k1_N = over_tokens(pieces, lambda piece: piece.kl_BR)
+    k3_N = over_tokens(pieces, lambda piece: ppo_maths.kl_k3(piece.old_logprob_BR, piece.reference_logprob_BR))
+    answers = len(score_B)
     return {
         "score": float(score_B.mean()),
         "score_std": float(score_B.std(correction=0)),
-        "kl": float(tokens("kl_BR").sum()) / answers,
+        "kl": float(k1_N.sum()) / answers,
         "kl_k3": float(k3_N.sum()) / answers,
-        "kl_per_token": float(tokens("kl_BR").mean()),
-        "entropy": float(tokens("entropy_BR").mean()),
-        "response_tokens": response_tokens / answers,
-        "share_ended": float(torch.cat([piece.ended_B for piece in pieces]).float().mean()),
+        "kl_per_token": float(k1_N.mean()),
+        "kl_k3_per_token": float(k3_N.mean()),
+        "entropy": float(over_tokens(pieces, lambda piece: piece.entropy_BR).mean()),
+        "response_tokens": len(k1_N) / answers,
+        "share_ended": float(ended_B.float().mean()),
     }
 
 
 def describe_advantages(pieces: Sequence[Piece]) -> dict[str, float]:
     """Mean and spread of the advantages before they are standardised, and how well the value foresaw the returns."""
-    masks = [piece.batch.is_response_BR for piece in pieces]
-    advantage_N = torch.cat([piece.advantage_BR[mask] for piece, mask in zip(pieces, masks, strict=True)])
-    return_N = torch.cat([piece.return_BR[mask] for piece, mask in zip(pieces, masks, strict=True)])
-    value_N = torch.cat([piece.old["value_BR"][mask] for piece, mask in zip(pieces, masks, strict=True)])
+    advantage_N = over_tokens(pieces, lambda piece: piece.advantage_BR)
+    return_N = over_tokens(pieces, lambda piece: piece.return_BR)
+    value_N = over_tokens(pieces, lambda piece: piece.old_value_BR)
     return {
         "advantage_mean": float(advantage_N.mean()),
         "advantage_std": float(advantage_N.std(correction=0)),
