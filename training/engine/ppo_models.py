@@ -24,7 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from training.engine import ppo_maths
 from training.engine.errors import EngineError
 from training.engine.maths import token_logprobs
-from training.engine.models import Trainee, last_hidden, logits_of
+from training.engine.models import Trainee, head_is_frozen, last_hidden, logits_of
 
 POLICY, VALUE, REWARD, REFERENCE = "default", "value", "reward", "reference"  # names of adapters
 
@@ -243,7 +243,8 @@ class PPOModels:
     def _pass(self, model: PreTrainedModel, batch: Batch, head: Callable[[Tensor], Tensor]) -> PolicyPass:
         """One forward of a model; `head` maps hidden states (N, H) to what the softmax sees, (N, V)."""
         hidden_NH = _before_response(last_hidden(model, batch.ids_BS), batch)
-        return PolicyPass(_spread(token_logprobs(hidden_NH, batch.token_N, head), batch), hidden_NH)
+        logprob_N = token_logprobs(hidden_NH, batch.token_N, head, frozen=head_is_frozen(model))
+        return PolicyPass(_spread(logprob_N, batch), hidden_NH)
 
     def _logits(self, model: PreTrainedModel, hidden_NH: Tensor) -> Tensor:
         """What the softmax sees, (N, H) -> (N, V) in fp32 (detail 4)."""
