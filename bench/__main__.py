@@ -7,6 +7,7 @@ make bench-gpu                               the same on a GPU in bf16 with a ra
 """
 
 import os
+import signal
 import sys
 import warnings
 
@@ -22,4 +23,5 @@ warnings.simplefilter("ignore")  # what libraries say about their own futures
 from bench.command import main  # noqa: E402
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the arms too, as Ctrl-C does
     sys.exit(main(sys.argv[1:]))

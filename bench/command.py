@@ -91,7 +91,7 @@ class Bench:
         self.say(f"{options.model} on {self.description['processor']}")
         sizes = SMALL if options.small else (ON_GPU if options.device == "cuda" else Sizes())
         base = models.base_folder(options.model, options.keep / "models")
-        self.shop = Workshop(base, options.keep / "models", self.scratch, pairs, options.device, sizes)
+        self.shop = Workshop(options.model, base, options.keep / "models", self.scratch, pairs, options.device, sizes)
         self.out = options.out or ROOT / "bench" / "results" / f"{machine.slug(self.description, options.device)}.json"
         self.commit = machine.commit()
         self.peer_python = ""

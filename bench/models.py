@@ -69,9 +69,9 @@ def random_model(name: str, keep: Path) -> str:
     return str(folder)
 
 
-def with_large_vocabulary(base: str, keep: Path) -> str:
+def with_large_vocabulary(name: str, base: str, keep: Path) -> str:
     """The base with rows added to its embeddings until there are 150,000 tokens; the text uses none of the new ones."""
-    folder = keep / f"{Path(base).parents[1].name}-150k"
+    folder = keep / f"{name}-150k"
     if not (folder / "complete").exists():
         model = load_base(ModelRef(base), dtype=torch.float32, device=torch.device("cpu"))
         model.resize_token_embeddings(LARGE_VOCABULARY, mean_resizing=False)

@@ -41,12 +41,17 @@ class Sizes:
 class Workshop:
     """Where everything lies that arms need."""
 
+    name: str  # of the model
     base: str
     keep: Path  # models and adapters, kept between runs of the bench
     scratch: Path  # of this run of the bench
     pairs: Path
     device: str
     sizes: Sizes
+
+    @property
+    def adapters(self) -> Path:
+        return self.keep / "adapters" / self.name
 
     def shape(self, base: str = "") -> Shape:
         return flops.shape_of(models.config_of(base or self.base), rank=RANK)
@@ -75,9 +80,7 @@ class Workshop:
             work=work,
             model=base,
             data=data_file,
-            adapter=models.start_weights(
-                base, work_of_weights, self.keep / "adapters" / Path(self.base).parents[1].name
-            ),
+            adapter=models.start_weights(base, work_of_weights, self.adapters),
             folder=str(folder),
             precision=precision,
             device=self.device,
@@ -131,7 +134,7 @@ def ppo_row(shop: Workshop, precision: str, turns: int) -> Row:
     """A PPO iteration: ours with the value on the policy's backbone and on its own; TRL 1.12 twice."""
     rows = shop.rows("short")[: shop.sizes.ppo_prompts]
     path = shop.written(rows, f"ppo-{precision}")
-    reward = models.reward_adapter(shop.base, shop.keep / "adapters" / Path(shop.base).parents[1].name)
+    reward = models.reward_adapter(shop.base, shop.adapters)
     tokens = {"new_tokens": shop.sizes.ppo_tokens}
 
     def arm(name: str, side: str, **options: Any) -> ArmSpec:
@@ -198,7 +201,7 @@ def sampling_row(shop: Workshop, precision: str, turns: int) -> Row:
 def growth_rows(shop: Workshop, precision: str, turns: int) -> list[Row]:
     """Ours alone, DPO: 1 to 8 times the batch, 1 to 8 times the length, and a vocabulary of 150,000."""
     first = shop.rows("short")[:BATCH]
-    large = models.with_large_vocabulary(shop.base, shop.keep)
+    large = models.with_large_vocabulary(shop.name, shop.base, shop.keep)
     batches = [(f"batch × {times}", first * times, shop.base) for times in GROWTH]
     lengths = [(f"length × {times}", data.lengthened(first, times), shop.base) for times in GROWTH]
     words = [("vocabulary of the model", first, shop.base), ("vocabulary of 150,000", first, large)]

@@ -82,7 +82,7 @@ def test_sampling_is_measured_against_transformers(keep: Path, pairs_file: Path,
 
 @pytest.mark.slow
 def test_arms_that_compute_something_else_are_not_timed(keep: Path, pairs_file: Path, tmp_path: Path) -> None:
-    shop = Workshop(base_folder("tiny", keep / "models"), keep / "models", tmp_path, pairs_file, "cpu", SMALL)
+    shop = Workshop("tiny", base_folder("tiny", keep / "models"), keep / "models", tmp_path, pairs_file, "cpu", SMALL)
     row = training_row("sft", shop, "short", "fp32", turns=1)
     ours = row.arms[0]
     weights = load_file(ours.adapter)
@@ -95,7 +95,7 @@ def test_arms_that_compute_something_else_are_not_timed(keep: Path, pairs_file: 
 
 @pytest.mark.slow
 def test_an_arm_that_dies_leaves_its_last_words(keep: Path, pairs_file: Path, tmp_path: Path) -> None:
-    shop = Workshop(base_folder("tiny", keep / "models"), keep / "models", tmp_path, pairs_file, "cpu", SMALL)
+    shop = Workshop("tiny", base_folder("tiny", keep / "models"), keep / "models", tmp_path, pairs_file, "cpu", SMALL)
     spec = replace(training_row("sft", shop, "short", "fp32", turns=1).arms[0], model=str(tmp_path / "no-model"))
     with Arm(spec, driver.python_here(spec)) as arm, pytest.raises(ArmError, match=r"no-model.*log\.txt"):
         arm.ready()

@@ -101,3 +101,4 @@ def test_rows_that_were_not_measured_again_stay(tmp_path: Path) -> None:
     stored = json.loads(path.read_text())
     found = {(row["work"], row["precision"]): row["commit"] for row in stored["rows"]}
     assert found == {("sft", "fp32"): "abc", ("dpo", "fp32"): "later", ("dpo", "bf16"): "abc"}
+    assert len(stored["rows"]) == 3
