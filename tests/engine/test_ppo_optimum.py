@@ -51,10 +51,9 @@ class _TableOfScores(PPOModels):
     table: torch.Tensor
 
     def scores(self, batch):
-        found = []
-        for ids, last in zip(batch.ids_BS.tolist(), batch.last_B.tolist(), strict=True):
-            found.append(self.table[ANSWERS.index(ids[len(PROMPT) : last + 1])])
-        return torch.stack(found)
+        lengths = batch.is_response_BR.sum(1).tolist()
+        answers = [ids.tolist() for ids in torch.split(batch.packed.token_N, lengths)]
+        return torch.stack([self.table[ANSWERS.index(answer)] for answer in answers])
 
 
 def test_ppo_takes_a_transformer_to_the_kl_regularised_optimum():

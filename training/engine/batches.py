@@ -47,15 +47,3 @@ def cut_to_budget(tokens: Sequence[int], tokens_per_pass: int) -> list[list[int]
             room = tokens_per_pass
         room -= tokens[index]
     return groups
-
-
-def cut_by_length(lengths: Sequence[int], sequences_each: int, tokens_per_pass: int) -> list[list[int]]:
-    """For padded rows."""
-    groups: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        widest = lengths[groups[-1][0]] if groups else 0
-        if groups and (len(groups[-1]) + 1) * sequences_each * widest <= tokens_per_pass:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    return groups

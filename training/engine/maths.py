@@ -18,7 +18,7 @@ HEAD_ROWS = 512  # rows of logits held at once
 Head = Callable[[Tensor], Tensor]  # hidden states (n, H) to logits (n, V)
 
 
-def token_logprobs(hidden_NH: Tensor, token_N: Tensor, head: Head, *, frozen: bool = False) -> Tensor:
+def token_logprobs(hidden_NH: Tensor, token_N: Tensor, head: Head, *, frozen: bool) -> Tensor:
     """log p of each token under its hidden state, (N, H), (N,) -> (N,). At most HEAD_ROWS × V logits exist at a time.
 
     ``frozen`` says that nothing in the head learns. Then the gradient of each log-prob is computed beside it, while its

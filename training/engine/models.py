@@ -303,11 +303,6 @@ def save_memory(trainee: Trainee) -> None:
     trainee.core.train()  # dropout is 0 everywhere, so this only switches the recomputation on
 
 
-def last_hidden(model: PreTrainedModel, input_ids_BS: Tensor) -> Tensor:
-    """Last hidden states, (B, S) -> (B, S, H). Rows are right-padded: causal attention needs no mask for that."""
-    return cast(Tensor, model.base_model(input_ids=input_ids_BS, use_cache=False).last_hidden_state)
-
-
 def logits_of(model: PreTrainedModel, hidden_NH: Tensor) -> Tensor:
     """Logits in fp32 as the model's own forward computes them, (N, H) -> (N, V): output head, soft cap and scale."""
     head = cast(nn.Module, cast(Any, model).get_output_embeddings())

@@ -3,7 +3,7 @@
 
  1. No dropout in any model, so that the same weights give the same log-probs twice.
  2. The first minibatch of each iteration must find ratio 1, clip fraction 0 and KL 0 to the rollout, or the run stops.
- 3. Prompts are left-padded while sampling (positions from the mask) and right-padded in training; masks go by length.
+ 3. Prompts are left-padded while sampling (positions from the mask) and packed in training; masks go by length.
  4. Log-probs of rollout, reference and training divide logits by the sampling temperature; nothing is truncated.
  5. The log-probs of the ratio come from the training forward, in the same micro-batches, not from the sampler.
  6. The score is paid at the last token; an answer that did not end pays a penalty.

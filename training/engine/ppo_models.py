@@ -5,9 +5,7 @@ where it was trained on the same base, the value function a head on the policy o
 reference is the backbone with adapters off. What does not fit this (full training, a reward model saved whole) gets a
 model of its own; the passes stay the same.
 
-Sequences are right-padded: causal attention then needs no mask, and what is padding is known by length.
-Axes: B sequences, S = prompt + response positions, R response positions, H hidden, N response tokens of a
-batch, V vocabulary.
+Axes: B sequences, R response positions, H hidden, N response tokens of a batch, V vocabulary.
 """
 
 from __future__ import annotations
@@ -22,46 +20,34 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from training.engine import ppo_maths
+from training.engine.backbone import last_hidden
 from training.engine.errors import EngineError
 from training.engine.maths import token_logprobs
-from training.engine.models import Trainee, head_is_frozen, last_hidden, logits_of
+from training.engine.models import Trainee, head_is_frozen, logits_of
+from training.engine.packing import Pass, Tokens, make_pass
 
 POLICY, VALUE, REWARD, REFERENCE = "default", "value", "reward", "reference"  # names of adapters
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Prompts with their answers, ready for a pass: ids (B, S) right-padded, and where the response tokens stand."""
+    """Prompts with their answers, packed for a pass, and which places of (B, R) hold response tokens."""
 
-    ids_BS: Tensor
+    packed: Pass
     is_response_BR: Tensor
-    before_BR: Tensor  # position in S of the token before each response token: its hidden state predicts it
-    token_N: Tensor  # the response tokens, row by row, padding left out
-    last_B: Tensor  # position in S of each sequence's last token
 
     @property
     def tokens(self) -> int:
-        """Real tokens, prompts included."""
-        return int((self.last_B + 1).sum())
+        """Tokens of the pass, prompts included."""
+        return len(self.packed.ids_T)
 
 
-def make_batch(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], device: torch.device) -> Batch:
+def make_batch(prompts: Sequence[list[int]], responses: Sequence[list[int]], device: torch.device) -> Batch:
     """Lay prompts and their responses out for the passes. A response has at least one token."""
-    width = max(len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True))
-    longest = max(map(len, responses))
-    rows = [[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)]
-    prompt_length_B = torch.tensor([len(prompt) for prompt in prompts])
-    response_length_B = torch.tensor([len(response) for response in responses])
-    place_R = torch.arange(longest)
-    is_response_BR = place_R < response_length_B[:, None]
-    before_BR = torch.where(is_response_BR, prompt_length_B[:, None] - 1 + place_R, 0)
-    return Batch(
-        ids_BS=torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=device),
-        is_response_BR=is_response_BR.to(device),
-        before_BR=before_BR.to(device),
-        token_N=torch.tensor([token for response in responses for token in response], device=device),
-        last_B=(prompt_length_B + response_length_B - 1).to(device),
-    )
+    sequences = [Tokens(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
+    length_B = torch.tensor([len(response) for response in responses])
+    is_response_BR = torch.arange(int(length_B.max())) < length_B[:, None]
+    return Batch(make_pass(sequences, device), is_response_BR.to(device))
 
 
 @dataclass(frozen=True)
@@ -212,10 +198,10 @@ class PPOModels:
     def values(self, batch: Batch, policy_hidden_NH: Tensor | None) -> Tensor:
         """The value before each response token, (B, R), 0 at padding. The hidden states are the policy's if shared."""
         if self.value_model is not None:
-            hidden_NH = _before_response(last_hidden(self.value_model, batch.ids_BS), batch)
+            hidden_NH = last_hidden(self.value_model, batch.packed)[batch.packed.before_N]
         elif self._has_adapter(VALUE):
             self.activate(VALUE)
-            hidden_NH = _before_response(last_hidden(self.trainee.core, batch.ids_BS), batch)
+            hidden_NH = last_hidden(self.trainee.core, batch.packed)[batch.packed.before_N]
         else:
             assert policy_hidden_NH is not None
             hidden_NH = policy_hidden_NH
@@ -233,17 +219,15 @@ class PPOModels:
             self.activate(REWARD)
             model = self.trainee.core
         with torch.no_grad():
-            hidden_BSH = last_hidden(model, batch.ids_BS)
-            rows_B = torch.arange(len(batch.last_B), device=hidden_BSH.device)
-            hidden_BH = hidden_BSH[rows_B, batch.last_B]
+            hidden_BH = last_hidden(model, batch.packed)[batch.packed.last_B]
             score_B = self.reward_head(hidden_BH.to(self.reward_head.weight.dtype))[:, 0].float()
         self.activate(POLICY)
         return cast(Tensor, score_B)
 
     def _pass(self, model: PreTrainedModel, batch: Batch, head: Callable[[Tensor], Tensor]) -> PolicyPass:
         """One forward of a model; `head` maps hidden states (N, H) to what the softmax sees, (N, V)."""
-        hidden_NH = _before_response(last_hidden(model, batch.ids_BS), batch)
-        logprob_N = token_logprobs(hidden_NH, batch.token_N, head, frozen=head_is_frozen(model))
+        hidden_NH = last_hidden(model, batch.packed)[batch.packed.before_N]
+        logprob_N = token_logprobs(hidden_NH, batch.packed.token_N, head, frozen=head_is_frozen(model))
         return PolicyPass(_spread(logprob_N, batch), hidden_NH)
 
     def _logits(self, model: PreTrainedModel, hidden_NH: Tensor) -> Tensor:
@@ -268,12 +252,6 @@ class PPOModels:
                 if self._has_adapter(name):
                     self.trainee.peft.delete_adapter(name)
         return self.trainee
-
-
-def _before_response(hidden_BSH: Tensor, batch: Batch) -> Tensor:
-    """Hidden states that predict the response tokens, padding left out. (B, S, H) -> (N, H)."""
-    rows_BR = torch.arange(len(hidden_BSH), device=hidden_BSH.device)[:, None].expand_as(batch.before_BR)
-    return hidden_BSH[rows_BR[batch.is_response_BR], batch.before_BR[batch.is_response_BR]]
 
 
 def _spread(value_N: Tensor, batch: Batch) -> Tensor:

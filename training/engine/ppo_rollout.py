@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from training.engine import chat, ppo_maths
-from training.engine.batches import cut_by_length
+from training.engine.batches import cut_to_budget
 from training.engine.errors import EngineError
 from training.engine.generate import Sample
 from training.engine.models import derived_seed
@@ -53,7 +53,7 @@ class Piece:
 
     def ended(self) -> Tensor:
         """Whether each answer ended by itself, (B,)."""
-        return torch.tensor([sample.ended for sample in self.samples], device=self.batch.ids_BS.device)
+        return torch.tensor([sample.ended for sample in self.samples], device=self.batch.is_response_BR.device)
 
     @property
     def response_tokens(self) -> int:
@@ -116,10 +116,10 @@ def cut_micro_batches(
     tokens_per_pass: int,
     device: torch.device,
 ) -> list[Piece]:
-    """Pieces of similar length, each of at most `tokens_per_pass` positions with padding (or one row)."""
+    """Pieces of similar length, each of at most `tokens_per_pass` tokens (or one row)."""
     lengths = [len(prompts[row].ids) + len(samples[row].token_ids) for row in rows]
     pieces = []
-    for places in cut_by_length(lengths, 1, tokens_per_pass):
+    for places in cut_to_budget(lengths, tokens_per_pass):
         group = [rows[place] for place in places]
         asked, said = [prompts[row] for row in group], [samples[row] for row in group]
         batch = make_batch([prompt.ids for prompt in asked], [sample.token_ids for sample in said], device)
@@ -141,7 +141,7 @@ def retell(piece: Piece, tokenizer: PreTrainedTokenizerBase, reader: PreTrainedT
             response_ids = response_ids[:-1]
         prompts.append(rendered.prompt_ids)
         responses.append(response_ids)
-    return make_batch(prompts, responses, piece.batch.ids_BS.device)
+    return make_batch(prompts, responses, piece.batch.is_response_BR.device)
 
 
 # What is told.
