@@ -1,4 +1,4 @@
-"""The reward model: its oracles, its agreement with TRL, what is kept and what is saved."""
+"""The reward model: its oracles, what is kept and what is saved."""
 
 import math
 from collections.abc import Callable
@@ -7,15 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from datasets import Dataset
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-from trl import RewardConfig as PeerConfig
-from trl import RewardTrainer as PeerTrainer
-from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from tests.engine.conftest import PREFERENCES
-from tests.engine.test_dpo import QuietLoop, gradients, make_pairs
+from tests.engine.test_dpo import QuietLoop, make_pairs
 from training.engine import reward
 from training.engine.__main__ import DONE, main
 from training.engine.chat import render
@@ -56,46 +52,6 @@ def test_a_head_of_zeros_gives_ln_2(base_folder: str) -> None:
     metrics = accumulate(trainee)
     assert metrics["loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert (metrics["margin"], metrics["accuracy"]) == (0.0, 0.5)
-
-
-@pytest.mark.parametrize("lora", [True, False])
-def test_loss_and_every_gradient_agree_with_trl(base_folder: str, tmp_path: Path, lora: bool) -> None:
-    trainee, pairs = make_trainee(base_folder, lora=lora), make_pairs()
-    trainee.core.save_pretrained(tmp_path / "head")
-    metrics = accumulate(trainee, centring=0.05)
-    ours = gradients(trainee)
-
-    model: Any = new_reward_model(ModelRef(base_folder), torch.float32, pad_id=0, seed=0)
-    if trainee.peft is not None:
-        trainee.peft.save_pretrained(str(tmp_path / "adapter"))
-        model = PeftModel.from_pretrained(model, str(tmp_path / "adapter"), is_trainable=True)
-    options = PeerConfig(
-        output_dir=str(tmp_path),
-        center_rewards_coefficient=0.05,
-        report_to="none",
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-    )
-    rows = Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}])
-    peer = PeerTrainer(model=model, args=options, train_dataset=rows, processing_class=trainee.tokenizer)
-    batch = DataCollatorForPreference(pad_token_id=0)(
-        [
-            {
-                "chosen_ids": [*pair.chosen.prompt_ids, *pair.chosen.response_ids],
-                "rejected_ids": [*pair.rejected.prompt_ids, *pair.rejected.response_ids],
-            }
-            for pair in pairs
-        ]
-    )
-    loss = peer.compute_loss(peer.model, batch)
-    loss.backward()
-    theirs = {name: item.grad for name, item in peer.model.named_parameters() if item.grad is not None}
-
-    assert metrics["loss"] == pytest.approx(loss.item(), rel=1e-5)
-    assert set(ours) == set(theirs)
-    largest = max(float(item.abs().max()) for item in theirs.values())
-    assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) <= 1e-5 * largest
 
 
 def test_the_score_is_read_at_the_last_token_whatever_the_padding(base_folder: str) -> None:

@@ -238,12 +238,25 @@ class DPOConfig(SamplingDuringTraining, TrainingConfig):
         source="arXiv 2305.18290",
         group="Method",
     )
+    loss: str = option(
+        "sigmoid",
+        help="sigmoid is DPO; ipo aims at a margin of 1/(2 beta); robust corrects for a known share of flipped votes.",
+        choices=("sigmoid", "ipo", "robust"),
+        source="arXiv 2305.18290 eq. 7, 2310.12036 eq. 17, 2403.00409",
+        group="Method",
+    )
     label_smoothing: float = option(
         0.0,
-        help="Assumed share of flipped votes (conservative DPO).",
+        help="Assumed share of flipped votes, below 0.5; sigmoid becomes less sure by it, robust corrects for it.",
         low=0.0,
         high=0.5,
         source="0 is plain DPO",
+        group="Method",
+    )
+    average_logprobs: bool = option(
+        False,
+        help="Divide an answer's log-prob by its tokens, so that length counts less; wants a larger beta.",
+        source="off is the sum of the papers, IPO's too",
         group="Method",
     )
     margin_scale: float = option(
@@ -254,6 +267,20 @@ class DPOConfig(SamplingDuringTraining, TrainingConfig):
         source="arXiv 2402.10571",
         group="Method",
     )
+
+    def __post_init__(self) -> None:
+        """ConfigError for options that do not go together."""
+        errors = {}
+        if self.label_smoothing >= 0.5:
+            errors["label_smoothing"] = "must be below 0.5: at 0.5 a vote says nothing, and there is nothing to learn"
+        elif self.loss == "robust" and self.label_smoothing == 0:
+            errors["label_smoothing"] = "robust needs the share of flipped votes; without one it is sigmoid"
+        elif self.loss == "ipo" and self.label_smoothing > 0:
+            errors["label_smoothing"] = "ipo knows no flipped votes; choose sigmoid or robust, or set it to 0"
+        if self.loss != "sigmoid" and self.margin_scale > 0:
+            errors["margin_scale"] = f"{self.loss} knows no offset from strength; choose sigmoid, or set it to 0"
+        if errors:
+            raise ConfigError(errors)
 
 
 @dataclass(frozen=True, kw_only=True)
