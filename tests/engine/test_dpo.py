@@ -278,7 +278,23 @@ def test_equal_and_empty_answers_are_left_out_and_counted(make_run: Callable[...
     assert result is not None
     assert result["dropped"] == 2
     warnings = [item["message"] for item in read_events(run_dir.events_path, 0)[0] if item["kind"] == "warning"]
-    assert warnings == ["2 train pairs were left out: their answers are equal or empty"]
+    assert warnings == ["2 train pairs were left out, 1 with equal answers, 1 with an empty answer"]
+
+
+@pytest.mark.parametrize("method", ["dpo", "reward"])
+def test_one_pair_and_nothing_held_out_are_warned_of_and_trained_on(
+    make_run: Callable[..., RunDir], method: str
+) -> None:
+    run_dir = make_run(method, train=PREFERENCES[:1], held_out=[])
+    assert main([str(run_dir.path)]) == DONE
+    told = [(item["kind"], item.get("message", "")) for item in read_events(run_dir.events_path, 0)[0]]
+    warnings = [message for kind, message in told if kind == "warning"]
+    assert warnings == [
+        "there is only one pair to train on: it will be learned by heart",
+        "no pair is held out: nothing can be measured on pairs that were not seen",
+    ]
+    kinds = [kind for kind, _ in told]
+    assert kinds.index("warning") < kinds.index("step")
 
 
 def test_cut_rows_are_counted_and_told(make_run: Callable[..., RunDir]) -> None:
@@ -307,8 +323,15 @@ def test_both_answers_of_a_pair_share_the_prompt_that_is_left_after_the_cut(make
 @pytest.mark.parametrize(
     ("train", "reason"),
     [
-        ([], "no pair to train on"),
-        ([{**PREFERENCES[0], "rejected": PREFERENCES[0]["chosen"]}], "no pair to train on"),
+        ([], "there is no pair to train on"),
+        (
+            [{**PREFERENCES[0], "rejected": PREFERENCES[0]["chosen"] + "\n"}, {**PREFERENCES[0], "rejected": ""}],
+            "no pair to train on: all 2 were left out, 1 with equal answers, 1 with an empty answer",
+        ),
+        (
+            [{**PREFERENCES[0], "chosen": "so " * 99 + "good", "rejected": "so " * 99 + "bad"}],
+            "no pair to train on: all 1 were left out, 1 with answers that are equal once cut to max_length 128",
+        ),
         ([{"prompt": [{"role": "user", "content": "a"}], "chosen": "b"}], "train row 1: rejected must be text"),
         ([{**PREFERENCES[0], "weight": -1}], "weight must be a number of at least 0"),
         ([{**PREFERENCES[0], "prompt": "a"}], "prompt must be a list of messages"),

@@ -26,13 +26,12 @@ from transformers import PreTrainedModel
 from training.engine.answers import HeldOutAnswers, ReferenceMaker, reference_model, tell_samples
 from training.engine.batches import cut_to_budget
 from training.engine.config import DPOConfig
-from training.engine.errors import EngineError
 from training.engine.events import EventWriter
 from training.engine.logprobs import all_logprobs, sequence_logprobs
 from training.engine.loop import Loop
 from training.engine.maths import dpo_loss, ipo_loss, robust_dpo_loss, share_won
 from training.engine.models import Trainee, load_trainee
-from training.engine.pairs import Pair, Tally, read_pairs
+from training.engine.pairs import Pair, read_train_and_eval
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.saving import save_trained
 
@@ -46,11 +45,9 @@ def run(run_dir: RunDir, spec: Spec, config: DPOConfig, events: EventWriter) -> 
     # 1. Model and data.
     events.write("phase", name="loading model", done=0, total=1)
     trainee = load_trainee(spec, config)
-    tally = Tally()
-    train = read_pairs(run_dir, "train", trainee.tokenizer, config.max_length, tally, events)
-    held_out = read_pairs(run_dir, "eval", trainee.tokenizer, config.max_length, tally, events)[: config.eval_rows]
-    if not train:
-        raise EngineError("there is no pair to train on")
+    train, held_out, tally = read_train_and_eval(
+        run_dir, trainee.tokenizer, config.max_length, config.eval_rows, events
+    )
     prompts = [{"id": pair.id, "prompt": pair.messages} for pair in held_out or train]
     answers = HeldOutAnswers(prompts, trainee, config, max_length=config.max_length, seed=spec.seed)
     base = spec.models["base"]

@@ -21,13 +21,12 @@ from torch import Tensor, nn
 from training.engine.backbone import last_hidden
 from training.engine.batches import cut_to_budget
 from training.engine.config import RewardConfig
-from training.engine.errors import EngineError
 from training.engine.events import EventWriter
 from training.engine.loop import Loop
 from training.engine.maths import reward_loss, share_won
 from training.engine.models import Trainee, load_reward_trainee
 from training.engine.packing import Tokens, make_pass
-from training.engine.pairs import Pair, Tally, read_pairs
+from training.engine.pairs import Pair, read_train_and_eval
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.saving import save_trained
 
@@ -42,11 +41,9 @@ def run(run_dir: RunDir, spec: Spec, config: RewardConfig, events: EventWriter) 
     # 1. Model and data.
     events.write("phase", name="loading model", done=0, total=1)
     trainee = load_reward_trainee(spec, config)
-    tally = Tally()
-    train = read_pairs(run_dir, "train", trainee.tokenizer, config.max_length, tally, events)
-    held_out = read_pairs(run_dir, "eval", trainee.tokenizer, config.max_length, tally, events)[: config.eval_rows]
-    if not train:
-        raise EngineError("there is no pair to train on")
+    train, held_out, tally = read_train_and_eval(
+        run_dir, trainee.tokenizer, config.max_length, config.eval_rows, events
+    )
     loop = Loop(run_dir, config, events, trainee, rows=len(train), seed=spec.seed)
     loop.start(eval_rows=len(held_out))
 
