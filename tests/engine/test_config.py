@@ -79,3 +79,10 @@ def test_dpo_options_that_do_not_go_together_are_named(values: dict[str, object]
 )
 def test_dpo_options_that_go_together_are_taken(values: dict[str, object]) -> None:
     assert values.items() <= to_dict(load_config("dpo", values)).items()
+
+
+def test_patience_without_evaluations_to_count_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config("reward", {"patience": 2, "eval_every": 0})
+    assert set(caught.value.errors) == {"patience"}
+    assert to_dict(load_config("reward", {"patience": 2}))["patience"] == 2

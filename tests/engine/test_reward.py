@@ -1,5 +1,6 @@
 """The reward model: its oracles, what is kept and what is saved."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -8,15 +9,18 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.engine.conftest import PREFERENCES
 from tests.engine.test_dpo import QuietLoop, make_pairs
-from training.engine import reward
-from training.engine.__main__ import DONE, main
+from training.engine import reward, stop
+from training.engine.__main__ import BAD_INPUT, DONE, STOPPED, main
+from training.engine.calibration import calibration_error
 from training.engine.chat import render
 from training.engine.config import RewardConfig
 from training.engine.events import read_events
+from training.engine.generate import Sample
 from training.engine.models import (
     LoraShape,
     Trainee,
@@ -213,3 +217,153 @@ def test_the_score_of_a_policy_version_starts_from_its_merged_weights(
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     kinds = [item["kind"] for item in read_events(run_dir.events_path, 0)[0]]
     assert kinds[-1] == "done"
+
+
+def always_worse(patch: pytest.MonkeyPatch) -> None:
+    """After the first evaluation no step is better."""
+    patch.setattr(reward, "is_better", lambda metrics, best: False)
+
+
+def test_a_run_without_a_better_step_ends_after_its_patience_with_the_best(
+    make_run: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    always_worse(monkeypatch)
+    run_dir = make_run("reward", epochs=10.0, eval_every=2, patience=3, learning_rate=5e-3)
+    metrics = run_to_end(run_dir)
+    result = run_dir.result() or {}
+    assert (metrics["best_step"], result["steps"], result["stopped_early"]) == (2.0, 8, True)
+    events = read_events(run_dir.events_path, 0)[0]
+    assert [item["step"] for item in events if item["kind"] == "eval"] == [0, 2, 4, 6, 8]
+    assert [item["step"] for item in events if item["kind"] == "step"] == list(range(1, 9))
+    at_best = next(item["metrics"] for item in events if item["kind"] == "eval" and item["step"] == 2)
+    assert at_best.items() <= metrics.items()
+
+
+@pytest.mark.parametrize("patience", [0, 10])
+def test_without_patience_or_with_enough_of_it_every_step_is_taken(
+    make_run: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch, patience: int
+) -> None:
+    always_worse(monkeypatch)
+    run_dir = make_run("reward", epochs=5.0, eval_every=2, patience=patience)
+    run_to_end(run_dir)
+    result = run_dir.result() or {}
+    assert (result["steps"], result["stopped_early"]) == (10, False)
+
+
+def test_a_better_step_renews_the_patience(make_run: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch) -> None:
+    better = iter([False, False, True, False, False, False])  # at the evaluations of steps 2 to 7
+    monkeypatch.setattr(reward, "is_better", lambda metrics, best: next(better))
+    run_dir = make_run("reward", epochs=10.0, eval_every=1, patience=3)
+    assert run_to_end(run_dir)["best_step"] == 4.0
+    assert (run_dir.result() or {})["steps"] == 7
+
+
+@pytest.mark.parametrize("looks_left", [1, 2, 4, 9])
+def test_a_stopped_run_goes_on_to_the_same_early_end(
+    make_run: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch, looks_left: int
+) -> None:
+    """Stopped at the last place where it looks for SIGTERM, while normalising, and at places before that."""
+    always_worse(monkeypatch)
+    options: dict[str, Any] = {"epochs": 10.0, "eval_every": 2, "patience": 2, "checkpoint_every": 4}
+    whole, broken = make_run("reward", name="whole", **options), make_run("reward", name="broken", **options)
+    looks = 0
+
+    def requested(after: float) -> bool:
+        nonlocal looks
+        looks += 1
+        return looks > after
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stop, "requested", lambda: requested(math.inf))
+        expected = run_to_end(whole)
+        last, looks = looks - looks_left, 0
+        patch.setattr(stop, "requested", lambda: requested(last))
+        assert main([str(broken.path)]) == STOPPED
+    assert run_to_end(broken) == expected
+    weights = [load_file(item.model_path / "adapter" / "adapter_model.safetensors") for item in (whole, broken)]
+    assert weights[0].keys() == weights[1].keys()
+    assert [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])] == []
+    assert (broken.result() or {})["steps"] == 6
+
+
+def test_evaluations_tell_how_far_the_scores_can_be_believed(make_run: Callable[..., RunDir]) -> None:
+    strong = [{**row, "margin": float(place % 4)} for place, row in enumerate(PREFERENCES)]
+    run_dir = make_run("reward", held_out=strong)
+    metrics: dict[str, Any] = run_to_end(run_dir)
+    assert metrics["ece"] == calibration_error(metrics["reliability"])
+    assert sum(item["pairs"] for item in metrics["reliability"]) == len(strong)
+    assert [item["strength"] for item in metrics["accuracy_by_strength"]] == [0, 1, 2, 3]
+    assert [(item["chosen"], item["pairs"]) for item in metrics["accuracy_by_length"]] == [("shorter", len(strong))]
+    assert metrics["accuracy_by_length"][0]["accuracy"] == pytest.approx(metrics["accuracy"])
+    evaluations = [item["metrics"] for item in read_events(run_dir.events_path, 0)[0] if item["kind"] == "eval"]
+    assert evaluations[0]["reliability"] == metrics["reliability_before"]
+    assert evaluations[-1]["reliability"] == metrics["reliability"]
+
+
+def test_with_a_policy_its_own_answers_are_what_is_normalised(
+    make_run: Callable[..., RunDir], base_folder: str
+) -> None:
+    options: dict[str, Any] = {"policy_answers": 12, "policy_tokens": 6, "learning_rate": 5e-3}
+    run_dir = make_run("reward", models={"policy": ModelRef(base_folder)}, **options)
+    metrics = run_to_end(run_dir)
+    told = (run_dir.manifest() or {})["reward"]
+    assert (told["of"], told["answers"]) == ("answers of the policy", 12)
+    answers = [Tokens(*item) for item in json.loads((run_dir.path / "policy_answers.json").read_text())]
+    assert len({tuple(item.prompt_ids) for item in answers}) == len(PREFERENCES)
+    assert len({(tuple(item.prompt_ids), tuple(item.response_ids)) for item in answers}) == 12
+    merged = load_reward(ModelRef(str(run_dir.model_path / "merged")), dtype=torch.float32, device=CPU)
+    with torch.no_grad():
+        score_B = reward.score(Trainee(merged, load_tokenizer(base_folder), CPU), answers)
+    assert told["mean"] == pytest.approx(float(score_B.mean()), rel=1e-4, abs=1e-5)
+    assert told["std"] == pytest.approx(float(score_B.std()), rel=1e-4)
+    assert (metrics["score_mean"], metrics["score_std"]) == (told["mean"], told["std"])
+
+
+def test_answers_of_the_policy_that_did_not_end_have_no_end_token(
+    make_run: Callable[..., RunDir], base_folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = load_tokenizer(base_folder)
+    hello = tokenizer("Hello!")["input_ids"]
+    end = tokenizer.eos_token_id
+    monkeypatch.setattr(reward, "generate", lambda *args, **rest: [Sample([*hello, end], True), Sample(hello, False)])
+    run_dir = make_run("reward", models={"policy": ModelRef(base_folder)}, policy_answers=2)
+    run_to_end(run_dir)
+    answers = json.loads((run_dir.path / "policy_answers.json").read_text())
+    assert [response_ids for _, response_ids in answers] == [[*hello, end], hello]
+
+
+def test_without_a_policy_the_manifest_says_training_answers(make_run: Callable[..., RunDir]) -> None:
+    run_dir = make_run("reward")
+    run_to_end(run_dir)
+    told = (run_dir.manifest() or {})["reward"]
+    assert (told["of"], told["answers"]) == ("training answers", 2 * len(PREFERENCES))
+
+
+def test_a_policy_that_cannot_be_loaded_ends_the_run_before_its_first_step(
+    make_run: Callable[..., RunDir], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = make_run("reward", models={"policy": ModelRef(str(tmp_path / "nothing"))})
+    assert main([str(run_dir.path)]) == BAD_INPUT
+    assert "nothing" in capsys.readouterr().err
+    assert "step" not in {item["kind"] for item in read_events(run_dir.events_path, 0)[0]}
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_the_head_is_saved_as_it_was_trained_bit_for_bit(base_folder: str, tmp_path: Path, lora: bool) -> None:
+    trainee = make_trainee(base_folder, lora=lora)
+    torch.manual_seed(7)
+    head = next(item for name, item in trainee.trainable().items() if "score" in name)
+    head.data.normal_()
+    expected = head.detach().clone()
+    run_dir = RunDir.create(tmp_path / "run", Spec(method="reward", config={}))
+    save_trained(run_dir, trainee, base=ModelRef(base_folder), kind="reward", extra={})
+    files = sorted(run_dir.model_path.rglob("*model.safetensors"))
+    assert [path.parent.name for path in files] == (["adapter", "merged"] if lora else ["merged"])
+    heads = [item for path in files for name, item in load_file(path).items() if "score" in name]
+    assert len(heads) == len(files)
+    assert [torch.equal(item, expected) for item in heads] == [True] * len(files)
+    refs = [ModelRef(str(run_dir.model_path / "merged"))]
+    if lora:
+        refs.append(ModelRef(base_folder, adapter=str(run_dir.model_path / "adapter")))
+    loaded: list[Any] = [load_reward(ref, dtype=torch.float32, device=CPU) for ref in refs]
+    assert [torch.equal(model.score.weight, expected) for model in loaded] == [True] * len(refs)

@@ -201,6 +201,25 @@ class RewardConfig(TrainingConfig):
         high=10_000_000,
         group="Evaluation",
     )
+    patience: int = option(
+        0,
+        help="End the run after so many evaluations in a row without a better step; 0 never ends it early.",
+        unit="evaluations",
+        low=0,
+        high=10_000,
+        group="Evaluation",
+    )
+    policy_answers: int = option(
+        64,
+        help="Answers sampled from the run's policy, where it names one, to normalise the scores by.",
+        unit="answers",
+        low=2,
+        high=4096,
+        group="Evaluation",
+    )
+    policy_tokens: int = option(
+        96, help="Longest of these answers.", unit="tokens", low=1, high=100_000, group="Evaluation"
+    )
     margin_scale: float = option(
         0.0,
         help="Times the strength of a vote, the margin the chosen score must win by; 0 ignores strength.",
@@ -217,6 +236,11 @@ class RewardConfig(TrainingConfig):
         source="arXiv 2312.09244",
         group="Method",
     )
+
+    def __post_init__(self) -> None:
+        """ConfigError for options that do not go together."""
+        if self.patience > 0 and self.eval_every == 0:
+            raise ConfigError({"patience": "counts evaluations between the steps; set eval_every, or set it to 0"})
 
 
 @dataclass(frozen=True, kw_only=True)
