@@ -348,6 +348,52 @@ def test_a_policy_that_cannot_be_loaded_ends_the_run_before_its_first_step(
     assert "step" not in {item["kind"] for item in read_events(run_dir.events_path, 0)[0]}
 
 
+def make_classifier(folder: str, outputs: int, target: Path) -> str:
+    """A sequence classifier on the tiny base with a head of so many outputs, saved with its tokenizer."""
+    torch.manual_seed(8)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=outputs)
+    model.score.weight.data.normal_(std=0.3)
+    model.config.pad_token_id = 0
+    model.save_pretrained(target)
+    load_tokenizer(folder).save_pretrained(target)
+    return str(target)
+
+
+def test_a_classifier_with_one_output_is_gone_on_with_from_its_own_head(
+    make_run: Callable[..., RunDir], base_folder: str, tmp_path: Path
+) -> None:
+    folder = make_classifier(base_folder, 1, tmp_path / "classifier")
+    theirs: Any = AutoModelForSequenceClassification.from_pretrained(folder)
+    ours: Any = new_reward_model(ModelRef(folder), torch.float32, pad_id=0, seed=3)
+    assert torch.equal(ours.score.weight, theirs.score.weight)
+    fresh: Any = new_reward_model(ModelRef(base_folder), torch.float32, pad_id=0, seed=3)
+    assert not torch.equal(fresh.score.weight, theirs.score.weight)
+
+    run_dir = make_run("reward", models={"base": ModelRef(folder)}, held_out=PREFERENCES[:1], learning_rate=5e-3)
+    metrics = run_to_end(run_dir)
+    tokenizer = load_tokenizer(folder)
+    prompt_ids, response_ids = render(tokenizer, PREFERENCES[0]["prompt"], PREFERENCES[0]["chosen"])
+    with torch.no_grad():
+        expected = theirs(input_ids=torch.tensor([prompt_ids + response_ids])).logits.item()
+    assert metrics["reward_chosen_before"] == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    assert metrics["reward_chosen"] != pytest.approx(expected, rel=1e-3)
+    adapted = ModelRef(folder, adapter=str(run_dir.model_path / "adapter"))
+    with torch.no_grad():
+        found = load_reward(adapted, dtype=torch.float32, device=CPU)(
+            input_ids=torch.tensor([prompt_ids + response_ids])
+        ).logits.item()
+    assert found == pytest.approx(metrics["reward_chosen"], rel=1e-4, abs=1e-5)
+
+
+def test_a_classifier_with_two_outputs_is_refused_by_name(
+    make_run: Callable[..., RunDir], base_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_classifier(base_folder, 2, tmp_path / "classifier")
+    run_dir = make_run("reward", models={"base": ModelRef(folder)})
+    assert main([str(run_dir.path)]) == BAD_INPUT
+    assert "has 2 outputs; a reward model has one" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("lora", [True, False])
 def test_the_head_is_saved_as_it_was_trained_bit_for_bit(base_folder: str, tmp_path: Path, lora: bool) -> None:
     trainee = make_trainee(base_folder, lora=lora)

@@ -17,6 +17,7 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -149,7 +150,11 @@ def moved(model: PreTrainedModel, dtype: torch.dtype, device: torch.device) -> P
 
 
 def new_reward_model(base: ModelRef, dtype: torch.dtype, *, pad_id: int, seed: int) -> PreTrainedModel:
-    """A base with a fresh score head in fp32, std 1/sqrt(H + 1)."""
+    """A base with a score head in fp32: its own where it is a sequence classifier, else a fresh one, std 1/sqrt(H + 1).
+
+    EngineError for a classifier with other than one output, or a model that cannot carry a head called ``score``.
+    """
+    has_head = is_classifier(base)
     model = _load(AutoModelForSequenceClassification, base.path, dtype, num_labels=1)
     if base.adapter:
         policy = load_base(base, dtype=dtype, device=torch.device("cpu"))
@@ -159,6 +164,8 @@ def new_reward_model(base: ModelRef, dtype: torch.dtype, *, pad_id: int, seed: i
         raise EngineError(f"a model of type {model.config.model_type} cannot carry a score head here")
     model.config.pad_token_id = pad_id
     head.float()
+    if has_head:
+        return without_dropout(model)
     hidden = head.weight.shape[1]
     generator = torch.Generator().manual_seed(derived_seed(seed, "score head"))
     with torch.no_grad():
@@ -166,6 +173,22 @@ def new_reward_model(base: ModelRef, dtype: torch.dtype, *, pad_id: int, seed: i
         if head.bias is not None:
             head.bias.zero_()
     return without_dropout(model)
+
+
+def is_classifier(base: ModelRef) -> bool:
+    """Whether the base is a sequence classifier, whose head is a score. EngineError unless it has one output."""
+    check_folder(Path(base.path))
+    try:
+        config = AutoConfig.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
+    except LOAD_ERRORS as error:
+        raise EngineError(f"the model in {base.path} cannot be loaded: {first_line(error)}") from None
+    if not any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
+        return False
+    if config.num_labels != 1:
+        raise EngineError(f"the classifier in {base.path} has {config.num_labels} outputs; a reward model has one")
+    if base.adapter:
+        raise EngineError(f"an adapter on the classifier in {base.path} cannot be trained on; give its merged folder")
+    return True
 
 
 def _load(auto: Any, folder: str, dtype: torch.dtype, **options: Any) -> PreTrainedModel:

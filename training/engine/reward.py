@@ -1,7 +1,8 @@
 """A Bradley-Terry reward model (Christiano et al. 2017; Ouyang et al. 2022, arXiv 2203.02155, eq. 1).
 
 1. The score is read at the last response token, which is the end token unless the answer was cut.
-2. The head starts with std 1/sqrt(H + 1) and is trained and saved in fp32 beside the adapters.
+2. The head starts with std 1/sqrt(H + 1), or as it is where the base is a sequence classifier with one output. It is
+   trained and saved in fp32 beside the adapters.
 3. Chosen and rejected of a pair share one pass and its prompt; the loss is a weighted mean over the pairs of a step.
 4. A margin from the strength of the vote, and a small pull of the scores towards 0 (centring).
 5. The weights of the step with the best held-out accuracy are kept; of equal ones, that with the lowest loss. After
