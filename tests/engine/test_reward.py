@@ -319,17 +319,26 @@ def test_with_a_policy_its_own_answers_are_what_is_normalised(
     assert (metrics["score_mean"], metrics["score_std"]) == (told["mean"], told["std"])
 
 
-def test_answers_of_the_policy_that_did_not_end_have_no_end_token(
-    make_run: Callable[..., RunDir], base_folder: str, monkeypatch: pytest.MonkeyPatch
+def test_answers_of_the_policy_pass_through_text_and_keep_whether_they_ended(
+    make_run: Callable[..., RunDir], base_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokenizer = load_tokenizer(base_folder)
-    hello = tokenizer("Hello!")["input_ids"]
-    end = tokenizer.eos_token_id
-    monkeypatch.setattr(reward, "generate", lambda *args, **rest: [Sample([*hello, end], True), Sample(hello, False)])
-    run_dir = make_run("reward", models={"policy": ModelRef(base_folder)}, policy_answers=2)
+    """The policy has a tokenizer of its own; an answer that did not end gets no end token."""
+    tokenizer: Any = load_tokenizer(base_folder)
+    other = tokenizer.train_new_from_iterator(["Hello! It is good to see you."] * 4, vocab_size=290)
+    policy: Any = AutoModelForCausalLM.from_pretrained(base_folder)
+    policy.resize_token_embeddings(len(other))
+    policy.save_pretrained(tmp_path / "policy")
+    other.save_pretrained(tmp_path / "policy")
+    theirs, ours = other("Hello! It is")["input_ids"], tokenizer("Hello! It is")["input_ids"]
+    assert theirs != ours
+    answers = [Sample([*theirs, other.eos_token_id], True), Sample(theirs, False)]
+    monkeypatch.setattr(reward, "generate", lambda *args, **rest: answers)
+    run_dir = make_run("reward", models={"policy": ModelRef(str(tmp_path / "policy"))}, policy_answers=2)
     run_to_end(run_dir)
-    answers = json.loads((run_dir.path / "policy_answers.json").read_text())
-    assert [response_ids for _, response_ids in answers] == [[*hello, end], hello]
+    found = json.loads((run_dir.path / "policy_answers.json").read_text())
+    assert [response_ids for _, response_ids in found] == [[*ours, tokenizer.eos_token_id], ours]
+    prompts = [render(tokenizer, row["prompt"])[0] for row in PREFERENCES[:2]]
+    assert [prompt_ids for prompt_ids, _ in found] == prompts
 
 
 def test_without_a_policy_the_manifest_says_training_answers(make_run: Callable[..., RunDir]) -> None:
