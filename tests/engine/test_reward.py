@@ -19,6 +19,7 @@ from training.engine.__main__ import BAD_INPUT, DONE, STOPPED, main
 from training.engine.calibration import calibration_error
 from training.engine.chat import render
 from training.engine.config import RewardConfig
+from training.engine.errors import EngineError
 from training.engine.events import read_events
 from training.engine.generate import Sample
 from training.engine.models import (
@@ -420,5 +421,27 @@ def test_the_head_is_saved_as_it_was_trained_bit_for_bit(base_folder: str, tmp_p
     refs = [ModelRef(str(run_dir.model_path / "merged"))]
     if lora:
         refs.append(ModelRef(base_folder, adapter=str(run_dir.model_path / "adapter")))
-    loaded: list[Any] = [load_reward(ref, dtype=torch.float32, device=CPU) for ref in refs]
-    assert [torch.equal(model.score.weight, expected) for model in loaded] == [True] * len(refs)
+    formats = (torch.float32, torch.bfloat16)
+    loaded: list[Any] = [load_reward(ref, dtype=dtype, device=CPU) for ref in refs for dtype in formats]
+    loaded += [new_reward_model(ref, dtype, pad_id=0, seed=9) for ref in refs for dtype in formats]
+    assert [torch.equal(model.score.weight, expected) for model in loaded] == [True] * 4 * len(refs)
+    assert {next(model.base_model.parameters()).dtype for model in loaded} == set(formats)
+
+
+def test_a_reward_adapter_is_gone_on_with_from_its_own_scores(base_folder: str, tmp_path: Path) -> None:
+    trainee = make_trainee(base_folder, lora=True)
+    torch.manual_seed(5)
+    for name, item in trainee.module.named_parameters():
+        if "lora_B" in name:
+            item.data.normal_(std=0.1)
+    assert trainee.peft is not None
+    trainee.peft.save_pretrained(str(tmp_path / "adapter"))
+    again = new_reward_model(ModelRef(base_folder, adapter=str(tmp_path / "adapter")), torch.float32, pad_id=0, seed=9)
+    sequences = [pair.chosen for pair in make_pairs()]
+    with torch.no_grad():
+        expected_B = reward.score(trainee, sequences)
+        found_B = reward.score(Trainee(again, trainee.tokenizer, CPU), sequences)
+    torch.testing.assert_close(found_B, expected_B, rtol=1e-5, atol=1e-6)
+    classifier = make_classifier(base_folder, 1, tmp_path / "classifier")
+    with pytest.raises(EngineError, match="does not fit a classifier"):
+        new_reward_model(ModelRef(classifier, adapter=str(tmp_path / "policy")), torch.float32, pad_id=0, seed=9)
