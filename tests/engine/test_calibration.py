@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from training.engine.batches import Tokens
 from training.engine.calibration import BINS, calibration, calibration_error, length_group, reliability
+from training.engine.packing import Tokens
 from training.engine.pairs import Pair
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from training.engine import dpo
-from training.engine.batches import Tokens
 from training.engine.config import DPOConfig
 from training.engine.logprobs import sequence_logprobs
 from training.engine.maths import dpo_loss, reward_loss, robust_dpo_loss
+from training.engine.packing import Tokens
 from training.engine.pairs import Pair
 
 BETA = 0.3
