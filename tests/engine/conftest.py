@@ -56,12 +56,13 @@ def make_run(tmp_path: Path, base_folder: str) -> Callable[..., RunDir]:
         name: str = "run",
         train: list[Row] | None = None,
         held_out: list[Row] | None = None,
+        models: dict[str, ModelRef] | None = None,
         **config: Any,
     ) -> RunDir:
         rows = DEMONSTRATIONS if method == "sft" else PREFERENCES
         data = {"train": rows if train is None else train, "eval": rows[:4] if held_out is None else held_out}
         options = {**SMALL, **({} if method == "reward" else SHORT_SAMPLES), **config}
-        spec = Spec(method=method, config=options, seed=3, models={"base": ModelRef(base_folder)})
+        spec = Spec(method=method, config=options, seed=3, models={"base": ModelRef(base_folder), **(models or {})})
         return RunDir.create(tmp_path / name, spec, data)
 
     return make

@@ -50,3 +50,39 @@ def test_an_unknown_method_is_refused() -> None:
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         load_config("dpo", {}).beta = 1.0  # type: ignore[union-attr,misc]
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"label_smoothing": 0.5}, "label_smoothing"),
+        ({"loss": "robust", "label_smoothing": 0.5}, "label_smoothing"),
+        ({"loss": "robust"}, "label_smoothing"),
+        ({"loss": "ipo", "label_smoothing": 0.1}, "label_smoothing"),
+        ({"loss": "ipo", "margin_scale": 1.0}, "margin_scale"),
+        ({"loss": "robust", "label_smoothing": 0.1, "margin_scale": 1.0}, "margin_scale"),
+    ],
+)
+def test_dpo_options_that_do_not_go_together_are_named(values: dict[str, object], field: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config("dpo", values)
+    assert set(caught.value.errors) == {field}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"label_smoothing": 0.1, "margin_scale": 1.0},
+        {"loss": "robust", "label_smoothing": 0.49, "average_logprobs": True},
+        {"loss": "ipo", "average_logprobs": True},
+    ],
+)
+def test_dpo_options_that_go_together_are_taken(values: dict[str, object]) -> None:
+    assert values.items() <= to_dict(load_config("dpo", values)).items()
+
+
+def test_patience_without_evaluations_to_count_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config("reward", {"patience": 2, "eval_every": 0})
+    assert set(caught.value.errors) == {"patience"}
+    assert to_dict(load_config("reward", {"patience": 2}))["patience"] == 2

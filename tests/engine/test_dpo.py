@@ -1,19 +1,14 @@
-"""DPO on a tiny model: its oracles, its agreement with TRL, and a run from start to end."""
+"""DPO on a tiny model: its oracles, and a run from start to end."""
 
 import json
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from datasets import Dataset
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import DPOConfig as PeerConfig
-from trl import DPOTrainer as PeerTrainer
-from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from tests.engine.conftest import PREFERENCES
 from training.engine import dpo
@@ -77,41 +72,70 @@ def run_ours(trainee: Trainee, pairs: list[Pair], **config: Any) -> tuple[dict[s
     return metrics, {name: item.clone() for name, item in gradients(trainee).items()}
 
 
-@pytest.mark.parametrize("lora", [True, False])
-def test_log_probs_loss_and_every_gradient_agree_with_trl(base_folder: str, tmp_path: Path, lora: bool) -> None:
-    trainee, pairs = make_trainee(base_folder, lora=lora), make_pairs()
-    metrics, ours = run_ours(trainee, pairs)
-
-    model: Any = AutoModelForCausalLM.from_pretrained(base_folder, dtype=torch.float32)
-    if trainee.peft is not None:
-        trainee.peft.save_pretrained(str(tmp_path / "adapter"))
-        model = PeftModel.from_pretrained(model, str(tmp_path / "adapter"), is_trainable=True)
-    rows = Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}])
-    options = PeerConfig(
-        output_dir=str(tmp_path), beta=0.2, report_to="none", use_cpu=True, bf16=False, gradient_checkpointing=False
-    )
-    peer = PeerTrainer(model=model, args=options, train_dataset=rows, processing_class=trainee.tokenizer)
-    peer.precompute_ref_logps = True
-    collate = DataCollatorForPreference(pad_token_id=0)
-    loss = peer.compute_loss(peer.model, collate([peer_row(row, pair) for row, pair in enumerate(pairs)]))
-    loss.backward()
-    theirs = {name: item.grad for name, item in peer.model.named_parameters() if item.grad is not None}
-
-    assert metrics["loss"] == pytest.approx(loss.item(), rel=1e-5)
-    assert set(ours) == set(theirs)
-    largest = max(float(item.abs().max()) for item in theirs.values())
-    apart = max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
-    assert apart <= 1e-5 * largest
+def test_where_policy_and_reference_agree_the_gradient_is_half_beta_times_that_of_the_margin(base_folder: str) -> None:
+    trainee, pairs = make_trainee(base_folder, lora=False), make_pairs()[:1]
+    trainee.module.zero_grad()
+    chosen_B, rejected_B = dpo.pair_logprobs(trainee, pairs)
+    reference_BK = torch.stack((chosen_B, rejected_B), dim=1).detach()
+    # -(β/2)·(∇ log π(y_w) - ∇ log π(y_l))
+    (-0.15 * (chosen_B - rejected_B)).sum().backward()
+    expected = {name: item.clone() for name, item in gradients(trainee).items()}
+    trainee.module.zero_grad()
+    metrics = dpo.accumulate_gradients(trainee, pairs, reference_BK, DPOConfig(beta=0.3), QuietLoop())  # type: ignore[arg-type]
+    assert metrics["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert (metrics["margin"], metrics["reward_chosen"], metrics["reward_rejected"]) == (0.0, 0.0, 0.0)
+    found = gradients(trainee)
+    assert expected.keys() == found.keys()
+    assert min(float(item.norm()) for item in expected.values()) > 0
+    assert max(float((found[name] - item).norm() / item.norm()) for name, item in expected.items()) <= 1e-5
 
 
-def peer_row(row: int, pair: Pair) -> dict[str, Any]:
-    return {
-        "prompt_ids": pair.chosen.prompt_ids,
-        "chosen_ids": pair.chosen.response_ids,
-        "rejected_ids": pair.rejected.response_ids,
-        "ref_chosen_logps": -20.0 - row,
-        "ref_rejected_logps": -30.0 + row,
-    }
+@pytest.mark.parametrize(
+    ("options", "loss", "rewards"),
+    [
+        # β 0.5; log π - log π_ref: chosen 6 over 3 tokens, rejected 2 over 2. Sums: Δ = 4; means: Δ = 2 - 1 = 1.
+        ({}, math.log1p(math.exp(-2.0)), (3.0, 1.0)),
+        ({"average_logprobs": True}, math.log1p(math.exp(-0.5)), (1.0, 0.5)),
+        ({"loss": "ipo"}, (4 - 1) ** 2, (3.0, 1.0)),
+        ({"loss": "ipo", "average_logprobs": True}, (1 - 1) ** 2, (1.0, 0.5)),
+        (
+            {"loss": "robust", "label_smoothing": 0.25},
+            (0.75 * math.log1p(math.exp(-2.0)) - 0.25 * math.log1p(math.exp(2.0))) / 0.5,
+            (3.0, 1.0),
+        ),
+    ],
+)
+def test_each_loss_worked_by_hand(options: dict[str, Any], loss: float, rewards: tuple[float, float]) -> None:
+    pair = Pair("1", [], Tokens([5], [1, 2, 3]), Tokens([5], [1, 2]), 7.0, 1.0)
+    reference_BK = torch.tensor([[-10.0, -5.0]])
+    config = DPOConfig(beta=0.5, **options)
+    loss_B, rows = dpo.losses(torch.tensor([-4.0]), torch.tensor([-3.0]), [pair], reference_BK, config)
+    told = dict(zip(dpo.METRICS, rows[:, 0].tolist(), strict=True))
+    assert loss_B.item() == pytest.approx(loss, rel=1e-6, abs=1e-6)
+    assert (told["reward_chosen"], told["reward_rejected"]) == pytest.approx(rewards)
+    assert told["margin"] == pytest.approx(rewards[0] - rewards[1])
+    assert (told["logprob_chosen"], told["logprob_rejected"]) == (-4.0, -3.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "before"),
+    [
+        ({"loss": "ipo", "beta": 0.5}, 1.0),
+        ({"loss": "robust", "label_smoothing": 0.2}, math.log(2)),
+        ({"average_logprobs": True, "beta": 2.0}, math.log(2)),
+        ({"label_smoothing": 0.2, "margin_scale": 0.0}, math.log(2)),
+    ],
+)
+def test_every_loss_raises_the_margin_from_zero(
+    make_run: Callable[..., RunDir], options: dict[str, Any], before: float
+) -> None:
+    run_dir = make_run("dpo", epochs=4.0, learning_rate=5e-3, length_prompts=0, sample_prompts=0, **options)
+    assert main([str(run_dir.path)]) == DONE
+    metrics = (run_dir.result() or {})["metrics"]
+    assert metrics["loss_before"] == pytest.approx(before, abs=1e-6)
+    assert metrics["margin_before"] == 0.0
+    assert metrics["margin"] > 0.1
+    assert metrics["accuracy"] == 1.0
 
 
 def test_passes_of_one_pair_give_the_gradients_of_one_pass(base_folder: str) -> None:
@@ -254,7 +278,23 @@ def test_equal_and_empty_answers_are_left_out_and_counted(make_run: Callable[...
     assert result is not None
     assert result["dropped"] == 2
     warnings = [item["message"] for item in read_events(run_dir.events_path, 0)[0] if item["kind"] == "warning"]
-    assert warnings == ["2 train pairs were left out: their answers are equal or empty"]
+    assert warnings == ["2 train pairs were left out, 1 with equal answers, 1 with an empty answer"]
+
+
+@pytest.mark.parametrize("method", ["dpo", "reward"])
+def test_one_pair_and_nothing_held_out_are_warned_of_and_trained_on(
+    make_run: Callable[..., RunDir], method: str
+) -> None:
+    run_dir = make_run(method, train=PREFERENCES[:1], held_out=[])
+    assert main([str(run_dir.path)]) == DONE
+    told = [(item["kind"], item.get("message", "")) for item in read_events(run_dir.events_path, 0)[0]]
+    warnings = [message for kind, message in told if kind == "warning"]
+    assert warnings == [
+        "there is only one pair to train on: it will be learned by heart",
+        "no pair is held out: nothing can be measured on pairs that were not seen",
+    ]
+    kinds = [kind for kind, _ in told]
+    assert kinds.index("warning") < kinds.index("step")
 
 
 def test_cut_rows_are_counted_and_told(make_run: Callable[..., RunDir]) -> None:
@@ -283,8 +323,15 @@ def test_both_answers_of_a_pair_share_the_prompt_that_is_left_after_the_cut(make
 @pytest.mark.parametrize(
     ("train", "reason"),
     [
-        ([], "no pair to train on"),
-        ([{**PREFERENCES[0], "rejected": PREFERENCES[0]["chosen"]}], "no pair to train on"),
+        ([], "there is no pair to train on"),
+        (
+            [{**PREFERENCES[0], "rejected": PREFERENCES[0]["chosen"] + "\n"}, {**PREFERENCES[0], "rejected": ""}],
+            "no pair to train on: all 2 were left out, 1 with equal answers, 1 with an empty answer",
+        ),
+        (
+            [{**PREFERENCES[0], "chosen": "so " * 99 + "good", "rejected": "so " * 99 + "bad"}],
+            "no pair to train on: all 1 were left out, 1 with answers that are equal once cut to max_length 128",
+        ),
         ([{"prompt": [{"role": "user", "content": "a"}], "chosen": "b"}], "train row 1: rejected must be text"),
         ([{**PREFERENCES[0], "weight": -1}], "weight must be a number of at least 0"),
         ([{**PREFERENCES[0], "prompt": "a"}], "prompt must be a list of messages"),

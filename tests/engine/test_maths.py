@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.engine import maths
-from training.engine.maths import dpo_loss, reward_loss, share_won, sum_by_row, token_logprobs
+from training.engine.maths import (
+    dpo_loss,
+    ipo_loss,
+    reward_loss,
+    robust_dpo_loss,
+    share_won,
+    sum_by_row,
+    token_logprobs,
+)
 from training.engine.schedule import apply_step, learning_rate, make_optimiser
 
 LN2 = math.log(2)
@@ -36,6 +44,59 @@ def test_dpo_loss_worked_by_hand() -> None:
     assert loss_B.item() == pytest.approx(0.9 * 0.313262 + 0.1 * 1.313262, abs=1e-5)
 
 
+@pytest.mark.parametrize("flip_rate", [0.0, 0.1, 0.49])
+def test_robust_loss_is_ln_2_where_policy_and_reference_agree(flip_rate: float) -> None:
+    margin_B = torch.tensor([-30.0, 12.5], dtype=torch.float64)
+    loss_B = robust_dpo_loss(margin_B, margin_B, beta=0.7, flip_rate=flip_rate)
+    torch.testing.assert_close(loss_B, torch.full((2,), LN2, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+def test_robust_loss_worked_by_hand() -> None:
+    # β 0.5, Δ = 2: -log σ(1) = 0.313262, -log σ(-1) = 1.313262; ε 0.1: (0.9·0.313262 - 0.1·1.313262) / 0.8
+    loss_B = robust_dpo_loss(torch.tensor([2.0]), torch.tensor([0.0]), beta=0.5, flip_rate=0.1)
+    assert loss_B.item() == pytest.approx(0.188262, abs=1e-5)
+
+
+@pytest.mark.parametrize("flip_rate", [0.05, 0.3])
+def test_flipped_votes_leave_the_mean_robust_loss_and_its_gradient_those_of_the_true_votes(flip_rate: float) -> None:
+    reference_B = torch.tensor([0.5, -2.0, 4.0], dtype=torch.float64)
+    true_B = torch.tensor([3.0, -1.0, 0.2], dtype=torch.float64, requires_grad=True)
+    expected_B = dpo_loss(true_B, reference_B, beta=0.4)
+    as_voted_B = robust_dpo_loss(true_B, reference_B, beta=0.4, flip_rate=flip_rate)
+    flipped_B = robust_dpo_loss(-true_B, -reference_B, beta=0.4, flip_rate=flip_rate)
+    mean_B = (1 - flip_rate) * as_voted_B + flip_rate * flipped_B
+    torch.testing.assert_close(mean_B, expected_B, rtol=0, atol=1e-12)
+    gradient_B, expected_gradient_B = (torch.autograd.grad(item.sum(), true_B)[0] for item in (mean_B, expected_B))
+    torch.testing.assert_close(gradient_B, expected_gradient_B, rtol=0, atol=1e-12)
+
+
+def test_conservative_loss_is_least_where_the_chosen_answer_wins_with_one_minus_the_smoothing() -> None:
+    # σ(βΔ) = 1 - ε at βΔ = log((1 - ε)/ε)
+    margin_B = torch.tensor([math.log(0.8 / 0.2) / 0.3], dtype=torch.float64, requires_grad=True)
+    zero_B = torch.zeros(1, dtype=torch.float64)
+    (gradient_B,) = torch.autograd.grad(dpo_loss(margin_B, zero_B, beta=0.3, label_smoothing=0.2).sum(), margin_B)
+    assert gradient_B.item() == pytest.approx(0.0, abs=1e-12)
+    (plain_B,) = torch.autograd.grad(dpo_loss(margin_B, zero_B, beta=0.3).sum(), margin_B)
+    assert plain_B.item() == pytest.approx(-0.3 * 0.2, abs=1e-12)
+
+
+@pytest.mark.parametrize("beta", [0.01, 0.1, 5.0])
+def test_ipo_loss_is_a_quarter_over_beta_squared_where_policy_and_reference_agree(beta: float) -> None:
+    margin_B = torch.tensor([-30.0, 12.5], dtype=torch.float64)
+    expected_B = torch.full((2,), 1 / (4 * beta**2), dtype=torch.float64)
+    torch.testing.assert_close(ipo_loss(margin_B, margin_B, beta=beta), expected_B, rtol=1e-12, atol=0)
+
+
+def test_ipo_loss_worked_by_hand_and_least_at_its_margin() -> None:
+    # β 0.25 wants Δ = 2. Δ = 2 - (-3) = 5: (5 - 2)² = 9, gradient 2·3; Δ = 2: 0 and 0
+    policy_B = torch.tensor([2.0, -1.0], requires_grad=True)
+    loss_B = ipo_loss(policy_B, torch.tensor([-3.0, -3.0]), beta=0.25)
+    loss_B.sum().backward()
+    assert loss_B.tolist() == [9.0, 0.0]
+    assert policy_B.grad is not None
+    assert policy_B.grad.tolist() == [6.0, 0.0]
+
+
 def test_reward_loss_of_equal_scores_is_ln_2_plus_centring() -> None:
     score_B = torch.tensor([0.0, 3.0])
     loss_B = reward_loss(score_B, score_B, centring=0.01)
@@ -51,6 +112,7 @@ def test_reward_loss_with_margin_worked_by_hand() -> None:
 def test_losses_stay_finite_far_out() -> None:
     far_B = torch.tensor([1e4, -1e4])
     assert torch.isfinite(dpo_loss(far_B, -far_B, beta=1.0)).all()
+    assert torch.isfinite(robust_dpo_loss(far_B, -far_B, beta=1.0, flip_rate=0.2)).all()
     assert torch.isfinite(reward_loss(far_B, -far_B)).all()
 
 

@@ -1,5 +1,6 @@
-"""The reward model: its oracles, its agreement with TRL, what is kept and what is saved."""
+"""The reward model: its oracles, what is kept and what is saved."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -7,20 +8,20 @@ from typing import Any
 
 import pytest
 import torch
-from datasets import Dataset
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-from trl import RewardConfig as PeerConfig
-from trl import RewardTrainer as PeerTrainer
-from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from tests.engine.conftest import PREFERENCES
-from tests.engine.test_dpo import QuietLoop, gradients, make_pairs
-from training.engine import reward
-from training.engine.__main__ import DONE, main
+from tests.engine.test_dpo import QuietLoop, make_pairs
+from training.engine import reward, stop
+from training.engine.__main__ import BAD_INPUT, DONE, STOPPED, main
+from training.engine.calibration import calibration_error
 from training.engine.chat import render
 from training.engine.config import RewardConfig
+from training.engine.errors import EngineError
 from training.engine.events import read_events
+from training.engine.generate import Sample
 from training.engine.models import (
     LoraShape,
     Trainee,
@@ -56,46 +57,6 @@ def test_a_head_of_zeros_gives_ln_2(base_folder: str) -> None:
     metrics = accumulate(trainee)
     assert metrics["loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert (metrics["margin"], metrics["accuracy"]) == (0.0, 0.5)
-
-
-@pytest.mark.parametrize("lora", [True, False])
-def test_loss_and_every_gradient_agree_with_trl(base_folder: str, tmp_path: Path, lora: bool) -> None:
-    trainee, pairs = make_trainee(base_folder, lora=lora), make_pairs()
-    trainee.core.save_pretrained(tmp_path / "head")
-    metrics = accumulate(trainee, centring=0.05)
-    ours = gradients(trainee)
-
-    model: Any = new_reward_model(ModelRef(base_folder), torch.float32, pad_id=0, seed=0)
-    if trainee.peft is not None:
-        trainee.peft.save_pretrained(str(tmp_path / "adapter"))
-        model = PeftModel.from_pretrained(model, str(tmp_path / "adapter"), is_trainable=True)
-    options = PeerConfig(
-        output_dir=str(tmp_path),
-        center_rewards_coefficient=0.05,
-        report_to="none",
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-    )
-    rows = Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}])
-    peer = PeerTrainer(model=model, args=options, train_dataset=rows, processing_class=trainee.tokenizer)
-    batch = DataCollatorForPreference(pad_token_id=0)(
-        [
-            {
-                "chosen_ids": [*pair.chosen.prompt_ids, *pair.chosen.response_ids],
-                "rejected_ids": [*pair.rejected.prompt_ids, *pair.rejected.response_ids],
-            }
-            for pair in pairs
-        ]
-    )
-    loss = peer.compute_loss(peer.model, batch)
-    loss.backward()
-    theirs = {name: item.grad for name, item in peer.model.named_parameters() if item.grad is not None}
-
-    assert metrics["loss"] == pytest.approx(loss.item(), rel=1e-5)
-    assert set(ours) == set(theirs)
-    largest = max(float(item.abs().max()) for item in theirs.values())
-    assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) <= 1e-5 * largest
 
 
 def test_the_score_is_read_at_the_last_token_whatever_the_padding(base_folder: str) -> None:
@@ -257,3 +218,230 @@ def test_the_score_of_a_policy_version_starts_from_its_merged_weights(
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     kinds = [item["kind"] for item in read_events(run_dir.events_path, 0)[0]]
     assert kinds[-1] == "done"
+
+
+def always_worse(patch: pytest.MonkeyPatch) -> None:
+    """After the first evaluation no step is better."""
+    patch.setattr(reward, "is_better", lambda metrics, best: False)
+
+
+def test_a_run_without_a_better_step_ends_after_its_patience_with_the_best(
+    make_run: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    always_worse(monkeypatch)
+    run_dir = make_run("reward", epochs=10.0, eval_every=2, patience=3, learning_rate=5e-3)
+    metrics = run_to_end(run_dir)
+    result = run_dir.result() or {}
+    assert (metrics["best_step"], result["steps"], result["stopped_early"]) == (2.0, 8, True)
+    events = read_events(run_dir.events_path, 0)[0]
+    assert [item["step"] for item in events if item["kind"] == "eval"] == [0, 2, 4, 6, 8]
+    assert [item["step"] for item in events if item["kind"] == "step"] == list(range(1, 9))
+    at_best = next(item["metrics"] for item in events if item["kind"] == "eval" and item["step"] == 2)
+    assert at_best.items() <= metrics.items()
+
+
+@pytest.mark.parametrize("patience", [0, 10])
+def test_without_patience_or_with_enough_of_it_every_step_is_taken(
+    make_run: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch, patience: int
+) -> None:
+    always_worse(monkeypatch)
+    run_dir = make_run("reward", epochs=5.0, eval_every=2, patience=patience)
+    run_to_end(run_dir)
+    result = run_dir.result() or {}
+    assert (result["steps"], result["stopped_early"]) == (10, False)
+
+
+def test_a_better_step_renews_the_patience(make_run: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch) -> None:
+    better = iter([False, False, True, False, False, False])  # at the evaluations of steps 2 to 7
+    monkeypatch.setattr(reward, "is_better", lambda metrics, best: next(better))
+    run_dir = make_run("reward", epochs=10.0, eval_every=1, patience=3)
+    assert run_to_end(run_dir)["best_step"] == 4.0
+    assert (run_dir.result() or {})["steps"] == 7
+
+
+@pytest.mark.parametrize("looks_left", [1, 2, 4, 9])
+def test_a_stopped_run_goes_on_to_the_same_early_end(
+    make_run: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch, looks_left: int
+) -> None:
+    """Stopped at the last place where it looks for SIGTERM, while normalising, and at places before that."""
+    always_worse(monkeypatch)
+    options: dict[str, Any] = {"epochs": 10.0, "eval_every": 2, "patience": 2, "checkpoint_every": 4}
+    whole, broken = make_run("reward", name="whole", **options), make_run("reward", name="broken", **options)
+    looks = 0
+
+    def requested(after: float) -> bool:
+        nonlocal looks
+        looks += 1
+        return looks > after
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stop, "requested", lambda: requested(math.inf))
+        expected = run_to_end(whole)
+        last, looks = looks - looks_left, 0
+        patch.setattr(stop, "requested", lambda: requested(last))
+        assert main([str(broken.path)]) == STOPPED
+    assert run_to_end(broken) == expected
+    weights = [load_file(item.model_path / "adapter" / "adapter_model.safetensors") for item in (whole, broken)]
+    assert weights[0].keys() == weights[1].keys()
+    assert [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])] == []
+    assert (broken.result() or {})["steps"] == 6
+
+
+def test_evaluations_tell_how_far_the_scores_can_be_believed(make_run: Callable[..., RunDir]) -> None:
+    strong = [{**row, "margin": float(place % 4)} for place, row in enumerate(PREFERENCES)]
+    run_dir = make_run("reward", held_out=strong)
+    metrics: dict[str, Any] = run_to_end(run_dir)
+    assert metrics["ece"] == calibration_error(metrics["reliability"])
+    assert sum(item["pairs"] for item in metrics["reliability"]) == len(strong)
+    assert [item["strength"] for item in metrics["accuracy_by_strength"]] == [0, 1, 2, 3]
+    assert [(item["chosen"], item["pairs"]) for item in metrics["accuracy_by_length"]] == [("shorter", len(strong))]
+    assert metrics["accuracy_by_length"][0]["accuracy"] == pytest.approx(metrics["accuracy"])
+    evaluations = [item["metrics"] for item in read_events(run_dir.events_path, 0)[0] if item["kind"] == "eval"]
+    assert evaluations[0]["reliability"] == metrics["reliability_before"]
+    assert evaluations[-1]["reliability"] == metrics["reliability"]
+
+
+def test_with_a_policy_its_own_answers_are_what_is_normalised(
+    make_run: Callable[..., RunDir], base_folder: str
+) -> None:
+    options: dict[str, Any] = {"policy_answers": 12, "policy_tokens": 6, "learning_rate": 5e-3}
+    run_dir = make_run("reward", models={"policy": ModelRef(base_folder)}, **options)
+    metrics = run_to_end(run_dir)
+    told = (run_dir.manifest() or {})["reward"]
+    assert (told["of"], told["answers"]) == ("answers of the policy", 12)
+    answers = [Tokens(*item) for item in json.loads((run_dir.path / "policy_answers.json").read_text())]
+    assert len({tuple(item.prompt_ids) for item in answers}) == len(PREFERENCES)
+    assert len({(tuple(item.prompt_ids), tuple(item.response_ids)) for item in answers}) == 12
+    merged = load_reward(ModelRef(str(run_dir.model_path / "merged")), dtype=torch.float32, device=CPU)
+    with torch.no_grad():
+        score_B = reward.score(Trainee(merged, load_tokenizer(base_folder), CPU), answers)
+    assert told["mean"] == pytest.approx(float(score_B.mean()), rel=1e-4, abs=1e-5)
+    assert told["std"] == pytest.approx(float(score_B.std()), rel=1e-4)
+    assert (metrics["score_mean"], metrics["score_std"]) == (told["mean"], told["std"])
+
+
+def test_answers_of_the_policy_pass_through_text_and_keep_whether_they_ended(
+    make_run: Callable[..., RunDir], base_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The policy has a tokenizer of its own; an answer that did not end gets no end token."""
+    tokenizer: Any = load_tokenizer(base_folder)
+    other = tokenizer.train_new_from_iterator(["Hello! It is good to see you."] * 4, vocab_size=290)
+    policy: Any = AutoModelForCausalLM.from_pretrained(base_folder)
+    policy.resize_token_embeddings(len(other))
+    policy.save_pretrained(tmp_path / "policy")
+    other.save_pretrained(tmp_path / "policy")
+    theirs, ours = other("Hello! It is")["input_ids"], tokenizer("Hello! It is")["input_ids"]
+    assert theirs != ours
+    answers = [Sample([*theirs, other.eos_token_id], True), Sample(theirs, False)]
+    monkeypatch.setattr(reward, "generate", lambda *args, **rest: answers)
+    run_dir = make_run("reward", models={"policy": ModelRef(str(tmp_path / "policy"))}, policy_answers=2)
+    run_to_end(run_dir)
+    found = json.loads((run_dir.path / "policy_answers.json").read_text())
+    assert [response_ids for _, response_ids in found] == [[*ours, tokenizer.eos_token_id], ours]
+    prompts = [render(tokenizer, row["prompt"])[0] for row in PREFERENCES[:2]]
+    assert [prompt_ids for prompt_ids, _ in found] == prompts
+
+
+def test_without_a_policy_the_manifest_says_training_answers(make_run: Callable[..., RunDir]) -> None:
+    run_dir = make_run("reward")
+    run_to_end(run_dir)
+    told = (run_dir.manifest() or {})["reward"]
+    assert (told["of"], told["answers"]) == ("training answers", 2 * len(PREFERENCES))
+
+
+def test_a_policy_that_cannot_be_loaded_ends_the_run_before_its_first_step(
+    make_run: Callable[..., RunDir], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = make_run("reward", models={"policy": ModelRef(str(tmp_path / "nothing"))})
+    assert main([str(run_dir.path)]) == BAD_INPUT
+    assert "nothing" in capsys.readouterr().err
+    assert "step" not in {item["kind"] for item in read_events(run_dir.events_path, 0)[0]}
+
+
+def make_classifier(folder: str, outputs: int, target: Path) -> str:
+    """A sequence classifier on the tiny base with a head of so many outputs, saved with its tokenizer."""
+    torch.manual_seed(8)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=outputs)
+    model.score.weight.data.normal_(std=0.3)
+    model.config.pad_token_id = 0
+    model.save_pretrained(target)
+    load_tokenizer(folder).save_pretrained(target)
+    return str(target)
+
+
+def test_a_classifier_with_one_output_is_gone_on_with_from_its_own_head(
+    make_run: Callable[..., RunDir], base_folder: str, tmp_path: Path
+) -> None:
+    folder = make_classifier(base_folder, 1, tmp_path / "classifier")
+    theirs: Any = AutoModelForSequenceClassification.from_pretrained(folder)
+    ours: Any = new_reward_model(ModelRef(folder), torch.float32, pad_id=0, seed=3)
+    assert torch.equal(ours.score.weight, theirs.score.weight)
+    fresh: Any = new_reward_model(ModelRef(base_folder), torch.float32, pad_id=0, seed=3)
+    assert not torch.equal(fresh.score.weight, theirs.score.weight)
+
+    run_dir = make_run("reward", models={"base": ModelRef(folder)}, held_out=PREFERENCES[:1], learning_rate=5e-3)
+    metrics = run_to_end(run_dir)
+    tokenizer = load_tokenizer(folder)
+    prompt_ids, response_ids = render(tokenizer, PREFERENCES[0]["prompt"], PREFERENCES[0]["chosen"])
+    with torch.no_grad():
+        expected = theirs(input_ids=torch.tensor([prompt_ids + response_ids])).logits.item()
+    assert metrics["reward_chosen_before"] == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    assert metrics["reward_chosen"] != pytest.approx(expected, rel=1e-3)
+    adapted = ModelRef(folder, adapter=str(run_dir.model_path / "adapter"))
+    with torch.no_grad():
+        found = load_reward(adapted, dtype=torch.float32, device=CPU)(
+            input_ids=torch.tensor([prompt_ids + response_ids])
+        ).logits.item()
+    assert found == pytest.approx(metrics["reward_chosen"], rel=1e-4, abs=1e-5)
+
+
+def test_a_classifier_with_two_outputs_is_refused_by_name(
+    make_run: Callable[..., RunDir], base_folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_classifier(base_folder, 2, tmp_path / "classifier")
+    run_dir = make_run("reward", models={"base": ModelRef(folder)})
+    assert main([str(run_dir.path)]) == BAD_INPUT
+    assert "has 2 outputs; a reward model has one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_the_head_is_saved_as_it_was_trained_bit_for_bit(base_folder: str, tmp_path: Path, lora: bool) -> None:
+    trainee = make_trainee(base_folder, lora=lora)
+    torch.manual_seed(7)
+    head = next(item for name, item in trainee.trainable().items() if "score" in name)
+    head.data.normal_()
+    expected = head.detach().clone()
+    run_dir = RunDir.create(tmp_path / "run", Spec(method="reward", config={}))
+    save_trained(run_dir, trainee, base=ModelRef(base_folder), kind="reward", extra={})
+    files = sorted(run_dir.model_path.rglob("*model.safetensors"))
+    assert [path.parent.name for path in files] == (["adapter", "merged"] if lora else ["merged"])
+    heads = [item for path in files for name, item in load_file(path).items() if "score" in name]
+    assert len(heads) == len(files)
+    assert [torch.equal(item, expected) for item in heads] == [True] * len(files)
+    refs = [ModelRef(str(run_dir.model_path / "merged"))]
+    if lora:
+        refs.append(ModelRef(base_folder, adapter=str(run_dir.model_path / "adapter")))
+    formats = (torch.float32, torch.bfloat16)
+    loaded: list[Any] = [load_reward(ref, dtype=dtype, device=CPU) for ref in refs for dtype in formats]
+    loaded += [new_reward_model(ref, dtype, pad_id=0, seed=9) for ref in refs for dtype in formats]
+    assert [torch.equal(model.score.weight, expected) for model in loaded] == [True] * 4 * len(refs)
+    assert {next(model.base_model.parameters()).dtype for model in loaded} == set(formats)
+
+
+def test_a_reward_adapter_is_gone_on_with_from_its_own_scores(base_folder: str, tmp_path: Path) -> None:
+    trainee = make_trainee(base_folder, lora=True)
+    torch.manual_seed(5)
+    for name, item in trainee.module.named_parameters():
+        if "lora_B" in name:
+            item.data.normal_(std=0.1)
+    assert trainee.peft is not None
+    trainee.peft.save_pretrained(str(tmp_path / "adapter"))
+    again = new_reward_model(ModelRef(base_folder, adapter=str(tmp_path / "adapter")), torch.float32, pad_id=0, seed=9)
+    sequences = [pair.chosen for pair in make_pairs()]
+    with torch.no_grad():
+        expected_B = reward.score(trainee, sequences)
+        found_B = reward.score(Trainee(again, trainee.tokenizer, CPU), sequences)
+    torch.testing.assert_close(found_B, expected_B, rtol=1e-5, atol=1e-6)
+    classifier = make_classifier(base_folder, 1, tmp_path / "classifier")
+    with pytest.raises(EngineError, match="does not fit a classifier"):
+        new_reward_model(ModelRef(classifier, adapter=str(tmp_path / "policy")), torch.float32, pad_id=0, seed=9)

@@ -207,6 +207,25 @@ class RewardConfig(TrainingConfig):
         high=10_000_000,
         group="Evaluation",
     )
+    patience: int = option(
+        0,
+        help="End the run after so many evaluations in a row without a better step; 0 never ends it early.",
+        unit="evaluations",
+        low=0,
+        high=10_000,
+        group="Evaluation",
+    )
+    policy_answers: int = option(
+        64,
+        help="Answers sampled from the run's policy, where it names one, to normalise the scores by.",
+        unit="answers",
+        low=2,
+        high=4096,
+        group="Evaluation",
+    )
+    policy_tokens: int = option(
+        96, help="Longest of these answers.", unit="tokens", low=1, high=100_000, group="Evaluation"
+    )
     margin_scale: float = option(
         0.0,
         help="Times the strength of a vote, the margin the chosen score must win by; 0 ignores strength.",
@@ -223,6 +242,11 @@ class RewardConfig(TrainingConfig):
         source="arXiv 2312.09244",
         group="Method",
     )
+
+    def __post_init__(self) -> None:
+        """ConfigError for options that do not go together."""
+        if self.patience > 0 and self.eval_every == 0:
+            raise ConfigError({"patience": "counts evaluations between the steps; set eval_every, or set it to 0"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,12 +268,25 @@ class DPOConfig(SamplingDuringTraining, TrainingConfig):
         source="arXiv 2305.18290",
         group="Method",
     )
+    loss: str = option(
+        "sigmoid",
+        help="sigmoid is DPO; ipo aims at a margin of 1/(2 beta); robust corrects for a known share of flipped votes.",
+        choices=("sigmoid", "ipo", "robust"),
+        source="arXiv 2305.18290 eq. 7, 2310.12036 eq. 17, 2403.00409",
+        group="Method",
+    )
     label_smoothing: float = option(
         0.0,
-        help="Assumed share of flipped votes (conservative DPO).",
+        help="Assumed share of flipped votes, below 0.5; sigmoid becomes less sure by it, robust corrects for it.",
         low=0.0,
         high=0.5,
         source="0 is plain DPO",
+        group="Method",
+    )
+    average_logprobs: bool = option(
+        False,
+        help="Divide an answer's log-prob by its tokens, so that length counts less; wants a larger beta.",
+        source="off is the sum of the papers, IPO's too",
         group="Method",
     )
     margin_scale: float = option(
@@ -260,6 +297,20 @@ class DPOConfig(SamplingDuringTraining, TrainingConfig):
         source="arXiv 2402.10571",
         group="Method",
     )
+
+    def __post_init__(self) -> None:
+        """ConfigError for options that do not go together."""
+        errors = {}
+        if self.label_smoothing >= 0.5:
+            errors["label_smoothing"] = "must be below 0.5: at 0.5 a vote says nothing, and there is nothing to learn"
+        elif self.loss == "robust" and self.label_smoothing == 0:
+            errors["label_smoothing"] = "robust needs the share of flipped votes; without one it is sigmoid"
+        elif self.loss == "ipo" and self.label_smoothing > 0:
+            errors["label_smoothing"] = "ipo knows no flipped votes; choose sigmoid or robust, or set it to 0"
+        if self.loss != "sigmoid" and self.margin_scale > 0:
+            errors["margin_scale"] = f"{self.loss} knows no offset from strength; choose sigmoid, or set it to 0"
+        if errors:
+            raise ConfigError(errors)
 
 
 @dataclass(frozen=True, kw_only=True)

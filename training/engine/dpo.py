@@ -5,7 +5,8 @@
 3. A pass holds the tokens of several pairs side by side, without padding, and the prompt of a pair once.
 4. Logits exist at response positions only, one chunk at a time.
 5. The loss of a step is a weighted mean over its pairs, whatever the passes it was cut into.
-6. Dropout is off everywhere, so before the first step the margin is 0 and the loss ln 2.
+6. Dropout is off everywhere, so before the first step the margin is 0 and the loss ln 2 (IPO: 1/(4β²)).
+7. The reference's log-probs are kept as sums, so that they serve every loss, averaged by length or not.
 """
 
 from __future__ import annotations
@@ -25,13 +26,12 @@ from transformers import PreTrainedModel
 from training.engine.answers import HeldOutAnswers, ReferenceMaker, reference_model, tell_samples
 from training.engine.batches import cut_to_budget
 from training.engine.config import DPOConfig
-from training.engine.errors import EngineError
 from training.engine.events import EventWriter
 from training.engine.logprobs import all_logprobs, sequence_logprobs
 from training.engine.loop import Loop
-from training.engine.maths import dpo_loss, share_won
+from training.engine.maths import dpo_loss, ipo_loss, robust_dpo_loss, share_won
 from training.engine.models import Trainee, load_trainee
-from training.engine.pairs import Pair, Tally, read_pairs
+from training.engine.pairs import Pair, read_train_and_eval
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.saving import save_trained
 
@@ -45,11 +45,9 @@ def run(run_dir: RunDir, spec: Spec, config: DPOConfig, events: EventWriter) -> 
     # 1. Model and data.
     events.write("phase", name="loading model", done=0, total=1)
     trainee = load_trainee(spec, config)
-    tally = Tally()
-    train = read_pairs(run_dir, "train", trainee.tokenizer, config.max_length, tally, events)
-    held_out = read_pairs(run_dir, "eval", trainee.tokenizer, config.max_length, tally, events)[: config.eval_rows]
-    if not train:
-        raise EngineError("there is no pair to train on")
+    train, held_out, tally = read_train_and_eval(
+        run_dir, trainee.tokenizer, config.max_length, config.eval_rows, events
+    )
     prompts = [{"id": pair.id, "prompt": pair.messages} for pair in held_out or train]
     answers = HeldOutAnswers(prompts, trainee, config, max_length=config.max_length, seed=spec.seed)
     base = spec.models["base"]
@@ -115,22 +113,41 @@ METRICS = ("loss", "accuracy", "margin", "reward_chosen", "reward_rejected", "lo
 def losses(
     chosen_B: Tensor, rejected_B: Tensor, pairs: Sequence[Pair], reference_BK: Tensor, config: DPOConfig
 ) -> tuple[Tensor, Tensor]:
-    """The loss of every pair, (B,), and its METRICS, (7, B), without gradient. Rewards are β·(log π − log π_ref)."""
+    """The loss of every pair, (B,), and its METRICS, (7, B), without gradient.
+
+    Log-probs come as sums over response tokens and are told as such. The loss and the rewards, β·(log π − log π_ref),
+    use them so, or divided by the answer's tokens when the config averages them.
+    """
     reference_BK = reference_BK.to(chosen_B.device)
-    offset_B = config.margin_scale * torch.tensor([pair.margin for pair in pairs], device=chosen_B.device)
-    loss_B = dpo_loss(
-        chosen_B - rejected_B,
-        reference_BK[:, 0] - reference_BK[:, 1],
+    policy_BK = torch.stack((chosen_B, rejected_B), dim=1)
+    tokens_BK = torch.ones_like(reference_BK)
+    if config.average_logprobs:
+        lengths = [[len(pair.chosen.response_ids), len(pair.rejected.response_ids)] for pair in pairs]
+        tokens_BK = torch.tensor(lengths, dtype=reference_BK.dtype, device=chosen_B.device)
+    loss_B = pair_losses(policy_BK / tokens_BK, reference_BK / tokens_BK, pairs, config)
+    with torch.no_grad():
+        reward_BK = config.beta * (policy_BK - reference_BK) / tokens_BK
+        margin_B = reward_BK[:, 0] - reward_BK[:, 1]
+        rows = (loss_B, share_won(margin_B), margin_B, reward_BK[:, 0], reward_BK[:, 1], chosen_B, rejected_B)
+        return loss_B, torch.stack(rows).detach()
+
+
+def pair_losses(policy_BK: Tensor, reference_BK: Tensor, pairs: Sequence[Pair], config: DPOConfig) -> Tensor:
+    """The loss that the config names, (B,), from log-probs of chosen and rejected, (B, 2) each."""
+    policy_margin_B = policy_BK[:, 0] - policy_BK[:, 1]
+    reference_margin_B = reference_BK[:, 0] - reference_BK[:, 1]
+    if config.loss == "ipo":
+        return ipo_loss(policy_margin_B, reference_margin_B, beta=config.beta)
+    if config.loss == "robust":
+        return robust_dpo_loss(policy_margin_B, reference_margin_B, beta=config.beta, flip_rate=config.label_smoothing)
+    offset_B = config.margin_scale * torch.tensor([pair.margin for pair in pairs], device=policy_BK.device)
+    return dpo_loss(
+        policy_margin_B,
+        reference_margin_B,
         beta=config.beta,
         label_smoothing=config.label_smoothing,
         offset_B=offset_B,
     )
-    with torch.no_grad():
-        reward_chosen_B = config.beta * (chosen_B - reference_BK[:, 0])
-        reward_rejected_B = config.beta * (rejected_B - reference_BK[:, 1])
-        margin_B = reward_chosen_B - reward_rejected_B
-        rows = (loss_B, share_won(margin_B), margin_B, reward_chosen_B, reward_rejected_B, chosen_B, rejected_B)
-        return loss_B, torch.stack(rows).detach()
 
 
 def evaluate(

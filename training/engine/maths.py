@@ -80,12 +80,33 @@ def dpo_loss(
 ) -> Tensor:
     """Negative log-likelihood that the chosen answer wins, per pair (Rafailov et al. 2023, eq. 7). (B,), (B,) -> (B,).
 
-    A margin is log p(chosen) - log p(rejected) in nats, summed over response tokens. ``label_smoothing`` is the share
-    of votes taken to be flipped (conservative DPO), ``offset_B`` what the chosen answer must win by (2402.10571).
+    A margin is log p(chosen) - log p(rejected) in nats, summed over response tokens or averaged. ``label_smoothing`` is
+    the share of votes taken to be flipped (conservative DPO: Mitchell 2023, "A note on DPO with noisy preferences"),
+    ``offset_B`` what the chosen answer must win by (Amini et al. 2024, arXiv 2402.10571).
     """
     logit_B = beta * (policy_margin_B - reference_margin_B) - offset_B
     # (1 - ε)·[-log σ(βΔ - δ)] + ε·[-log σ(-(βΔ - δ))]
     return -(1 - label_smoothing) * F.logsigmoid(logit_B) - label_smoothing * F.logsigmoid(-logit_B)
+
+
+def robust_dpo_loss(policy_margin_B: Tensor, reference_margin_B: Tensor, *, beta: float, flip_rate: float) -> Tensor:
+    """DPO made unbiased under flipped votes, per pair (Chowdhury et al. 2024, arXiv 2403.00409). (B,), (B,) -> (B,).
+
+    Its mean over votes of which a share ``flip_rate`` (ε, below 1/2) is flipped is plain DPO's over the true ones. It
+    may be negative.
+    """
+    logit_B = beta * (policy_margin_B - reference_margin_B)
+    # [(1 - ε)·(-log σ(βΔ)) - ε·(-log σ(-βΔ))] / (1 - 2ε)
+    return (flip_rate * F.logsigmoid(-logit_B) - (1 - flip_rate) * F.logsigmoid(logit_B)) / (1 - 2 * flip_rate)
+
+
+def ipo_loss(policy_margin_B: Tensor, reference_margin_B: Tensor, *, beta: float) -> Tensor:
+    """Squared distance to a margin of 1/(2β), per pair (Azar et al. 2023, arXiv 2310.12036, eq. 17; β is its τ).
+
+    (B,), (B,) -> (B,). Margins as in :func:`dpo_loss`. Where every vote goes one way the margin stays finite.
+    """
+    # (Δ - 1/(2β))²
+    return (policy_margin_B - reference_margin_B - 1 / (2 * beta)) ** 2
 
 
 def reward_loss(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import math
 import random
 import struct
@@ -17,6 +18,7 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -135,12 +137,10 @@ def load_reward(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> P
     if ref.adapter:
         model = _merge_adapter(new_reward_model(ModelRef(ref.path), torch.float32, pad_id=0, seed=0), ref.adapter)
     else:
-        model = _load(AutoModelForSequenceClassification, ref.path, dtype)
+        model = _load(AutoModelForSequenceClassification, ref.path, torch.float32)
     if getattr(model.config, "num_labels", 0) != 1 or not hasattr(model, "score"):
         raise EngineError(f"the reward model in {ref.path} must be a sequence classifier with one output")
-    model = without_dropout(moved(model, dtype, device))
-    cast(nn.Linear, model.score).float()
-    return model
+    return without_dropout(moved_but_head(model, dtype, device))
 
 
 def moved(model: PreTrainedModel, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
@@ -148,16 +148,37 @@ def moved(model: PreTrainedModel, dtype: torch.dtype, device: torch.device) -> P
     return nn.Module.to(model, device=device, dtype=dtype)
 
 
+def moved_but_head(model: PreTrainedModel, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """A model loaded in fp32, moved, with its score head in fp32 as it was: rounding that would change every score."""
+    head = cast(nn.Linear, model.score)
+    weights = {name: item.clone() for name, item in head.state_dict().items()}
+    model = moved(model, dtype, device)
+    head.float().load_state_dict(weights)
+    return model
+
+
 def new_reward_model(base: ModelRef, dtype: torch.dtype, *, pad_id: int, seed: int) -> PreTrainedModel:
-    """A base with a fresh score head in fp32, std 1/sqrt(H + 1)."""
-    model = _load(AutoModelForSequenceClassification, base.path, dtype, num_labels=1)
-    if base.adapter:
+    """A base with a score head in fp32: its own where it is a reward model, else a fresh one, std 1/sqrt(H + 1).
+
+    A reward model is a sequence classifier with one output, or the adapter of one on its base. EngineError for a
+    classifier with other than one output, or a model that cannot carry a head called ``score``.
+    """
+    continued = is_score_adapter(base.adapter)
+    has_head = is_classifier(base.path) or continued
+    model = _load(AutoModelForSequenceClassification, base.path, torch.float32 if has_head else dtype, num_labels=1)
+    if continued:
+        model = _merge_adapter(model, base.adapter)
+    elif base.adapter and has_head:
+        raise EngineError(f"the adapter in {base.adapter} is no reward model's and does not fit a classifier")
+    elif base.adapter:
         policy = load_base(base, dtype=dtype, device=torch.device("cpu"))
         model.base_model.load_state_dict(policy.base_model.state_dict())
     head = getattr(model, "score", None)
     if not isinstance(head, nn.Linear):
         raise EngineError(f"a model of type {model.config.model_type} cannot carry a score head here")
     model.config.pad_token_id = pad_id
+    if has_head:
+        return without_dropout(moved_but_head(model, dtype, model.device))
     head.float()
     hidden = head.weight.shape[1]
     generator = torch.Generator().manual_seed(derived_seed(seed, "score head"))
@@ -166,6 +187,29 @@ def new_reward_model(base: ModelRef, dtype: torch.dtype, *, pad_id: int, seed: i
         if head.bias is not None:
             head.bias.zero_()
     return without_dropout(model)
+
+
+def is_classifier(folder: str) -> bool:
+    """Whether the folder holds a sequence classifier, whose head is a score. EngineError unless it has one output."""
+    check_folder(Path(folder))
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except LOAD_ERRORS as error:
+        raise EngineError(f"the model in {folder} cannot be loaded: {first_line(error)}") from None
+    if not any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
+        return False
+    if config.num_labels != 1:
+        raise EngineError(f"the classifier in {folder} has {config.num_labels} outputs; a reward model has one")
+    return True
+
+
+def is_score_adapter(folder: str) -> bool:
+    """Whether an adapter folder ("" for none) is a reward model's, with its head in it."""
+    try:
+        content = json.loads((Path(folder) / "adapter_config.json").read_text(encoding="utf-8")) if folder else {}
+    except (OSError, ValueError):
+        return False  # putting the adapter on its base will say what is wrong
+    return isinstance(content, dict) and content.get("task_type") == TaskType.SEQ_CLS.value
 
 
 def _load(auto: Any, folder: str, dtype: torch.dtype, **options: Any) -> PreTrainedModel:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -36,10 +37,28 @@ class Pair:
 
 @dataclass
 class Tally:
-    """What was left out or cut while reading."""
+    """What was left out, and why, or cut while reading."""
 
     dropped: int = 0
     truncated: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+def read_train_and_eval(
+    run_dir: RunDir, tokenizer: PreTrainedTokenizerBase, max_length: int, eval_rows: int, events: EventWriter
+) -> tuple[list[Pair], list[Pair], Tally]:
+    """(pairs to train on, held-out pairs, what was left out). EngineError says why when there is none to train on."""
+    tally = Tally()
+    train = read_pairs(run_dir, "train", tokenizer, max_length, tally, events)
+    if not train:
+        why = f": all {tally.dropped} were left out, {in_words(tally.reasons)}" if tally.dropped else ""
+        raise EngineError(f"there is no pair to train on{why}")
+    if len(train) == 1:
+        events.write("warning", message="there is only one pair to train on: it will be learned by heart")
+    held_out = read_pairs(run_dir, "eval", tokenizer, max_length, tally, events)[:eval_rows]
+    if not held_out:
+        events.write("warning", message="no pair is held out: nothing can be measured on pairs that were not seen")
+    return train, held_out, tally
 
 
 def read_pairs(
@@ -49,25 +68,34 @@ def read_pairs(
 
     Pairs whose answers are the same or empty teach nothing: dropped and counted. EngineError names a malformed row.
     """
-    pairs, cut, dropped = [], 0, 0
-    rows = run_dir.rows(name)
-    for number, row in enumerate(rows, start=1):
+    pairs, cut, reasons = [], 0, Counter[str]()
+    for number, row in enumerate(run_dir.rows(name), start=1):
         _check(row, f"{name} row {number}")
-        if row["chosen"].strip() == row["rejected"].strip() or not row["chosen"].strip() or not row["rejected"].strip():
-            dropped += 1
+        chosen, rejected = row["chosen"].strip(), row["rejected"].strip()
+        if not chosen or not rejected:
+            reasons["with an empty answer"] += 1
+            continue
+        if chosen == rejected:
+            reasons["with equal answers"] += 1
             continue
         pair, was_cut = _make_pair(row, tokenizer, max_length, str(row.get("id", number)))
         if pair.chosen.response_ids == pair.rejected.response_ids:
-            dropped += 1
+            reasons[f"with answers that are equal once cut to max_length {max_length}"] += 1
             continue
         cut += was_cut
         pairs.append(pair)
-    if dropped:
-        events.write("warning", message=f"{dropped} {name} pairs were left out: their answers are equal or empty")
+    if reasons:
+        events.write("warning", message=f"{reasons.total()} {name} pairs were left out, {in_words(reasons)}")
     warn_if_cut(cut, len(pairs), name, max_length, events)
-    tally.dropped += dropped
+    tally.dropped += reasons.total()
+    tally.reasons += reasons
     tally.truncated += cut
     return pairs
+
+
+def in_words(reasons: Counter[str]) -> str:
+    """ "2 with equal answers, 1 with an empty answer"."""
+    return ", ".join(f"{count} {reason}" for reason, count in reasons.items())
 
 
 def warn_if_cut(cut: int, rows: int, name: str, max_length: int, events: EventWriter) -> None:

@@ -1,38 +1,45 @@
 """A Bradley-Terry reward model (Christiano et al. 2017; Ouyang et al. 2022, arXiv 2203.02155, eq. 1).
 
 1. The score is read at the last response token, which is the end token unless the answer was cut.
-2. The head starts with std 1/sqrt(H + 1) and is trained and saved in fp32 beside the adapters.
+2. The head starts with std 1/sqrt(H + 1), or as it is where the base is a sequence classifier with one output. It is
+   trained and saved in fp32 beside the adapters.
 3. Chosen and rejected of a pair share one pass and its prompt; the loss is a weighted mean over the pairs of a step.
 4. A margin from the strength of the vote, and a small pull of the scores towards 0 (centring).
-5. The weights of the step with the best held-out accuracy are kept; of equal ones, that with the lowest loss.
-6. The mean and standard deviation of its scores over training answers go into the manifest: PPO normalises by them.
-   The training answers serve because they are samples of the policy or its like and are at hand without sampling.
+5. The weights of the step with the best held-out accuracy are kept; of equal ones, that with the lowest loss. After
+   ``patience`` evaluations without a better one the run ends there.
+6. Evaluations tell how far σ(score difference) can be believed, and the accuracy by strength and by length.
+7. The mean and standard deviation of the scores of a policy's own answers go into the manifest: PPO normalises by them.
+   Where the run names no policy, training answers serve, which are samples of it or its like.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from training.engine.answers import distinct_prompts
 from training.engine.backbone import last_hidden
 from training.engine.batches import cut_to_budget
+from training.engine.calibration import calibration
+from training.engine.chat import decode, render_to_fit
 from training.engine.config import RewardConfig
-from training.engine.errors import EngineError
 from training.engine.events import EventWriter
+from training.engine.generate import generate, stop_token_ids
 from training.engine.loop import Loop
 from training.engine.maths import reward_loss, share_won
-from training.engine.models import Trainee, load_reward_trainee
+from training.engine.models import Trainee, load_base, load_reward_trainee, load_tokenizer, pick_dtype
 from training.engine.packing import Tokens, make_pass
-from training.engine.pairs import Pair, Tally, read_pairs
+from training.engine.pairs import Pair, read_train_and_eval
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.saving import save_trained
 
-Metrics = dict[str, float]
-NORMALISING_PAIRS = 64  # training pairs whose answers give the mean and std of the scores
+Metrics = dict[str, Any]  # numbers, and of an evaluation also tables
+NORMALISING_PAIRS = 64  # training pairs whose answers give the mean and std of the scores where no policy is named
 
 
 def run(run_dir: RunDir, spec: Spec, config: RewardConfig, events: EventWriter) -> None:
@@ -42,19 +49,20 @@ def run(run_dir: RunDir, spec: Spec, config: RewardConfig, events: EventWriter) 
     # 1. Model and data.
     events.write("phase", name="loading model", done=0, total=1)
     trainee = load_reward_trainee(spec, config)
-    tally = Tally()
-    train = read_pairs(run_dir, "train", trainee.tokenizer, config.max_length, tally, events)
-    held_out = read_pairs(run_dir, "eval", trainee.tokenizer, config.max_length, tally, events)[: config.eval_rows]
-    if not train:
-        raise EngineError("there is no pair to train on")
+    train, held_out, tally = read_train_and_eval(
+        run_dir, trainee.tokenizer, config.max_length, config.eval_rows, events
+    )
     loop = Loop(run_dir, config, events, trainee, rows=len(train), seed=spec.seed)
     loop.start(eval_rows=len(held_out))
 
-    # 2. Steps, with evaluations before, between and after; the best weights are set aside.
+    # 2. The policy's answers, now that a policy which cannot be loaded has cost no training yet.
+    answers = policy_answers(run_dir, spec, config, train, loop)
+
+    # 3. Steps, with evaluations before, between and after; the best weights are set aside.
     while True:
         if loop.eval_due():
             evaluate(loop, held_out, config)
-        if loop.step == loop.total:
+        if loop.step == loop.total or out_of_patience(loop, config):
             break
         for _, rows in loop.steps():
             pairs = [train[row] for row in rows]
@@ -65,20 +73,22 @@ def run(run_dir: RunDir, spec: Spec, config: RewardConfig, events: EventWriter) 
     if loop.kept:
         loop.put_weights(loop.kept)
 
-    # 3. Normalisation: scores of training answers get mean 0 and std 1 by these two numbers.
-    score_BK = score_pairs(loop, train[:NORMALISING_PAIRS], "normalising")
-    mean, std = float(score_BK.mean()), max(float(score_BK.std()), 1e-6)
+    # 4. Normalisation: the scores of the policy's answers, or of training answers, get mean 0 and std 1.
+    source = "answers of the policy" if answers else "training answers"
+    score_B = score_answers(loop, answers) if answers else score_pairs(loop, train[:NORMALISING_PAIRS], "normalising")
+    mean, std = float(score_B.mean()), max(float(score_B.std()), 1e-6)
 
-    # 4. Save.
+    # 5. Save.
     events.write("phase", name="saving", done=0, total=1)
     before, after = loop.state["before"], loop.state["best"]["metrics"]
     metrics = after | {f"{name}_before": value for name, value in before.items()}
     metrics |= {"best_step": float(loop.state["best"]["step"]), "score_mean": mean, "score_std": std}
-    normalisation = {"mean": mean, "std": std, "of": "training answers", "answers": score_BK.numel()}
+    normalisation = {"mean": mean, "std": std, "of": source, "answers": score_B.numel()}
     extra = {"method": "reward", "reward": normalisation, "metrics": metrics}
     save_trained(run_dir, trainee, base=spec.models["base"], kind="reward", extra=extra)
-    result = {"method": "reward", "metrics": metrics, "seconds": time.monotonic() - began, "steps": loop.total}
-    write_json(run_dir.result_path, result | {"dropped": tally.dropped, "truncated": tally.truncated})
+    result = {"method": "reward", "metrics": metrics, "seconds": time.monotonic() - began, "steps": loop.step}
+    result |= {"dropped": tally.dropped, "truncated": tally.truncated, "stopped_early": loop.step < loop.total}
+    write_json(run_dir.result_path, result)
     events.write("done", metrics=metrics)
 
 
@@ -133,19 +143,29 @@ def score_pairs(loop: Loop, pairs: Sequence[Pair], phase: str) -> Tensor:
 
 
 def evaluate(loop: Loop, held_out: Sequence[Pair], config: RewardConfig) -> None:
-    """Held-out metrics into ``loop.state``; the weights are kept when they are the best so far."""
+    """Held-out metrics and tables into ``loop.state``; the weights are kept when they are the best so far."""
     began = time.monotonic()
     metrics: Metrics = {}
     if held_out:
-        _, line = losses(score_pairs(loop, held_out, "evaluating"), held_out, config)
+        score_BK = score_pairs(loop, held_out, "evaluating")
+        _, line = losses(score_BK, held_out, config)
         metrics = dict(zip(METRICS, line.mean(1).tolist(), strict=True))
+        metrics |= calibration(score_BK[:, 0] - score_BK[:, 1], held_out)
     if loop.step == 0:
         loop.state["before"] = metrics
     elif "best" not in loop.state or is_better(metrics, loop.state["best"]["metrics"]):
         loop.state["best"] = {"step": loop.step, "metrics": metrics}
+        loop.state["without_better"] = 0
         loop.kept = loop.weights()
+    else:
+        loop.state["without_better"] += 1
     loop.events.write("eval", step=loop.step, metrics=metrics)
     loop.evaluated(began)
+
+
+def out_of_patience(loop: Loop, config: RewardConfig) -> bool:
+    """Whether so many evaluations in a row brought no better step that the run is to end."""
+    return 0 < config.patience <= int(loop.state.get("without_better", 0))
 
 
 def is_better(metrics: Metrics, best: Metrics) -> bool:
@@ -153,3 +173,59 @@ def is_better(metrics: Metrics, best: Metrics) -> bool:
     if not metrics:
         return True
     return (metrics["accuracy"], -metrics["loss"]) > (best["accuracy"], -best["loss"])
+
+
+def policy_answers(
+    run_dir: RunDir, spec: Spec, config: RewardConfig, train: Sequence[Pair], loop: Loop
+) -> list[Tokens]:
+    """Answers of the policy that the spec names to training prompts, sampled once and kept; [] where it names none."""
+    if "policy" not in spec.models:
+        return []
+    path = run_dir.path / "policy_answers.json"
+    if not path.is_file():
+        write_json(path, sample_policy(spec, config, train, loop))
+    return [Tokens(*item) for item in json.loads(path.read_text(encoding="utf-8"))]
+
+
+@torch.no_grad()
+def score_answers(loop: Loop, answers: Sequence[Tokens]) -> Tensor:
+    """Scores, (B,), on the CPU, one by one: they are few. Leaves between two after SIGTERM."""
+    scores = []
+    for number, answer in enumerate(answers):
+        loop.phase("normalising", number, len(answers))
+        scores.append(score(loop.trainee, [answer]).cpu())
+    return torch.cat(scores)
+
+
+def sample_policy(
+    spec: Spec, config: RewardConfig, train: Sequence[Pair], loop: Loop
+) -> list[tuple[list[int], list[int]]]:
+    """Answers to training prompts, sampled from the policy at temperature 1: prompt and response ids for the scores.
+
+    They pass through text, so the policy may have a tokenizer of its own. An answer that did not end has no end token.
+    """
+    policy = spec.models["policy"]
+    device, tokenizer = loop.trainee.device, load_tokenizer(policy.path)
+    model = load_base(policy, dtype=pick_dtype(config.precision, device), device=device)
+    rows = distinct_prompts([{"prompt": pair.messages} for pair in train], config.policy_answers)
+    prompts = [rows[number % len(rows)]["prompt"] for number in range(config.policy_answers)]
+    room = max(1, config.max_length - config.policy_tokens)
+    loop.phase("sampling the policy", 0, len(prompts))
+    answers = generate(
+        model,
+        [render_to_fit(tokenizer, prompt, None, room).prompt_ids for prompt in prompts],
+        stop_ids=stop_token_ids(model, tokenizer),
+        max_new_tokens=config.policy_tokens,
+        seed=spec.seed,
+        numbers=[number // len(rows) for number in range(len(prompts))],
+        on_progress=lambda done: loop.phase("sampling the policy", done, len(prompts)),
+        on_token=loop.leave_if_requested,
+    )
+    found = []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        text = decode(tokenizer, answer.token_ids)
+        fitted = render_to_fit(loop.trainee.tokenizer, prompt, text, config.max_length)
+        has_end = not fitted.response_cut and len(fitted.response_ids) > 1
+        response_ids = fitted.response_ids[:-1] if has_end and not answer.ended else fitted.response_ids
+        found.append((fitted.prompt_ids, response_ids))
+    return found

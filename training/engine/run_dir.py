@@ -40,7 +40,8 @@ class ModelRef:
 class Spec:
     """What a run is: written once into spec.json, never changed.
 
-    ``models``: "base" (always, except for import), "reward" (PPO), "reference" (optional, DPO and PPO).
+    ``models``: "base" (always, except for import), "reward" (PPO), "reference" (optional, DPO and PPO),
+    "policy" (optional, reward model: whose answers its scores are normalised by).
     ``data``: "train" and "eval" for the four training methods, "prompts" for sampling.
     """
 
