@@ -47,7 +47,7 @@ def run(run_dir: RunDir, spec: Spec, config: RewardConfig, events: EventWriter) 
     held_out = read_pairs(run_dir, "eval", trainee.tokenizer, config.max_length, tally, events)[: config.eval_rows]
     if not train:
         raise EngineError("there is no pair to train on")
-    loop = Loop(run_dir, config, events, trainee, rows=len(train), seed=spec.seed)
+    loop = Loop(run_dir, config, events, trainee, row_ids=[pair.id for pair in train], seed=spec.seed)
     loop.start(eval_rows=len(held_out))
 
     # 2. Steps, with evaluations before, between and after; the best weights are set aside.

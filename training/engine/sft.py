@@ -57,7 +57,7 @@ def run(run_dir: RunDir, spec: Spec, config: SFTConfig, events: EventWriter) -> 
     answers = HeldOutAnswers(prompts, trainee, config, max_length=config.max_length, seed=spec.seed)
     base = spec.models["base"]
     reference = partial(reference_model, trainee, None, base, config.precision)
-    loop = Loop(run_dir, config, events, trainee, rows=len(train), seed=spec.seed)
+    loop = Loop(run_dir, config, events, trainee, row_ids=[item.id for item in train], seed=spec.seed)
     loop.start(eval_rows=len(held_out))
 
     # 2. Steps, with evaluations before, between and after.
