@@ -78,7 +78,8 @@ def told(run_dir: RunDir) -> list[tuple[str, int, dict[str, Any]]]:
     found = []
     for event in read_events(run_dir.events_path, 0)[0]:
         if event["kind"] in ("step", "eval", "sample"):
-            metrics = {name: value for name, value in event.get("metrics", {}).items() if "per_second" not in name}
+            clocked = ("_second", "_seconds")
+            metrics = {name: value for name, value in event.get("metrics", {}).items() if not name.endswith(clocked)}
             found.append((event["kind"], event["step"], metrics))
     return found
 

@@ -40,7 +40,8 @@ class ModelRef:
 class Spec:
     """What a run is: written once into spec.json, never changed.
 
-    ``models``: "base" (always, except for import), "reward" (PPO), "reference" (optional, DPO and PPO).
+    ``models``: "base" (always, except for import), "reward" (PPO), "reference" (optional, DPO and PPO). To sample, one
+    or several under any names: each is a version that answers, and its rows bear its name.
     ``data``: "train" and "eval" for the four training methods, "prompts" for sampling.
     """
 
