@@ -143,6 +143,13 @@ def test_no_prompts_is_an_error(tmp_path, base):
         run(run_dir, spec, SampleConfig(), EventWriter(run_dir.events_path))
 
 
+def test_a_row_that_is_no_prompt_is_named(tmp_path, base, capsys):
+    rows = [{"prompt": [{"role": "user", "content": "Hi"}]}, {"text": "Hi"}]
+    RunDir.create(tmp_path, Spec(method="sample", config={}, models={"base": ModelRef(base)}), {"prompts": rows})
+    assert main([str(tmp_path)]) == 2
+    assert "prompts row 2: a prompt must be a list" in capsys.readouterr().err
+
+
 def test_a_spec_without_models_is_an_error(tmp_path, capsys):
     rows = [{"prompt": [{"role": "user", "content": "Hi"}]}]
     RunDir.create(tmp_path, Spec(method="sample", config={}), {"prompts": rows})

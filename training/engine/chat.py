@@ -84,6 +84,14 @@ def check_messages(messages: Sequence[Message]) -> None:
         raise EngineError("a prompt must not end with an assistant message")
 
 
+def check_prompt(row: Mapping[str, object], place: str) -> None:
+    """EngineError that names the place of a row whose prompt is no conversation that waits for the assistant."""
+    try:
+        check_messages(cast(Sequence[Message], row.get("prompt")))
+    except EngineError as error:
+        raise EngineError(f"{place}: {error}") from None
+
+
 def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
     """The conversation as the model reads it, up to the point where the assistant speaks."""
     clean = [{"role": item["role"], "content": _defused(tokenizer, item["content"])} for item in messages]

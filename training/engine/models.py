@@ -324,7 +324,10 @@ def base_of(spec: Spec) -> ModelRef:
 def prepare(
     core: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig, *, reward: bool, seed: int
 ) -> Trainee:
-    """Adapters or every weight, and gradient checkpointing, as the config says."""
+    """Adapters or every weight, and gradient checkpointing, as the config says. EngineError if max_length is too long."""
+    context = getattr(core.config, "max_position_embeddings", None)
+    if context and config.max_length > context:
+        raise EngineError(f"max_length is {config.max_length}, but the model reads at most {context} tokens")
     if config.lora:
         shape = LoraShape(config.lora_rank, config.lora_alpha, config.lora_targets)
         trainee = add_lora(core, tokenizer, shape, reward=reward, seed=seed)

@@ -66,6 +66,8 @@ def run(run_dir: RunDir, spec: Spec, config: SampleConfig, events: EventWriter) 
     rows = run_dir.rows("prompts")
     if not rows:
         raise EngineError("there is no prompt to answer: the data file 'prompts' is missing or empty")
+    for number, row in enumerate(rows, start=1):
+        chat.check_prompt(row, f"prompts row {number}")
     if not spec.models:
         raise EngineError("the spec names no model to sample from")
     total = len(rows) * config.n * len(spec.models)
