@@ -324,7 +324,7 @@ def base_of(spec: Spec) -> ModelRef:
 def prepare(
     core: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig, *, reward: bool, seed: int
 ) -> Trainee:
-    """Adapters or every weight, and gradient checkpointing, as the config says. EngineError if max_length is too long."""
+    """Adapters or every weight, and gradient checkpointing, as the config says. EngineError for a long max_length."""
     context = getattr(core.config, "max_position_embeddings", None)
     if context and config.max_length > context:
         raise EngineError(f"max_length is {config.max_length}, but the model reads at most {context} tokens")
