@@ -43,7 +43,14 @@ def test_an_infinity_planted_in_one_row_stops_the_run_at_its_step_and_names_its_
         )
     for item in (model, tokenizer):
         item.save_pretrained(tmp_path / "base")
-    config = {"precision": "fp32", "lora_rank": 4, "batch_size": 2, "checkpoint_every": 1, "epochs": 2.0, **NO_SAMPLES}
+    config = {
+        "precision": "fp32",
+        "lora_rank": 4,
+        "batch_size": 2,
+        "checkpoint_every": 1,
+        "max_length": 128,
+        **NO_SAMPLES,
+    }
     spec = Spec(method="sft", config=config, seed=3, models={"base": ModelRef(str(tmp_path / "base"))})
     run_dir = RunDir.create(tmp_path / "run", spec, {"train": DEMONSTRATIONS, "eval": DEMONSTRATIONS[:2]})
     steps = {step: rows_of_step(step, len(DEMONSTRATIONS), batch_size=2, seed=3) for step in range(1, 9)}

@@ -1,60 +1,30 @@
-"""What stands in the padding changes nothing: neither a loss nor a gradient, were it not even a number."""
+"""What stands in the padding of a pass changes nothing: neither a result nor a gradient, were it not even a number."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
-import pytest
 import torch
 
-from tests.engine.families import families
-from training.engine.batches import Tokens
-from training.engine.chat import render
-from training.engine.logprobs import sequence_logprobs
-from training.engine.models import LoraShape, add_lora
-from training.engine.reward import score
+from training.engine.packing import Tokens, from_rows, make_pass, to_rows
 
-CPU = torch.device("cpu")
-ANSWERS = ["Honey.", "Honey and wax, and some more of both of them.", "Who knows?"]
+SEQUENCES = [Tokens([1, 2, 3], [4]), Tokens([1, 2, 3], [5, 6, 7, 8, 9]), Tokens([7], [8, 9])]
 
 
-@contextmanager
-def nan_in_padding(model: Any, lengths: list[int]) -> Iterator[list[int]]:
-    """Whatever the backbone says after a row's last token becomes NaN; the list counts the places."""
-    planted: list[int] = []
+def test_nan_in_the_padding_changes_no_result_and_no_gradient() -> None:
+    rows = make_pass(SEQUENCES, torch.device("cpu")).rows
+    is_token_F = torch.zeros(rows.source_BS.numel(), dtype=torch.bool)
+    for places in (rows.place_T, *(place_M for _, place_M in rows.copies)):
+        is_token_F[places] = True
+    is_token_BS1 = is_token_F.view(*rows.source_BS.shape, 1)
+    assert int((~is_token_F).sum()) == 4 + 5  # the width is 8, the rows have 4, 8 and 3 tokens
 
-    def plant(module: Any, arguments: Any, output: Any) -> Any:
-        hidden_BSH = output.last_hidden_state
-        is_padding_BS = torch.arange(hidden_BSH.shape[1]) >= torch.tensor(lengths)[:, None]
-        planted.append(int(is_padding_BS.sum()))
-        output.last_hidden_state = torch.where(is_padding_BS[:, :, None], torch.nan, hidden_BSH)
-        return output
+    def measured(padding: float) -> tuple[torch.Tensor, torch.Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        value_TX = torch.randn(len(rows.place_T), 5, generator=generator, requires_grad=True)
+        spread_BSX = torch.where(is_token_BS1, to_rows(value_TX, rows), padding)
+        taken_TX = from_rows(spread_BSX.sin(), rows)
+        (grad_TX,) = torch.autograd.grad(taken_TX.square().sum(), value_TX)
+        return taken_TX.detach(), grad_TX
 
-    handle = model.base_model.register_forward_hook(plant)
-    yield planted
-    handle.remove()
-
-
-@pytest.mark.parametrize("reward", [False, True])
-def test_nan_in_the_padding_changes_no_loss_and_no_gradient(reward: bool) -> None:
-    model, tokenizer = families["llama"]()
-    if reward:
-        model.score = torch.nn.Linear(32, 1, bias=False)
-    trainee = add_lora(model, tokenizer, LoraShape(4, 8, "all-linear"), reward=False, seed=1)
-    rows = [Tokens(*render(tokenizer, [{"role": "user", "content": "What do bees make?"}], text)) for text in ANSWERS]
-
-    def measured() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        trainee.module.zero_grad()
-        found_B = score(trainee, rows) if reward else sequence_logprobs(trainee.core, rows, CPU)
-        found_B.sum().backward()
-        return found_B.detach(), {n: p.grad.clone() for n, p in trainee.trainable().items() if p.grad is not None}
-
-    plain_B, plain = measured()
-    with nan_in_padding(trainee.core, [row.length for row in rows]) as planted:
-        found_B, found = measured()
-    assert planted[0] > 0
-    assert torch.isfinite(plain_B).all()
-    assert torch.equal(found_B, plain_B)
-    assert plain.keys() == found.keys()
-    assert [name for name in plain if not torch.equal(plain[name], found[name])] == []
-    assert any(item.abs().max() > 0 for item in plain.values())
+    plain, planted = measured(0.0), measured(torch.nan)
+    assert torch.isfinite(plain[0]).all()
+    assert plain[1].abs().max() > 0
+    assert torch.equal(plain[0], planted[0])
+    assert torch.equal(plain[1], planted[1])
