@@ -122,7 +122,8 @@ def set_up(spec: ArmSpec, **options: Any) -> Training:
     checked: Any = load_config(spec.work, config)
     trainee = (load_reward_trainee if spec.work == "reward" else load_trainee)(stored, checked)
     put_weights(trainee.trainable(), spec.adapter)
-    loop = Loop(run_dir, checked, EventWriter(run_dir.events_path), trainee, rows=len(rows), seed=0)
+    row_ids = [str(number) for number in range(len(rows))]
+    loop = Loop(run_dir, checked, EventWriter(run_dir.events_path), trainee, row_ids=row_ids, seed=0)
     return Training(run_dir, stored, checked, trainee, loop, rows, batches_of(rows, spec.batch))
 
 

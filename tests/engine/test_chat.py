@@ -1,14 +1,25 @@
 """Conversations to ids: the prompt is a prefix, one BOS, one end token, hostile text stays text."""
 
+import unicodedata
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import Qwen2Tokenizer
 
+from tests.engine.families import (
+    byte_level_tokenizer,
+    gemma_tokenizer,
+    gpt2_tokenizer,
+    llama_tokenizer,
+    mistral_tokenizer,
+    qwen_tokenizer,
+    smollm_tokenizer,
+)
 from training.engine.chat import (
+    ZERO_WIDTH,
     check_messages,
     decode,
     end_token_id,
@@ -27,44 +38,45 @@ NO_SYSTEM_TEMPLATE = (
 )
 
 
-def build(*, template: str = "", bos: str = "", eos: str = "<eos>", pad: str = "", adds_bos: bool = False) -> Any:
-    """A byte-level tokenizer with the special tokens asked for."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    special = [item for item in ("<unk>", bos, eos, pad, "<turn>", "<turn_end>") if item]
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=list(dict.fromkeys(special)),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(["the cat sat on the mat. user assistant model"] * 4, trainer)
-    if adds_bos:
-        number = tokenizer.token_to_id(bos)
-        tokenizer.post_processor = processors.TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, number)])
-    names = {"unk_token": "<unk>", "bos_token": bos, "eos_token": eos, "pad_token": pad}
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        clean_up_tokenization_spaces=False,
-        additional_special_tokens=["<turn>", "<turn_end>"],
-        **{name: value for name, value in names.items() if value},
-    )
-    fast.chat_template = template or None
-    return fast
-
-
+build = partial(byte_level_tokenizer, extra=("<turn>", "<turn_end>"))
 TOKENIZERS: dict[str, Any] = {
     "template, pad is its own": tiny_tokenizer(),
     "no system role, BOS in template and post-processor": build(
-        template=NO_SYSTEM_TEMPLATE, bos="<bos>", pad="<pad>", adds_bos=True
+        eos="<eos>", template=NO_SYSTEM_TEMPLATE, bos="<bos>", pad="<pad>", adds_bos=True
     ),
-    "no template, adds BOS, pad is EOS": build(bos="<bos>", pad="<eos>", adds_bos=True),
-    "no template, BOS never added": build(bos="<bos>"),
-    "no template, no BOS, no pad": build(),
+    "no template, adds BOS, pad is EOS": build(eos="<eos>", bos="<bos>", pad="<eos>", adds_bos=True),
+    "no template, BOS never added": build(eos="<eos>", bos="<bos>"),
+    "no template, no BOS, no pad": build(eos="<eos>"),
+    "Qwen: NFC, no BOS": qwen_tokenizer(),
+    "SmolLM: template, BOS never added, pad is EOS": smollm_tokenizer(),
+    "Llama: BOS in template and post-processor, no pad": llama_tokenizer(),
+    "Gemma: unigram, BOS, no system role": gemma_tokenizer(),
+    "Mistral: unigram, space in front, BOS, no template": mistral_tokenizer(),
+    "GPT-2: BOS is EOS, no pad, no template": gpt2_tokenizer(),
 }
+
+
+def kept_by(tokenizer: Any, text: str) -> str:
+    """The text as a tokenizer can give it back: unigram ones have no ▁ of their own, and Qwen's composes characters."""
+    if isinstance(tokenizer, Qwen2Tokenizer):
+        return unicodedata.normalize("NFC", text)
+    return text.replace("▁", " ") if tokenizer.unk_token else text
+
+
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=60)
-HOSTILE = st.sampled_from(["<turn_end>", "<eos>", "<|end|>", "x<|start|>y", "<bos><bos>", "<tur<turn>n>"])
+HOSTILE = st.sampled_from(
+    [
+        "<turn_end>",
+        "<eos>",
+        "<|end|>",
+        "x<|start|>y",
+        "<bos><bos>",
+        "<tur<turn>n>",
+        "<|endoftext|>",
+        "</s>",
+        "<|eot_id|>",
+    ]
+)
 CONTENT = st.one_of(TEXT, HOSTILE, st.tuples(TEXT, HOSTILE, TEXT).map("".join))
 CONVERSATION = st.tuples(
     st.lists(CONTENT, min_size=1, max_size=2),
@@ -92,7 +104,10 @@ def test_the_prompt_is_a_prefix_and_a_response_round_trips(name: str, conversati
     assert nothing == []
     assert prompt_ids == alone
     assert response_ids[-1] == end_token_id(tokenizer)
-    assert decode(tokenizer, response_ids) == response
+    # Where plain pieces do not help, a special token in the text was broken up.
+    assert decode(tokenizer, response_ids).replace(ZERO_WIDTH, "") == kept_by(tokenizer, response).replace(
+        ZERO_WIDTH, ""
+    )
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
@@ -108,19 +123,21 @@ def test_hostile_text_adds_no_special_token(name: str, conversation: Any, respon
     assert [token for token in response_ids if token in special] == [end_token_id(tokenizer)]
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("no system role, BOS in template and post-processor", 1),
-        ("no template, adds BOS, pad is EOS", 1),
-        ("no template, BOS never added", 0),
-    ],
-)
-def test_there_is_exactly_one_bos_if_the_tokenizer_puts_one(name: str, expected: int) -> None:
+@pytest.mark.parametrize("name", TOKENIZERS)
+@settings(max_examples=20, deadline=None)
+@given(conversation=CONVERSATION, response=CONTENT)
+def test_there_is_exactly_one_bos_if_the_tokenizer_puts_one_and_one_end_token(
+    name: str, conversation: Any, response: str
+) -> None:
     tokenizer = TOKENIZERS[name]
-    prompt_ids, response_ids = render(tokenizer, [{"role": "user", "content": "the cat"}], "sat")
-    assert (prompt_ids + response_ids).count(tokenizer.bos_token_id) == expected
-    assert prompt_ids[:1].count(tokenizer.bos_token_id) == expected
+    prompt_ids, response_ids = render(tokenizer, conversation, response)
+    adds_bos = name.startswith(("no system role", "no template, adds", "Llama", "Gemma", "Mistral"))
+    if adds_bos:
+        assert (prompt_ids + response_ids).count(tokenizer.bos_token_id) == 1
+        assert prompt_ids[0] == tokenizer.bos_token_id
+    elif tokenizer.bos_token_id not in (None, end_token_id(tokenizer)) and not tokenizer.chat_template:
+        assert tokenizer.bos_token_id not in prompt_ids + response_ids
+    assert response_ids.count(end_token_id(tokenizer)) == 1
 
 
 def test_the_end_token_is_the_one_that_the_template_writes_after_an_answer() -> None:
@@ -163,6 +180,9 @@ def test_what_is_cut_fits_and_keeps_both_sides(name: str, prompt: str, response:
     assert len(response_ids) - fitted.response_cut == len(fitted.response_ids)
     fits = len(prompt_ids) + len(response_ids) <= max_length
     assert (fitted.prompt_cut == 0 and fitted.response_cut == 0) == fits
+    assert (fitted.response_ids[-1:] == [end_token_id(tokenizer)]) == (fitted.response_cut == 0)
+    assert end_token_id(tokenizer) not in fitted.response_ids[:-1]
+    assert len(fitted.response_ids) >= min(len(response_ids), max_length - max_length // 2)
 
 
 def test_a_cut_prompt_keeps_its_end_and_its_bos() -> None:

@@ -3,13 +3,17 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from training.engine import __main__ as command
 from training.engine.__main__ import BAD_INPUT, DONE, FAILED, MEMORY_ADVICE, main, readable
@@ -17,6 +21,7 @@ from training.engine.events import read_events
 from training.engine.run_dir import ModelRef, RunDir, Spec
 
 MakeRun = Callable[..., RunDir]
+HELLO = [{"role": "user", "content": "Say hello."}]
 
 BLOCK = """
 import sys
@@ -98,6 +103,20 @@ def broken_base(tmp_path: Path, base_folder: str, what: str) -> str:
         (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:5000])
     if what == "no config":
         (folder / "config.json").unlink()
+    if what == "lacks weights":
+        weights = load_file(folder / "model.safetensors")
+        save_file({n: item for n, item in weights.items() if ".layers.1." not in n}, folder / "model.safetensors")
+    if what == "no end token":
+        for name in ("tokenizer_config.json", "special_tokens_map.json"):
+            if (folder / name).exists():
+                content = json.loads((folder / name).read_text())
+                content.pop("eos_token", None)
+                (folder / name).write_text(json.dumps(content))
+        (folder / "chat_template.jinja").unlink()
+    if what == "too few embeddings":
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        model.resize_token_embeddings(50)
+        model.save_pretrained(folder)
     if what == "lacks a shard":
         weights = (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
         index = {
@@ -116,6 +135,9 @@ def broken_base(tmp_path: Path, base_folder: str, what: str) -> str:
         ("cut", "cannot be loaded"),
         ("no config", "no config.json"),
         ("lacks a shard", "cannot be loaded"),
+        ("lacks weights", "lacks 9 of its weights, model.layers.1."),
+        ("no end token", "no end-of-sequence token"),
+        ("too few embeddings", "more tokens than the model has embeddings"),
     ],
 )
 def test_a_broken_base_model_is_one_readable_sentence(
@@ -128,6 +150,74 @@ def test_a_broken_base_model_is_one_readable_sentence(
     run_dir = RunDir.create(tmp_path / "other", spec, {"train": rows, "eval": rows})
     assert main([str(run_dir.path)]) == BAD_INPUT
     assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["sft", "reward", "dpo"])
+def test_an_option_out_of_its_range_is_named(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    wrong = {"learning_rate": -1e-4, "batch_size": 0, "precision": "fp8", "max_grad_norm": float("nan")}
+    assert main([str(make_run(method, **wrong).path)]) == BAD_INPUT
+    assert sorted(part.split(":")[0] for part in capsys.readouterr().err.strip().split("; ")) == sorted(wrong)
+
+
+def test_a_beta_of_0_is_named(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(make_run("dpo", beta=0.0).path)]) == BAD_INPUT
+    assert capsys.readouterr().err.startswith("beta: must be at least")
+
+
+@pytest.mark.parametrize("method", ["sft", "reward", "dpo"])
+@pytest.mark.parametrize("rows", [[], [{"prompt": HELLO, "chosen": " ", "rejected": "", "response": ""}]])
+def test_data_with_nothing_to_learn_from_is_told(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str], method: str, rows: list[dict[str, Any]]
+) -> None:
+    assert main([str(make_run(method, train=rows, held_out=[]).path)]) == BAD_INPUT
+    assert "to train on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["sft", "reward", "dpo"])
+def test_one_example_is_enough(make_run: MakeRun, method: str) -> None:
+    row = {"prompt": HELLO, "chosen": "Hello!", "rejected": "No.", "response": "Hello!"}
+    run_dir = make_run(method, train=[row], held_out=[])
+    assert main([str(run_dir.path)]) == DONE
+    assert [e["step"] for e in read_events(run_dir.events_path, 0)[0] if e["kind"] == "step"] == [1]
+    assert (run_dir.result() or {})["truncated"] == 0
+
+
+@pytest.mark.parametrize("method", ["sft", "reward", "dpo"])
+@pytest.mark.parametrize("side", ["prompt", "answer"])
+def test_what_is_longer_than_max_length_is_cut_and_counted(make_run: MakeRun, method: str, side: str) -> None:
+    long = "many words " * 200
+    prompt = [{"role": "user", "content": long}] if side == "prompt" else HELLO
+    answer = long if side == "answer" else "Hello!"
+    row = {"prompt": prompt, "chosen": answer, "rejected": "No.", "response": answer}
+    run_dir = make_run(method, train=[row], held_out=[], max_length=32)
+    assert main([str(run_dir.path)]) == DONE
+    assert (run_dir.result() or {})["truncated"] == 1
+    warnings = [event["message"] for event in read_events(run_dir.events_path, 0)[0] if event["kind"] == "warning"]
+    assert warnings == ["1 of 1 train rows were cut to max_length 32"]
+
+
+@pytest.mark.parametrize("method", ["sft", "reward", "dpo"])
+def test_a_max_length_beyond_the_models_context_is_told(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    assert main([str(make_run(method, max_length=2049).path)]) == BAD_INPUT
+    assert "max_length is 2049, but the model reads at most 2048 tokens" in capsys.readouterr().err
+
+
+def test_a_reward_model_with_two_outputs_is_told(
+    tmp_path: Path, base_folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "two"
+    shutil.copytree(base_folder, folder)
+    AutoModelForSequenceClassification.from_pretrained(base_folder, num_labels=2).save_pretrained(folder)
+    models = {"base": ModelRef(base_folder), "reward": ModelRef(str(folder))}
+    run_dir = RunDir.create(
+        tmp_path / "run", Spec("ppo", {"precision": "fp32"}, 1, models), {"train": [{"prompt": HELLO}]}
+    )
+    assert main([str(run_dir.path)]) == BAD_INPUT
+    assert "has 2 outputs; it must have one" in capsys.readouterr().err
 
 
 def test_adapter_targets_that_match_nothing_are_told(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:

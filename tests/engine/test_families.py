@@ -7,18 +7,31 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from safetensors.torch import load_file
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    ModernBertDecoderConfig,
+    ModernBertDecoderForCausalLM,
+)
 
 from tests.engine.conftest import DEMONSTRATIONS, PREFERENCES, SHORT_SAMPLES, SMALL
 from tests.engine.families import families
-from training.engine.__main__ import DONE, main
+from training.engine.__main__ import BAD_INPUT, DONE, main
 from training.engine.chat import render
+from training.engine.errors import EngineError
 from training.engine.generate import generate, stop_token_ids
 from training.engine.logprobs import sequence_logprobs
+from training.engine.models import Trainee, load_reward
 from training.engine.packing import Tokens
+from training.engine.reward import score
 from training.engine.run_dir import ModelRef, RunDir, Spec
 
 LONG = "Which of these is larger, and why do you think so? " * 3
+WEIGHTS = "model.safetensors"
 QUESTIONS = ["Say hello.", LONG, "What do bees make?"]
 
 
@@ -129,3 +142,60 @@ def test_full_training_moves_every_weight_and_is_loaded_again(
         name: not torch.equal(item, dict(after.named_parameters())[name]) for name, item in before.named_parameters()
     }
     assert [name for name, has in moved.items() if not has] == []
+
+
+def test_a_reward_head_survives_save_load_and_merge(
+    family: str, family_folder: Callable[[str], str], train: Callable[..., RunDir]
+) -> None:
+    folder = family_folder(family)
+    run_dir = train(folder, "reward")
+    adapter, merged = run_dir.model_path / "adapter", run_dir.model_path / "merged"
+    tokenizer = AutoTokenizer.from_pretrained(merged)
+    rendered = [render(tokenizer, row["prompt"], row["chosen"]) for row in PREFERENCES[:3]]
+    texts = [prompt_ids + response_ids for prompt_ids, response_ids in rendered]
+    batch = tokenizer.pad({"input_ids": texts}, padding_side="right", return_tensors="pt")
+
+    def scores(model: Any) -> torch.Tensor:
+        with torch.no_grad():
+            found: torch.Tensor = model.eval()(**batch).logits[:, 0]
+        return found
+
+    plain = scores(AutoModelForSequenceClassification.from_pretrained(merged))
+    spread = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1)
+    spread.config.pad_token_id = tokenizer.pad_token_id
+    with_adapter = scores(PeftModel.from_pretrained(spread, adapter))
+    torch.testing.assert_close(with_adapter, plain, rtol=1e-4, atol=1e-4)
+    ours = load_reward(ModelRef(folder, str(adapter)), dtype=torch.float32, device=torch.device("cpu"))
+    trainee = Trainee(core=ours, tokenizer=tokenizer, device=torch.device("cpu"))
+    told = score(trainee, [Tokens(ids[:3], ids[3:]) for ids in texts])
+    torch.testing.assert_close(told, plain, rtol=1e-4, atol=1e-4)
+    saved = [load_file(path / name) for path, name in ((adapter, "adapter_model.safetensors"), (merged, WEIGHTS))]
+    heads = [next(item for name, item in file.items() if "score" in name) for file in saved]
+    assert torch.equal(*heads)
+    assert heads[0].abs().max() > 0
+
+
+def test_a_family_whose_head_has_another_name_is_refused_by_name(tmp_path: Path, capsys: Any) -> None:
+    tokenizer = families["gpt2"]()[1]
+    config = ModernBertDecoderConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        pad_token_id=0,
+    )
+    ModernBertDecoderForCausalLM(config).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    spec = Spec(method="reward", config=SMALL, models={"base": ModelRef(str(tmp_path / "base"))})
+    run_dir = RunDir.create(tmp_path / "run", spec, {"train": PREFERENCES})
+    assert main([str(run_dir.path)]) == BAD_INPUT
+    assert "modernbert-decoder cannot carry a score head" in capsys.readouterr().err
+
+
+def test_a_reward_model_whose_head_has_another_name_is_refused_by_name(tmp_path: Path) -> None:
+    config = BertConfig(vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=4)
+    config.num_labels = 1
+    BertForSequenceClassification(config).save_pretrained(tmp_path)
+    with pytest.raises(EngineError, match="of type bert, whose head is not one linear layer called score"):
+        load_reward(ModelRef(str(tmp_path)), dtype=torch.float32, device=torch.device("cpu"))

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertLMHeadModel
 
+from tests.engine.families import families
 from training.engine import import_model
 from training.engine.__main__ import BAD_INPUT, DONE, main
 from training.engine.chat import decode, end_token_id, render
@@ -92,6 +93,17 @@ def test_a_tokenizer_of_another_model_is_noticed(
     model.save_pretrained(folder)
     assert main([str(import_run(kind="folder", source=str(folder)).path)]) == BAD_INPUT
     assert "do not belong together" in capsys.readouterr().err
+
+
+def test_a_model_that_looks_at_tokens_to_come_is_refused(import_run: ImportRun, tmp_path: Path, capsys: Any) -> None:
+    tokenizer = families["gpt2"]()[1]
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
+    BertLMHeadModel(BertConfig(vocab_size=len(tokenizer), initializer_range=0.2, **shape)).save_pretrained(
+        tmp_path / "a"
+    )
+    tokenizer.save_pretrained(tmp_path / "a")
+    assert main([str(import_run(kind="folder", source=str(tmp_path / "a")).path)]) == BAD_INPUT
+    assert "a model of type bert looks at tokens to come" in capsys.readouterr().err
 
 
 def test_the_tiny_model_says_what_it_is(import_run: ImportRun) -> None:

@@ -46,7 +46,8 @@ def test_every_prompt_gets_its_answers_in_order(tmp_path, base):
     assert main([str(tmp_path)]) == 0
     samples = _samples(run_dir)
     assert [(item["id"], item["n"]) for item in samples] == [(f"p{p}", n) for p in range(3) for n in range(2)]
-    assert set(samples[0]) == {"id", "n", "text", "ended", "tokens"}
+    assert set(samples[0]) == {"id", "model", "n", "text", "ended", "tokens"}
+    assert {item["model"] for item in samples} == {"base"}
     assert all(1 <= item["tokens"] <= 12 for item in samples)
     kinds = [event["kind"] for event in read_events(run_dir.events_path, 0)[0]]
     assert kinds[-1] == "done"
@@ -95,6 +96,30 @@ def test_a_stopped_run_goes_on_after_its_last_block(tmp_path, base, monkeypatch)
     assert not part.exists()
 
 
+def test_several_versions_answer_as_each_would_alone(tmp_path, base, monkeypatch):
+    other = tmp_path / "other"
+    for item in build_tiny(seed=1):
+        item.save_pretrained(other)
+    rows = [{"id": f"p{place}", "prompt": [{"role": "user", "content": text}]} for place, text in enumerate(PROMPTS)]
+    config = {"n": 2, "max_new_tokens": 12, "temperature": 1.0, "precision": "fp32", "batch_size": 4}
+    both = {"trained": ModelRef(str(other)), "base": ModelRef(base)}
+    together = RunDir.create(tmp_path / "both", Spec("sample", config, 5, both), {"prompts": rows})
+    part = together.path / "samples.part.jsonl"
+    # Stopped within the second version: nothing of the first is sampled again.
+    monkeypatch.setattr(stop, "leave_if_requested", lambda: _raise_if(part.exists() and b'"base"' in part.read_bytes()))
+    assert main([str(together.path)]) == 75
+    monkeypatch.undo()
+    assert main([str(together.path)]) == 0
+    samples = _samples(together)
+    wanted = [(f"p{p}", name, n) for p in range(3) for name in both for n in range(2)]
+    assert [(item["id"], item["model"], item["n"]) for item in samples] == wanted
+    for name, ref in both.items():
+        alone = RunDir.create(tmp_path / name, Spec("sample", config, 5, {name: ref}), {"prompts": rows})
+        assert main([str(alone.path)]) == 0
+        assert [item for item in samples if item["model"] == name] == _samples(alone)
+    assert len({item["text"] for item in samples if item["id"] == "p0"}) == 4
+
+
 def _raise_if(asked):
     if asked:
         raise stop.Stopped
@@ -116,6 +141,20 @@ def test_no_prompts_is_an_error(tmp_path, base):
     run_dir = RunDir.create(tmp_path, spec, {"prompts": []})
     with pytest.raises(EngineError, match="no prompt"):
         run(run_dir, spec, SampleConfig(), EventWriter(run_dir.events_path))
+
+
+def test_a_row_that_is_no_prompt_is_named(tmp_path, base, capsys):
+    rows = [{"prompt": [{"role": "user", "content": "Hi"}]}, {"text": "Hi"}]
+    RunDir.create(tmp_path, Spec(method="sample", config={}, models={"base": ModelRef(base)}), {"prompts": rows})
+    assert main([str(tmp_path)]) == 2
+    assert "prompts row 2: a prompt must be a list" in capsys.readouterr().err
+
+
+def test_a_spec_without_models_is_an_error(tmp_path, capsys):
+    rows = [{"prompt": [{"role": "user", "content": "Hi"}]}]
+    RunDir.create(tmp_path, Spec(method="sample", config={}), {"prompts": rows})
+    assert main([str(tmp_path)]) == 2
+    assert "names no model to sample from" in capsys.readouterr().err
 
 
 def test_a_long_prompt_loses_its_beginning_and_is_counted(tmp_path, base):

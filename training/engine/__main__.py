@@ -5,6 +5,8 @@ Exit codes: 0 done, 75 stopped by SIGTERM after a checkpoint, 2 bad input, 1 any
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -47,18 +49,26 @@ def main(arguments: list[str]) -> int:
     try:
         _run(run_dir, events)
     except Stopped:
-        return STOPPED
+        code = STOPPED
     except (EngineError, RunDirError, ConfigError) as error:
         print(error, file=sys.stderr)
-        events.write("error", reason=str(error))
-        return BAD_INPUT
+        code = _told(events, str(error), BAD_INPUT)
     except Exception as error:  # noqa: BLE001 - the one broad place: the run's page gets a reason, whatever happened
         traceback.print_exc()
-        events.write("error", reason=readable(error))
-        return FAILED
-    finally:
+        print(readable(error), file=sys.stderr)
+        code = _told(events, readable(error), FAILED)
+    else:
+        code = DONE
+    with contextlib.suppress(OSError):  # what a full disk has refused
         events.close()
-    return DONE
+    return code
+
+
+def _told(events: EventWriter, reason: str, code: int) -> int:
+    """Write the error event, unless the disk has no room for it; returns the exit code."""
+    with contextlib.suppress(OSError):
+        events.write("error", reason=reason)
+    return code
 
 
 def _run(run_dir: RunDir, events: EventWriter) -> None:
@@ -89,7 +99,7 @@ def readable(error: BaseException) -> str:
     names = {item.__name__ for item in type(error).__mro__}
     if names & {"OutOfMemoryError", "MemoryError"} or "DefaultCPUAllocator" in text or "out of memory" in text.lower():
         return f"out of memory: {MEMORY_ADVICE}"
-    if isinstance(error, OSError) and error.errno == 28:
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in text:
         return "the disk is full; free some space and start the run again, it goes on from its last checkpoint"
     first = text.splitlines()[0][:300] if text else ""
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

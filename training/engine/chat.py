@@ -2,7 +2,8 @@
 
 1. Prompt and response are tokenised apart and joined, so the prompt is always a prefix.
 2. A response that was not cut ends in exactly one end-of-turn token: the one the chat template writes after an answer.
-3. Text that looks like a special token is text: in a response it is encoded as plain pieces, in a prompt broken up.
+3. Text that looks like a special token is text: in a response it is encoded as plain pieces, in a prompt broken up. A
+   response is broken up too where plain pieces do not help, as a unigram model knows special tokens as words.
 4. A template without a system role gets the system message at the head of the first user message; a tokenizer without
    a template gets "User: …" and "Assistant:" lines.
 """
@@ -83,6 +84,14 @@ def check_messages(messages: Sequence[Message]) -> None:
         raise EngineError("a prompt must not end with an assistant message")
 
 
+def check_prompt(row: Mapping[str, object], place: str) -> None:
+    """EngineError that names the place of a row whose prompt is no conversation that waits for the assistant."""
+    try:
+        check_messages(cast(Sequence[Message], row.get("prompt")))
+    except EngineError as error:
+        raise EngineError(f"{place}: {error}") from None
+
+
 def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
     """The conversation as the model reads it, up to the point where the assistant speaks."""
     clean = [{"role": item["role"], "content": _defused(tokenizer, item["content"])} for item in messages]
@@ -124,8 +133,14 @@ def _defused(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
 def encode(tokenizer: PreTrainedTokenizerBase, text: str, *, special_as_text: bool = False) -> list[int]:
     """Ids of a text, nothing added."""
     logging.getLogger("transformers.tokenization_utils_base").setLevel(logging.ERROR)  # no "longer than" warnings
-    ids = tokenizer(text, add_special_tokens=False, split_special_tokens=special_as_text)["input_ids"]
-    return [int(token) for token in ids]
+
+    def plain(text: str) -> list[int]:
+        found = tokenizer(text, add_special_tokens=False, split_special_tokens=special_as_text)["input_ids"]
+        return [int(token) for token in found]
+
+    ids = plain(text)
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return plain(_defused(tokenizer, text)) if special_as_text and special & set(ids) else ids
 
 
 def with_one_bos(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:

@@ -52,7 +52,7 @@ def run(run_dir: RunDir, spec: Spec, config: DPOConfig, events: EventWriter) -> 
     answers = HeldOutAnswers(prompts, trainee, config, max_length=config.max_length, seed=spec.seed)
     base = spec.models["base"]
     reference = partial(reference_model, trainee, spec.models.get("reference"), base, config.precision)
-    loop = Loop(run_dir, config, events, trainee, rows=len(train), seed=spec.seed)
+    loop = Loop(run_dir, config, events, trainee, row_ids=[pair.id for pair in train], seed=spec.seed)
     loop.start(eval_rows=len(held_out))
 
     # 2. The reference's log-probs of every answer, once.

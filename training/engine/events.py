@@ -11,6 +11,7 @@ from typing import Any
 
 # A resumed run repeats the steps after its checkpoint, with the same outcome: what was told once is not told again.
 ONCE_PER_STEP = frozenset({"step", "eval", "sample", "checkpoint"})
+ONCE_PER_MESSAGE = frozenset({"warning"})
 
 
 class EventWriter:
@@ -18,7 +19,7 @@ class EventWriter:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._told: set[tuple[str, int]] = set()
+        self._told: set[tuple[str, int | str]] = set()
         self._seq = 0
         self._cut_torn_line()
         if self.path.exists():
@@ -28,11 +29,11 @@ class EventWriter:
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
 
     def write(self, kind: str, **data: Any) -> bool:
-        """Append one event. False: a step, eval, sample or checkpoint of this step already stands there.
+        """Append one event. False: this step's step, eval, sample or checkpoint, or this warning, already stands there.
 
         Numbers that are not finite become null, as JSON knows none.
         """
-        if kind in ONCE_PER_STEP and (kind, int(data["step"])) in self._told:
+        if self._key(kind, data) in self._told:
             return False
         self._remember(kind, data)
         self._seq += 1
@@ -45,8 +46,15 @@ class EventWriter:
         self._file.close()
 
     def _remember(self, kind: str, data: dict[str, Any]) -> None:
-        if kind in ONCE_PER_STEP and isinstance(data.get("step"), int):
-            self._told.add((kind, data["step"]))
+        key = self._key(kind, data)
+        if key is not None:
+            self._told.add(key)
+
+    @staticmethod
+    def _key(kind: str, data: dict[str, Any]) -> tuple[str, int | str] | None:
+        """By what an event is known if it is told once only, else None."""
+        name = "step" if kind in ONCE_PER_STEP else "message" if kind in ONCE_PER_MESSAGE else ""
+        return (kind, data[name]) if isinstance(data.get(name), int | str) else None
 
     def _cut_torn_line(self) -> None:
         if not self.path.exists():

@@ -25,7 +25,15 @@ from training.engine.chat import end_token_id, render
 from training.engine.config import ImportConfig
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
-from training.engine.models import LOAD_ERRORS, check_folder, first_line, load_tokenizer, moved
+from training.engine.models import (
+    LOAD_ERRORS,
+    check_tokenizer,
+    check_whole,
+    first_line,
+    load_model,
+    load_tokenizer,
+    moved,
+)
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.saving import finish_model_folder
 from training.engine.tiny import build_tiny
@@ -68,15 +76,18 @@ def run(run_dir: RunDir, spec: Spec, config: ImportConfig, events: EventWriter) 
 
 
 def check_speaks(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """EngineError unless the tokenizer's ids fit the model and its logits for a greeting are finite numbers."""
+    """EngineError unless tokenizer and model belong together, and the logits of a greeting are finite and causal."""
+    check_tokenizer(tokenizer, model)
     prompt_ids, response_ids = render(tokenizer, [{"role": "user", "content": "Hello!"}], "Hi.")
-    ids = prompt_ids + response_ids
-    if max(ids) >= cast(torch.nn.Embedding, model.get_input_embeddings()).num_embeddings:
-        raise EngineError("the tokenizer has more tokens than the model has embeddings; they do not belong together")
     with torch.no_grad():
-        logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits
-    if not torch.isfinite(logits).all():
+        logits_SV = model(input_ids=torch.tensor([prompt_ids + response_ids]), use_cache=False).logits[0]
+        before_PV = model(input_ids=torch.tensor([prompt_ids]), use_cache=False).logits[0]
+    if not torch.isfinite(logits_SV).all():
         raise EngineError("the model computes numbers that are not finite; its file may be damaged")
+    if not torch.allclose(logits_SV[: len(prompt_ids)], before_PV, rtol=1e-3, atol=1e-3):
+        raise EngineError(
+            f"a model of type {model.config.model_type} looks at tokens to come; only causal ones can be trained"
+        )
 
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]
@@ -89,11 +100,13 @@ def _from_hub(config: ImportConfig, seed: int) -> Loaded:
     options: dict[str, Any] = {"revision": config.revision or None, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(config.source, **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            config.source, use_safetensors=True, dtype=torch.float32, **options
+        auto: Any = AutoModelForCausalLM
+        model, told = auto.from_pretrained(
+            config.source, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
         )
     except LOAD_ERRORS as error:
         raise EngineError(f"{config.source} cannot be fetched from the hub: {first_line(error)}") from None
+    check_whole(model, told, config.source)
     return cast(PreTrainedModel, model), tokenizer, {"name": config.source}
 
 
@@ -102,15 +115,9 @@ def _from_folder(config: ImportConfig, seed: int) -> Loaded:
     folder = Path(config.source)
     if not config.source or not folder.is_dir():
         raise EngineError(f"{config.source or 'the source'} is not a folder")
-    check_folder(folder)
-    tokenizer = load_tokenizer(str(folder))
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            str(folder), use_safetensors=True, local_files_only=True, trust_remote_code=False, dtype=torch.float32
-        )
-    except LOAD_ERRORS as error:
-        raise EngineError(f"the model in {folder} cannot be loaded: {first_line(error)}") from None
-    return cast(PreTrainedModel, model), tokenizer, {"name": folder.resolve().name}
+    model = load_model(AutoModelForCausalLM, str(folder), torch.float32)
+    model.config.use_cache = True
+    return model, load_tokenizer(str(folder)), {"name": folder.resolve().name}
 
 
 def _from_gguf(config: ImportConfig, seed: int) -> Loaded:

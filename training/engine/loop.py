@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -25,25 +25,45 @@ from training.engine.run_dir import RunDir
 from training.engine.schedule import apply_step, learning_rate, make_optimiser
 
 RECENT_STEPS = 20  # the ETA follows the last so many
+NAMED_ROWS = 16  # at most so many are named in a message
+
+
+def name_rows(ids: Sequence[str]) -> str:
+    """ "rows a, b, c" for a message."""
+    more = f" and {len(ids) - NAMED_ROWS} more" if len(ids) > NAMED_ROWS else ""
+    return f"rows {', '.join(ids[:NAMED_ROWS])}{more}"
 
 
 class Loop:
-    """One run's steps. ``step`` is the last finished one; ``kept`` are tensors a method wants in every checkpoint."""
+    """One run's steps over the rows with these ids.
+
+    ``step`` is the last finished one; ``kept`` are the weights of the best step, if a method sets them aside.
+    """
 
     def __init__(
-        self, run_dir: RunDir, config: TrainingConfig, events: EventWriter, trainee: Trainee, *, rows: int, seed: int
+        self,
+        run_dir: RunDir,
+        config: TrainingConfig,
+        events: EventWriter,
+        trainee: Trainee,
+        *,
+        row_ids: Sequence[str],
+        seed: int,
     ) -> None:
         self.run_dir, self.config, self.events, self.trainee = run_dir, config, events, trainee
-        self.rows, self.seed = rows, seed
+        self.row_ids, self.rows, self.seed = row_ids, len(row_ids), seed
         self.parameters = trainee.trainable()
         self.optimiser = make_optimiser(self.parameters.values(), weight_decay=config.weight_decay)
-        self.total = total_steps(rows, batch_size=config.batch_size, epochs=config.epochs, max_steps=config.max_steps)
+        self.total = total_steps(
+            self.rows, batch_size=config.batch_size, epochs=config.epochs, max_steps=config.max_steps
+        )
         self.step = 0
         self.state: dict[str, Any] = {}
         self.kept: dict[str, Tensor] = {}
         self._step_seconds: list[float] = []
         self._eval_seconds = 0.0
         self._step_began = time.monotonic()
+        self._step_rows: list[int] = []
 
     def start(self, *, eval_rows: int) -> None:
         """Tell what will run, and go on from the newest checkpoint if there is one."""
@@ -60,10 +80,7 @@ class Loop:
         if found is None:
             return
         checkpoint.restore_training(self.parameters, self.optimiser, found.tensors)
-        prefix = "kept/"
-        self.kept = {name[len(prefix) :]: item for name, item in found.tensors.items() if name.startswith(prefix)}
-        self.step = found.step
-        self.state = found.state
+        self.step, self.state, self.kept = found.step, found.state, found.best
 
     def eval_due(self) -> bool:
         """Whether to evaluate now: before the first step, every ``eval_every`` steps and after the last, once each."""
@@ -82,20 +99,22 @@ class Loop:
             self.leave_if_requested()
             self._step_began = time.monotonic()
             seed_everything(self.seed, "step", step)
-            yield step, rows_of_step(step, self.rows, batch_size=self.config.batch_size, seed=self.seed)
+            self._step_rows = rows_of_step(step, self.rows, batch_size=self.config.batch_size, seed=self.seed)
+            yield step, self._step_rows
 
     def finish_step(self, metrics: dict[str, float], *, tokens: int) -> None:
         """The optimiser step after the gradients of this step are there; writes the event and, when due, a checkpoint.
 
-        EngineError when the loss or the gradient is not finite; the last checkpoint is kept then.
+        EngineError names step and rows when the loss or the gradient is not finite; the last checkpoint stays then.
         """
         config, step = self.config, self.step + 1
+        batch = name_rows([self.row_ids[row] for row in self._step_rows])
         if not math.isfinite(metrics["loss"]):
-            raise EngineError(f"the loss of step {step} is not finite; lower the learning rate or use fp32")
+            raise EngineError(f"the loss of step {step} ({batch}) is not finite; lower the learning rate or use fp32")
         rate = learning_rate(
             step, self.total, peak=config.learning_rate, warmup_share=config.warmup_share, shape=config.schedule
         )
-        norm = apply_step(self.optimiser, rate=rate, max_grad_norm=config.max_grad_norm, step=step)
+        norm = apply_step(self.optimiser, rate=rate, max_grad_norm=config.max_grad_norm, step=step, batch=batch)
         self.step = step
         seconds = time.monotonic() - self._step_began
         self._step_seconds = [*self._step_seconds, seconds][-RECENT_STEPS:]
@@ -113,8 +132,8 @@ class Loop:
     def save(self) -> None:
         """Write a checkpoint of the last finished step."""
         tensors = checkpoint.training_tensors(self.parameters, self.optimiser)
-        tensors |= {f"kept/{name}": item for name, item in self.kept.items()}
-        path = checkpoint.save(self.run_dir, self.step, tensors, self.state, keep=self.config.keep_checkpoints)
+        keep = self.config.keep_checkpoints
+        path = checkpoint.save(self.run_dir, self.step, tensors, self.state, keep=keep, best=self.kept)
         self.events.write("checkpoint", step=self.step, path=str(path.relative_to(self.run_dir.path)))
 
     def _eta(self) -> float:

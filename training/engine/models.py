@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from safetensors import SafetensorError
@@ -27,7 +28,7 @@ from transformers import (
 )
 
 from training.engine.adapters import fuse
-from training.engine.chat import scoring_pad_id
+from training.engine.chat import render, scoring_pad_id
 from training.engine.config import TrainingConfig
 from training.engine.errors import EngineError
 from training.engine.run_dir import ModelRef, Spec
@@ -106,6 +107,7 @@ def seed_everything(*parts: int | str) -> None:
     """Seed every generator from these parts alone: a step's randomness depends on (seed, step), on no history."""
     number = derived_seed(*parts)
     random.seed(number)
+    numpy.random.seed(number % 2**32)
     torch.manual_seed(number)
 
 
@@ -126,20 +128,25 @@ def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
 
 def load_base(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """A causal language model without dropout; the adapter of ``ref`` is merged in. EngineError if unreadable."""
-    model = _load(AutoModelForCausalLM, ref.path, torch.float32 if ref.adapter else dtype)
+    model = load_model(AutoModelForCausalLM, ref.path, torch.float32 if ref.adapter else dtype)
     if ref.adapter:
         model = _merge_adapter(model, ref.adapter)
     return without_dropout(moved(model, dtype, device))
 
 
 def load_reward(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
-    """A reward model with one score in fp32. EngineError unless it has one output and its head is called ``score``."""
+    """A reward model with one score in fp32. EngineError unless its head has one output and is called ``score``."""
     if ref.adapter:
         model = _merge_adapter(new_reward_model(ModelRef(ref.path), torch.float32, pad_id=0, seed=0), ref.adapter)
     else:
-        model = _load(AutoModelForSequenceClassification, ref.path, torch.float32)
-    if getattr(model.config, "num_labels", 0) != 1 or not hasattr(model, "score"):
-        raise EngineError(f"the reward model in {ref.path} must be a sequence classifier with one output")
+        model = load_model(AutoModelForSequenceClassification, ref.path, torch.float32)
+    if model.config.num_labels != 1:
+        raise EngineError(f"the reward model in {ref.path} has {model.config.num_labels} outputs; it must have one")
+    if not isinstance(getattr(model, "score", None), nn.Linear):
+        kind = model.config.model_type
+        raise EngineError(
+            f"the reward model in {ref.path} is of type {kind}, whose head is not one linear layer called score"
+        )
     return without_dropout(moved_but_head(model, dtype, device))
 
 
@@ -165,7 +172,8 @@ def new_reward_model(base: ModelRef, dtype: torch.dtype, *, pad_id: int, seed: i
     """
     continued = is_score_adapter(base.adapter)
     has_head = is_classifier(base.path) or continued
-    model = _load(AutoModelForSequenceClassification, base.path, torch.float32 if has_head else dtype, num_labels=1)
+    kept = torch.float32 if has_head else dtype
+    model = load_model(AutoModelForSequenceClassification, base.path, kept, num_labels=1)
     if continued:
         model = _merge_adapter(model, base.adapter)
     elif base.adapter and has_head:
@@ -175,7 +183,7 @@ def new_reward_model(base: ModelRef, dtype: torch.dtype, *, pad_id: int, seed: i
         model.base_model.load_state_dict(policy.base_model.state_dict())
     head = getattr(model, "score", None)
     if not isinstance(head, nn.Linear):
-        raise EngineError(f"a model of type {model.config.model_type} cannot carry a score head here")
+        raise EngineError(f"a model of type {model.config.model_type} cannot carry a score head: it has another head")
     model.config.pad_token_id = pad_id
     if has_head:
         return without_dropout(moved_but_head(model, dtype, model.device))
@@ -212,17 +220,48 @@ def is_score_adapter(folder: str) -> bool:
     return isinstance(content, dict) and content.get("task_type") == TaskType.SEQ_CLS.value
 
 
-def _load(auto: Any, folder: str, dtype: torch.dtype, **options: Any) -> PreTrainedModel:
+def load_model(auto: Any, folder: str, dtype: torch.dtype, **options: Any) -> PreTrainedModel:
+    """A model as it lies in a folder. EngineError for files that are missing, damaged or lack weights of the model."""
     check_folder(Path(folder))
     try:
-        model = auto.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
+        model, told = auto.from_pretrained(
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
         )
     except LOAD_ERRORS as error:
         raise EngineError(f"the model in {folder} cannot be loaded: {first_line(error)}") from None
+    check_whole(model, told, folder, new_head=bool(options))
     model.config.use_cache = False
     model.eval()
     return cast(PreTrainedModel, model)
+
+
+def check_whole(model: PreTrainedModel, told: dict[str, Any], place: str, *, new_head: bool = False) -> None:
+    """EngineError when weights of the model were not in its files: transformers fills them with random numbers.
+
+    ``told`` is what from_pretrained says of its loading. Outside the backbone weights may lack for a ``new_head``.
+    """
+    backbone = f"{model.base_model_prefix}."
+    lacking = sorted(name for name in told["missing_keys"] if not new_head or name.startswith(backbone))
+    if lacking:
+        raise EngineError(f"the model in {place} lacks {len(lacking)} of its weights, {lacking[0]} among them")
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
+    """EngineError when the tokenizer writes ids that the model has no embedding for, or has no end token.
+
+    Added tokens beyond the embeddings are let pass unless a plain exchange needs them: Gemma 3 has one for images.
+    """
+    prompt_ids, response_ids = render(tokenizer, [{"role": "user", "content": "Hello!"}], "Hi.")
+    plain = set(tokenizer.get_vocab().values()) - set(tokenizer.added_tokens_decoder)
+    embeddings = cast(nn.Embedding, model.get_input_embeddings()).num_embeddings
+    if max(*plain, *prompt_ids, *response_ids) >= embeddings:
+        raise EngineError("the tokenizer has more tokens than the model has embeddings; they do not belong together")
 
 
 def check_folder(folder: Path) -> None:
@@ -304,6 +343,7 @@ def load_trainee(spec: Spec, config: TrainingConfig) -> Trainee:
     device = pick_device()
     tokenizer = load_tokenizer(base.path)
     core = load_base(base, dtype=pick_dtype(config.precision, device), device=device)
+    check_tokenizer(tokenizer, core)
     return prepare(core, tokenizer, config, reward=False, seed=spec.seed)
 
 
@@ -315,6 +355,7 @@ def load_reward_trainee(spec: Spec, config: TrainingConfig) -> Trainee:
     core = new_reward_model(
         base, pick_dtype(config.precision, device), pad_id=scoring_pad_id(tokenizer), seed=spec.seed
     )
+    check_tokenizer(tokenizer, core)
     return prepare(nn.Module.to(core, device=device), tokenizer, config, reward=True, seed=spec.seed)
 
 
@@ -328,7 +369,10 @@ def base_of(spec: Spec) -> ModelRef:
 def prepare(
     core: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig, *, reward: bool, seed: int
 ) -> Trainee:
-    """Adapters or every weight, and gradient checkpointing, as the config says."""
+    """Adapters or every weight, and gradient checkpointing, as the config says. EngineError for a long max_length."""
+    context = getattr(core.config, "max_position_embeddings", None)
+    if context and config.max_length > context:
+        raise EngineError(f"max_length is {config.max_length}, but the model reads at most {context} tokens")
     if config.lora:
         shape = LoraShape(config.lora_rank, config.lora_alpha, config.lora_targets)
         trainee = add_lora(core, tokenizer, shape, reward=reward, seed=seed)

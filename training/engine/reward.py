@@ -52,7 +52,7 @@ def run(run_dir: RunDir, spec: Spec, config: RewardConfig, events: EventWriter) 
     train, held_out, tally = read_train_and_eval(
         run_dir, trainee.tokenizer, config.max_length, config.eval_rows, events
     )
-    loop = Loop(run_dir, config, events, trainee, rows=len(train), seed=spec.seed)
+    loop = Loop(run_dir, config, events, trainee, row_ids=[pair.id for pair in train], seed=spec.seed)
     loop.start(eval_rows=len(held_out))
 
     # 2. The policy's answers, now that a policy which cannot be loaded has cost no training yet.

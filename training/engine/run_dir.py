@@ -40,8 +40,9 @@ class ModelRef:
 class Spec:
     """What a run is: written once into spec.json, never changed.
 
-    ``models``: "base" (always, except for import), "reward" (PPO), "reference" (optional, DPO and PPO),
-    "policy" (optional, reward model: whose answers its scores are normalised by).
+    ``models``: "base" (always, except for import), "reward" (PPO), "reference" (optional, DPO and PPO), "policy"
+    (optional, reward model: whose answers its scores are normalised by). To sample, one or several under any names:
+    each is a version that answers, and its rows bear its name.
     ``data``: "train" and "eval" for the four training methods, "prompts" for sampling.
     """
 

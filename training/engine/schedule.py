@@ -27,15 +27,18 @@ def make_optimiser(parameters: Iterable[nn.Parameter], *, weight_decay: float, e
     return torch.optim.AdamW(parameters, lr=0.0, weight_decay=weight_decay, eps=eps, fused=on_gpu or None)
 
 
-def apply_step(optimiser: torch.optim.Optimizer, *, rate: float, max_grad_norm: float, step: int) -> float:
-    """Clip, step, clear the gradients; returns the norm before clipping.
+def apply_step(
+    optimiser: torch.optim.Optimizer, *, rate: float, max_grad_norm: float, step: int, batch: str = ""
+) -> float:
+    """Clip, step, clear the gradients; returns the norm before clipping. ``batch`` names the rows in a message.
 
     EngineError when the norm is not finite (nothing is changed then), or 0 in the first step: nothing would be learned.
     """
     parameters = [item for group in optimiser.param_groups for item in group["params"]]
     norm = float(nn.utils.clip_grad_norm_(parameters, max_grad_norm))
     if not math.isfinite(norm):
-        raise EngineError(f"the gradient of step {step} is not finite; lower the learning rate or use fp32")
+        where = f"step {step} ({batch})" if batch else f"step {step}"
+        raise EngineError(f"the gradient of {where} is not finite; lower the learning rate or use fp32")
     if norm == 0 and step == 1:
         raise EngineError("the gradient of the first step is 0, so nothing would be learned")
     for group in optimiser.param_groups:

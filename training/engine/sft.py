@@ -17,7 +17,7 @@ import torch
 
 from training.engine.answers import HeldOutAnswers, ReferenceMaker, reference_model, tell_samples
 from training.engine.batches import cut_to_budget
-from training.engine.chat import render_to_fit
+from training.engine.chat import check_prompt, render_to_fit
 from training.engine.config import SFTConfig
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
@@ -57,7 +57,7 @@ def run(run_dir: RunDir, spec: Spec, config: SFTConfig, events: EventWriter) -> 
     answers = HeldOutAnswers(prompts, trainee, config, max_length=config.max_length, seed=spec.seed)
     base = spec.models["base"]
     reference = partial(reference_model, trainee, None, base, config.precision)
-    loop = Loop(run_dir, config, events, trainee, rows=len(train), seed=spec.seed)
+    loop = Loop(run_dir, config, events, trainee, row_ids=[item.id for item in train], seed=spec.seed)
     loop.start(eval_rows=len(held_out))
 
     # 2. Steps, with evaluations before, between and after.
@@ -89,8 +89,9 @@ def read_demonstrations(
     """The demonstrations of a data file; empty responses are dropped and counted. EngineError names a malformed row."""
     found, cut, dropped = [], 0, 0
     for number, row in enumerate(run_dir.rows(name), start=1):
-        if not isinstance(row.get("response"), str) or not isinstance(row.get("prompt"), list):
-            raise EngineError(f"{name} row {number}: it needs a prompt (list of messages) and a response (text)")
+        check_prompt(row, f"{name} row {number}")
+        if not isinstance(row.get("response"), str):
+            raise EngineError(f"{name} row {number}: response must be text")
         if not row["response"].strip():
             dropped += 1
             continue
