@@ -252,34 +252,52 @@ def _rows(method: str, project: Project, chosen: Filter) -> Iterator[tuple[int, 
     return ROWS[method](project, chosen)
 
 
+def _ended(found: object) -> bool:
+    """Whether the author ended an answer, or the token limit cut it off. What nobody noted down counts as ended."""
+    return found is not False
+
+
 def _pair_rows(project: Project, chosen: Filter) -> Iterator[tuple[int, dict[str, Any]]]:
-    found = selected_preferences(project, chosen).values_list(
-        "id", "prompt_id", "prompt__messages", "chosen__text", "rejected__text", "strength", "weight", "judgment_id"
+    """`chosen_ended` and `rejected_ended` are False for answers that the token limit cut off: their text has no end,
+    and a model that is trained to end there learns to stop in mid-sentence."""
+    found = selected_preferences(project, chosen).values(
+        "id",
+        "prompt_id",
+        "prompt__messages",
+        "chosen__text",
+        "chosen__sampling__ended",
+        "rejected__text",
+        "rejected__sampling__ended",
+        "strength",
+        "weight",
+        "judgment_id",
     )
-    for pk, prompt_id, messages, winner, loser, strength, weight, judgment_id in found.iterator(chunk_size=2000):
+    for preference in found.iterator(chunk_size=2000):
         row = {
-            "id": str(pk),
-            "prompt": messages,
-            "chosen": winner,
-            "rejected": loser,
-            "weight": weight,
-            "judgment": judgment_id,
+            "id": str(preference["id"]),
+            "prompt": preference["prompt__messages"],
+            "chosen": preference["chosen__text"],
+            "chosen_ended": _ended(preference["chosen__sampling__ended"]),
+            "rejected": preference["rejected__text"],
+            "rejected_ended": _ended(preference["rejected__sampling__ended"]),
+            "weight": preference["weight"],
+            "judgment": preference["judgment_id"],
         }
-        if strength is not None:
-            row["margin"] = float(strength)
-        yield prompt_id, row
+        if preference["strength"] is not None:
+            row["margin"] = float(preference["strength"])
+        yield preference["prompt_id"], row
 
 
 def _answer_rows(project: Project, chosen: Filter) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each answer that won at least once, once, in the order in which it first won."""
+    """Each answer that won at least once, once, in the order in which it first won; `response_ended` as for pairs."""
     found = selected_preferences(project, chosen).values_list(
-        "chosen_id", "prompt_id", "prompt__messages", "chosen__text"
+        "chosen_id", "prompt_id", "prompt__messages", "chosen__text", "chosen__sampling__ended"
     )
     seen: set[int] = set()
-    for pk, prompt_id, messages, text in found.iterator(chunk_size=2000):
+    for pk, prompt_id, messages, text, ended in found.iterator(chunk_size=2000):
         if pk not in seen:
             seen.add(pk)
-            yield prompt_id, {"id": str(pk), "prompt": messages, "response": text}
+            yield prompt_id, {"id": str(pk), "prompt": messages, "response": text, "response_ended": _ended(ended)}
 
 
 def _prompt_rows(project: Project, chosen: Filter) -> Iterator[tuple[int, dict[str, Any]]]:
