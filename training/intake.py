@@ -108,6 +108,8 @@ def progress(events: Iterable[Event]) -> dict[str, Any]:
             changes |= {"device": str(event.get("device", ""))[:100], "total_steps": _count(event.get("total_steps"))}
         elif event["kind"] == "phase":
             changes["phase"] = _phase(event)
+            if event.get("name") == "sampling":  # its steps are answers, which it tells as a phase
+                changes |= {"step": _count(event.get("done")), "total_steps": _count(event.get("total"))}
         elif event["kind"] == "step":
             changes |= {
                 "step": step_of(event) or 0,

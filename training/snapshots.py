@@ -200,20 +200,37 @@ def freeze(
     chosen = chosen or Filter()
     out = held_out(learnable_prompts(method, project, chosen), split_seed=split_seed, holdout=holdout)
     files = _write(_rows(method, project, chosen), out)
+    split = {"filter": chosen.to_dict(), "split_seed": split_seed, "holdout": holdout}
+    return _snapshot(project, files, split, created_by)
+
+
+def freeze_prompts(
+    *, project: Project, prompts: QuerySet[Prompt], chosen: dict[str, Any], created_by: User | None
+) -> Snapshot:
+    """As `freeze`, for prompts of the project that wait for answers: one file, `prompts`, and nothing held out."""
+    with tempfile.TemporaryFile() as file:
+        lines = _Lines(file)
+        for _, row in _rows_of(prompts):
+            lines.add(row)
+        files = {"prompts": lines.store()}
+    return _snapshot(project, files, {"filter": chosen, "split_seed": 0, "holdout": 0.0}, created_by)
+
+
+def _snapshot(
+    project: Project, files: dict[str, dict[str, Any]], split: dict[str, Any], created_by: User | None
+) -> Snapshot:
+    """The row of stored files: the one that is there, if the same was frozen before."""
     sha256 = hashlib.sha256("".join(files[name]["sha256"] for name in sorted(files)).encode()).hexdigest()
-    same = Snapshot.objects.filter(
-        project=project, sha256=sha256, filter=chosen.to_dict(), split_seed=split_seed, holdout=holdout
-    )
-    return same.first() or Snapshot.objects.create(
+    same = Snapshot.objects.filter(project=project, sha256=sha256, **split).first()
+    rows = {name: entry["rows"] for name, entry in files.items()}
+    return same or Snapshot.objects.create(
         project=project,
-        filter=chosen.to_dict(),
-        split_seed=split_seed,
-        holdout=holdout,
-        train_rows=files["train"]["rows"],
-        eval_rows=files["eval"]["rows"],
+        train_rows=rows.get("train", 0) + rows.get("prompts", 0),
+        eval_rows=rows.get("eval", 0),
         files=files,
         sha256=sha256,
         created_by=created_by,
+        **split,
     )
 
 
@@ -301,8 +318,11 @@ def _answer_rows(project: Project, chosen: Filter) -> Iterator[tuple[int, dict[s
 
 
 def _prompt_rows(project: Project, chosen: Filter) -> Iterator[tuple[int, dict[str, Any]]]:
-    found = Prompt.objects.filter(project=project).order_by("id").values_list("id", "messages")
-    for pk, messages in found.iterator(chunk_size=2000):
+    return _rows_of(Prompt.objects.filter(project=project))
+
+
+def _rows_of(prompts: QuerySet[Prompt]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for pk, messages in prompts.order_by("id").values_list("id", "messages").iterator(chunk_size=2000):
         yield pk, {"id": str(pk), "prompt": messages}
 
 
