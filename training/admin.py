@@ -198,7 +198,7 @@ class RunAdmin(ByMethodAdmin):
     def status(self, run: Run) -> tuple[str, str]:
         return run.state, run.get_state_display()
 
-    @admin.display(description="learned from")
+    @admin.display(description="project")
     def learned_from(self, run: Run) -> str:
         if run.project is None:
             return run.model_name
@@ -210,7 +210,7 @@ class RunAdmin(ByMethodAdmin):
     def result(self, run: Run) -> str:
         if run.state == State.FAILED:
             return Truncator(run.reason).words(12)
-        if run.method == Method.SAMPLE:
+        if run.method == Method.SAMPLE and run.round.landed_prompts:
             return f"{run.round.answers} answers, {run.round.comparisons} comparisons"
         found = headline(run)
         if found is None:

@@ -109,7 +109,8 @@ def progress(events: Iterable[Event]) -> dict[str, Any]:
         elif event["kind"] == "phase":
             changes["phase"] = _phase(event)
             if event.get("name") == "sampling":  # its steps are answers, which it tells as a phase
-                changes |= {"step": _count(event.get("done")), "total_steps": _count(event.get("total"))}
+                done, total = (_count(event.get(name)) for name in ("done", "total"))
+                changes |= {"phase": "sampling", "step": done, "total_steps": total}
         elif event["kind"] == "step":
             changes |= {
                 "step": step_of(event) or 0,

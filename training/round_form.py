@@ -15,7 +15,7 @@ from training.forms import PREFIX, MethodForm, form_for
 from training.launching import LaunchError
 from training.models import Method, Run
 from training.permissions import versions_for
-from training.rounds import RoundPlan, RoundPreview, Which, launch_round, preview_round
+from training.rounds import MOST_ANSWERS, RoundPlan, RoundPreview, Which, launch_round, preview_round
 
 DEFAULTS = SampleConfig()
 MAIN_FIELDS = ("base", "prompts", f"{PREFIX}n", "against", f"{PREFIX}temperature", f"{PREFIX}max_new_tokens")
@@ -39,8 +39,8 @@ class RoundForm(MethodForm):
         Version.objects.none(),
         label="Also compare with",
         required=False,
-        empty_label="nobody: its answers are compared with each other",
-        help_text="The first new answer to a prompt also meets the newest answer of this version, where there is one.",
+        empty_label="no other version",
+        help_text="Its answers meet each other; the first also the newest answer of this version to the same prompt.",
         widget=UnfoldAdminSelectWidget,
     )
     seed = forms.IntegerField(
@@ -65,6 +65,9 @@ class RoundForm(MethodForm):
         super().__init__(*args, **kwargs)
         self.fields["project"].required = True
         self.initial["seed"] = None
+        answers = self.fields[f"{PREFIX}n"]
+        answers.label = "Answers for each prompt"
+        answers.help_text = f"1 to {MOST_ANSWERS}. Every two different ones make a comparison. Default {DEFAULTS.n}."
         authors = Response.objects.exclude(author=None).order_by().values("author")
         against = cast(forms.ModelChoiceField, self.fields["against"])  # type: ignore[type-arg]
         against.queryset = Version.objects.select_related("model").filter(pk__in=authors)

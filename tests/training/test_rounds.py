@@ -92,6 +92,7 @@ def test_a_finished_round_is_answers_and_comparisons_in_the_queue(
     assert (run.state, run.reason, run.step, run.total_steps) == (State.SUCCEEDED, "", 6, 6)
     assert (run.round.answers, run.round.comparisons, run.round.landed_prompts) == (6, 3, 3)
     assert run.version is None
+    assert run.metrics["response_tokens"] == 5.0
     answer = Response.objects.get(prompt=prompts[0], text="Answer 1 to New question 0?")
     assert (answer.author, answer.author_label) == (base, "")
     assert answer.sampling == {
