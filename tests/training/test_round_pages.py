@@ -267,14 +267,14 @@ def test_the_list_of_runs_says_what_a_round_brought(admin: User, landed: Run) ->
 
 
 def test_launching_again_starts_from_the_same_options_with_a_new_seed(
-    admin: User, landed: Run, policy: Version
+    admin: User, landed: Run, base: Version, policy: Version
 ) -> None:
     Run.objects.filter(pk=landed.pk).update(seed=5)
+    Round.objects.filter(run=landed).update(against=base)
     form = signed_in(admin).get(f"{ADD}&again={landed.pk}").context["adminform"].form
-    shown = {
-        name: form.get_initial_for_field(form.fields[name], name) for name in ("base", "prompts", "seed", "option_n")
-    }
-    assert shown == {"base": policy.pk, "prompts": "all", "seed": None, "option_n": 2}
+    names = ("base", "prompts", "against", "seed", "option_n")
+    shown = [form.get_initial_for_field(form.fields[name], name) for name in names]
+    assert shown == [policy.pk, "all", base.pk, None, 2]
 
 
 @pytest.mark.parametrize("more", [0, 6])
