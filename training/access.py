@@ -7,7 +7,9 @@ from django.shortcuts import get_object_or_404
 
 from annotation.access import SignedInRequest
 from annotation.models import Project
+from models_registry.models import Version
 from training.models import Run, RunQuerySet
+from training.permissions import versions_for
 
 
 def get_run_for_viewer(request: SignedInRequest, pk: int) -> Run:
@@ -20,6 +22,11 @@ def get_runs_for_viewer(request: SignedInRequest) -> RunQuerySet:
     if not (request.user.is_staff or Project.objects.managed_by(request.user).exists()):
         raise Http404
     return Run.objects.visible_to(request.user).with_names()
+
+
+def get_version_for_rounds(request: SignedInRequest, pk: int) -> Version:
+    """A version that this person may let answer. Raises Http404, also for a reward model, which cannot."""
+    return get_object_or_404(versions_for(request.user).policies().select_related("model"), pk=pk)
 
 
 def get_project_for_trainer(request: SignedInRequest, slug: str) -> Project:

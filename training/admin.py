@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -20,9 +20,10 @@ from annotation.models import User
 from models_registry.models import Kind, Version
 from training import base_models_admin  # noqa: F401 - the registry's page gets its way in
 from training.forms import FILTER_FIELDS, LAUNCH_HELP, LaunchForm, MethodForm, ScheduleForm, fieldsets_for, form_for
-from training.launching import LEARNING, LaunchError, launch_run
+from training.launching import LEARNING, LaunchError
 from training.models import Method, Run, Schedule, Snapshot, State
 from training.presentation import headline
+from training.round_form import RoundForm
 from training.snapshots import new_preferences
 from training.templatetags.runs import brief, short, signed
 
@@ -38,16 +39,20 @@ STATE_COLOURS = {
 class ByMethodAdmin(ModelAdmin):  # type: ignore[misc]
     """An add page that first asks for the method, then shows the method's own fields."""
 
+    methods: tuple[Method, ...] = LEARNING
     method_form: type[MethodForm]
     first_fieldsets: dict[str, tuple[str, ...]]
 
     def method_of(self, request: HttpRequest, obj: Any = None) -> Method | None:
         name = obj.method if obj else request.GET.get("method")
-        return Method(name) if name in LEARNING else None
+        return Method(name) if name in self.methods else None
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         method = self.method_of(request, obj)
-        return form_for(self.method_form, method) if method else super().get_form(request, obj, change, **kwargs)
+        return self.form_of(method) if method else super().get_form(request, obj, change, **kwargs)
+
+    def form_of(self, method: Method) -> type[MethodForm]:
+        return form_for(self.method_form, method)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         method = self.method_of(request, obj)
@@ -77,7 +82,7 @@ class ByMethodAdmin(ModelAdmin):  # type: ignore[misc]
     def choose_method(self, request: HttpRequest) -> HttpResponse:
         kept = request.GET.copy()
         kept.pop("method", None)
-        methods = [(method, Method(method).label, LAUNCH_HELP[method]) for method in LEARNING]
+        methods = [(method, Method(method).label, LAUNCH_HELP[method]) for method in self.methods]
         context = {
             **self.admin_site.each_context(request),
             "title": self.verb,
@@ -99,17 +104,21 @@ def newest_models() -> dict[str, Any]:
 class RunAdmin(ByMethodAdmin):
     """Launch and look. The page of a run itself is outside the admin."""
 
+    methods = (*LEARNING, Method.SAMPLE)
     method_form = LaunchForm
     first_fieldsets = {
         "What it learns from": ("project", "base", "reward", "seed"),
         "Which preferences": FILTER_FIELDS,
+    }
+    round_fieldsets: ClassVar[dict[str, tuple[str, ...]]] = {
+        "Who answers what": ("project", "base", "prompts", "against", "seed")
     }
     verb = "Launch a run"
     add_form_template = "admin/training/run/add_form.html"
     list_display = ("page", "status", "learned_from", "result", "took", "who", "created_at")
     list_display_links = None
     list_filter = ("state", "method", "project")
-    list_select_related = ("project", "snapshot", "base__model", "created_by", "schedule")
+    list_select_related = ("project", "snapshot", "base__model", "created_by", "schedule", "round")
     list_per_page = 50
     search_fields = ("project__name", "model_name", "reason")
     actions = None
@@ -120,7 +129,12 @@ class RunAdmin(ByMethodAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def form_of(self, method: Method) -> type[MethodForm]:
+        return form_for(RoundForm, method) if method == Method.SAMPLE else super().form_of(method)
+
     def fieldsets_before(self, method: Method) -> dict[str, tuple[str, ...]]:
+        if method == Method.SAMPLE:
+            return self.round_fieldsets
         found = super().fieldsets_before(method)
         if method == Method.PPO:
             del found["Which preferences"]
@@ -134,11 +148,12 @@ class RunAdmin(ByMethodAdmin):
         """The newest models; with `?again=` those of an earlier run, and its options."""
         initial = newest_models() | cast(dict[str, Any], super().get_changeform_initial_data(request))
         again = request.GET.get("again", "")
-        run = Run.objects.filter(pk=int(again)).first() if again.isdecimal() and len(again) < 10 else None
+        run = Run.objects.with_names().filter(pk=int(again)).first() if again.isdecimal() and len(again) < 10 else None
         if run:
             initial |= {"project": run.project_id, "base": run.base_id, "reward": run.reward_id, "seed": run.seed}
             initial |= {f"option_{name}": value for name, value in run.config.items()}
             initial |= run.snapshot.filter if run.snapshot else {}
+            initial |= {"against": run.round.against_id} if run.method == Method.SAMPLE else {}
         return initial
 
     def count(self, request: HttpRequest) -> HttpResponse:
@@ -146,8 +161,8 @@ class RunAdmin(ByMethodAdmin):
         method = self.method_of(request)
         if method is None or not self.has_add_permission(request):
             raise PermissionDenied
-        form = cast(LaunchForm, form_for(LaunchForm, method)(request.GET))
-        return render(request, "admin/training/run/_count.html", {"found": form.count(), "method": method})
+        form = cast(LaunchForm | RoundForm, self.form_of(method)(request.GET))
+        return render(request, form.count_template, {"found": form.count(), "method": method})
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         try:
@@ -158,24 +173,13 @@ class RunAdmin(ByMethodAdmin):
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         form = context["adminform"].form
-        if isinstance(form, LaunchForm):
-            context["found"] = form.count()
+        if isinstance(form, LaunchForm | RoundForm):
+            context |= {"found": form.count(), "count_template": form.count_template}
         return cast(HttpResponse, super().render_change_form(request, context, *args, **kwargs))
 
     def save_form(self, request: HttpRequest, form: ModelForm[Run], change: bool) -> Run:
-        assert isinstance(form, LaunchForm)
-        plan = form.plan
-        assert plan is not None
-        return launch_run(
-            method=plan.method,
-            project=plan.project,
-            base=plan.base,
-            reward=plan.reward,
-            values=plan.values,
-            seed=plan.seed,
-            chosen=plan.chosen,
-            created_by=cast(User, request.user),
-        )
+        assert isinstance(form, LaunchForm | RoundForm)
+        return form.launch(cast(User, request.user))
 
     def save_model(self, request: HttpRequest, obj: Run, form: Any, change: bool) -> None:
         """Launching has written it."""
@@ -194,17 +198,20 @@ class RunAdmin(ByMethodAdmin):
     def status(self, run: Run) -> tuple[str, str]:
         return run.state, run.get_state_display()
 
-    @admin.display(description="learned from")
+    @admin.display(description="project")
     def learned_from(self, run: Run) -> str:
         if run.project is None:
             return run.model_name
-        rows = f", {run.snapshot.train_rows} rows" if run.snapshot else ""
+        unit = "prompts" if run.method == Method.SAMPLE else "rows"
+        rows = f", {run.snapshot.train_rows} {unit}" if run.snapshot else ""
         return f"{run.project}{rows}"
 
     @admin.display(description="result")
     def result(self, run: Run) -> str:
         if run.state == State.FAILED:
             return Truncator(run.reason).words(12)
+        if run.method == Method.SAMPLE and run.round.landed_prompts:
+            return f"{run.round.answers} answers, {run.round.comparisons} comparisons"
         found = headline(run)
         if found is None:
             return "–"

@@ -16,10 +16,10 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from annotation.models import Comparison, Judgment, Project
+from annotation.models import Comparison, Judgment, Project, User
 from models_registry.models import Version
 from training.engine.config import METHOD_TITLES, ConfigError, Option, describe, load_config
-from training.launching import LaunchError, Plan
+from training.launching import LaunchError, Plan, launch_run
 from training.models import Method, Run, Schedule
 from training.schedules import check_crontab
 from training.snapshots import Filter, Preview, preview
@@ -35,6 +35,7 @@ LAUNCH_HELP = {
     Method.REWARD: "Learns to score answers as your annotators would. PPO needs one.",
     Method.DPO: "Moves a policy towards the chosen answers directly. The simplest way to align; no reward model.",
     Method.PPO: "Lets a policy answer, scores the answers with a reward model, and reinforces what scores high.",
+    Method.SAMPLE: "Lets a model answer a project's prompts. Its answers are the next pairs that people compare.",
 }
 
 
@@ -110,6 +111,10 @@ class MethodForm(forms.ModelForm):  # type: ignore[type-arg]
                     self.add_error(f"{PREFIX}{name}" if f"{PREFIX}{name}" in self.fields else None, _sentence(reason))
         return cleaned
 
+    def _initial_project(self) -> Project | None:
+        value = str(self.get_initial_for_field(self.fields["project"], "project") or "")
+        return Project.objects.filter(pk=int(value)).first() if value.isdecimal() and len(value) < 10 else None
+
 
 def _sentence(reason: str) -> str:
     return reason[:1].upper() + reason[1:].rstrip(".") + "."
@@ -151,6 +156,7 @@ class FilterFields(forms.Form):
 class LaunchForm(FilterFields, MethodForm):
     """One run: what it learns from, what it starts from, how."""
 
+    count_template = "admin/training/run/_count.html"
     plan: Plan | None = None
     found: Preview | None = None
 
@@ -213,9 +219,20 @@ class LaunchForm(FilterFields, MethodForm):
             project, chosen = self._initial_project(), Filter()
         return preview(self.method, project, chosen) if project else None
 
-    def _initial_project(self) -> Project | None:
-        value = str(self.get_initial_for_field(self.fields["project"], "project") or "")
-        return Project.objects.filter(pk=int(value)).first() if value.isdecimal() and len(value) < 10 else None
+    def launch(self, created_by: User) -> Run:
+        """Launch what `clean` has found good. LaunchError if that has changed since."""
+        plan = self.plan
+        assert plan is not None
+        return launch_run(
+            method=plan.method,
+            project=plan.project,
+            base=plan.base,
+            reward=plan.reward,
+            values=plan.values,
+            seed=plan.seed,
+            chosen=plan.chosen,
+            created_by=created_by,
+        )
 
 
 class ScheduleForm(MethodForm):

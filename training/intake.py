@@ -108,6 +108,9 @@ def progress(events: Iterable[Event]) -> dict[str, Any]:
             changes |= {"device": str(event.get("device", ""))[:100], "total_steps": _count(event.get("total_steps"))}
         elif event["kind"] == "phase":
             changes["phase"] = _phase(event)
+            if event.get("name") == "sampling":  # its steps are answers, which it tells as a phase
+                done, total = (_count(event.get(name)) for name in ("done", "total"))
+                changes |= {"phase": "sampling", "step": done, "total_steps": total}
         elif event["kind"] == "step":
             changes |= {
                 "step": step_of(event) or 0,

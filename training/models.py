@@ -37,7 +37,7 @@ class Method(models.TextChoices):
     REWARD = "reward", "Reward model"
     DPO = "dpo", "DPO"
     PPO = "ppo", "PPO"
-    SAMPLE = "sample", "Sample"
+    SAMPLE = "sample", "Sample answers"
     IMPORT = "import", "Add base model"
 
 
@@ -94,7 +94,9 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def with_names(self) -> Self:
         """With everything a list of runs names, in one query."""
-        return self.select_related("project", "snapshot", "base__model", "reward__model", "created_by", "schedule")
+        return self.select_related(
+            "project", "snapshot", "base__model", "reward__model", "created_by", "schedule", "round__against__model"
+        )
 
     def finish(self, run_id: int, *, state: State, reason: str = "") -> bool:
         """Move an active run to a terminal state. False: it already is in one."""
@@ -163,6 +165,12 @@ class Run(models.Model):
                 | Q(state__in=["succeeded", "failed", "cancelled"], finished_at__isnull=False),
                 name="terminal_runs_have_an_end",
             ),
+            # Started twice by a double click, a version would answer every prompt twice.
+            models.UniqueConstraint(
+                fields=["project", "base"],
+                condition=Q(method="sample", state__in=["queued", "running"]),
+                name="one_active_round_per_project_and_version",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -186,6 +194,28 @@ class Run(models.Model):
         if self.started_at is None:
             return None
         return (self.finished_at or now()) - self.started_at
+
+
+class Round(models.Model):
+    """What a run of the method `sample` is for: its answers become comparisons of its project, and these are counted.
+
+    The counts move in the transaction that adds the rows, so they are exact whatever dies in between. What they mean
+    says `annotation.rounds.Landed`.
+    """
+
+    run = models.OneToOneField(Run, on_delete=models.CASCADE, related_name="round")
+    against = models.ForeignKey(
+        "models_registry.Version", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    landed_prompts = models.PositiveIntegerField(default=0, help_text="Prompts whose answers are in the project.")
+    answers = models.PositiveIntegerField(default=0)
+    repeated = models.PositiveIntegerField(default=0)
+    empty = models.PositiveIntegerField(default=0)
+    same_as_other = models.PositiveIntegerField(default=0)
+    comparisons = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"round of run {self.run_id}"
 
 
 class RunEvent(models.Model):

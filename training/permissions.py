@@ -8,7 +8,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.db.models import Q
 
 from annotation.models import User
-from models_registry.models import Version
+from models_registry.models import Version, VersionQuerySet
 from training.models import Run
 
 
@@ -25,3 +25,15 @@ def is_work_of(user: User, version: Version) -> bool:
     """Whether a run that this person may see made the version, or used it."""
     used = Q(pk=version.run_id) | Q(base=version) | Q(reward=version)
     return Run.objects.visible_to(user).filter(used).exists()
+
+
+def versions_for(user: User) -> VersionQuerySet:
+    """The versions that a person may let answer: staff all, others those of which `is_work_of` is true.
+
+    No more than these, because whoever launches a run with a version may download it afterwards.
+    """
+    if user.is_staff:
+        return Version.objects.all()
+    runs = Run.objects.visible_to(user).order_by()
+    used = Q(run_id__in=runs.values("pk")) | Q(pk__in=runs.values("base")) | Q(pk__in=runs.values("reward"))
+    return Version.objects.filter(used)

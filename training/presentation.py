@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 from django.utils.timezone import now
 
+from annotation.models import Response
 from training.engine.config import describe
 from training.models import TRAIN_QUEUE, Method, Run, RunEvent, State, Worker
+from training.snapshots import read_rows
 
 # The metric that says most about a run of each method; the first that it has.
 HEADLINES: dict[str, tuple[str, ...]] = {
@@ -38,6 +41,7 @@ WORDS = {
 }
 HEARTBEAT_LATE = timedelta(seconds=15)
 MOST_COLUMNS = 3
+SHOWN_PROMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,12 @@ class Samples:
 
 
 def samples(run: Run) -> Samples:
-    """Answers to the same held-out prompts: the base model's, half-way, now. The text is untrusted and unrendered."""
+    """Answers to the same held-out prompts: the base model's, half-way, now; of a round, some of what it brought.
+
+    The text is untrusted and unrendered.
+    """
+    if run.method == Method.SAMPLE:
+        return round_samples(run)
     events = list(run.events.filter(kind="sample").order_by("seq"))
     shown = _first_middle_last(events)
     exchanges: dict[str, Exchange] = {}
@@ -179,6 +188,20 @@ def samples(run: Run) -> Samples:
     if len(titles) > 1 and run.state == State.SUCCEEDED:
         titles[-1] = "now"
     return Samples(titles, list(exchanges.values()), len(events))
+
+
+def round_samples(run: Run) -> Samples:
+    """The first answers to the first prompts of a round, as they are in its project."""
+    titles = [f"answer {number}" for number in range(1, MOST_COLUMNS + 1)]
+    if run.snapshot is None or not run.round.landed_prompts:
+        return Samples(titles, [], 0)
+    rows = list(islice(read_rows(run.snapshot, "prompts"), SHOWN_PROMPTS))
+    exchanges = {int(row["id"]): Exchange(_messages(row["prompt"])) for row in rows}
+    found = Response.objects.filter(prompt__in=exchanges, author=run.base, sampling__run=run.pk).order_by("id")
+    for prompt_id, text, sampling in found.values_list("prompt_id", "text", "sampling"):
+        if len(answers := exchanges[prompt_id].answers) < MOST_COLUMNS:
+            answers.append(_said({"text": text, **sampling}))
+    return Samples(titles, [exchange for exchange in exchanges.values() if exchange.answers], run.round.answers)
 
 
 def _first_middle_last(events: list[RunEvent]) -> list[RunEvent]:

@@ -1,4 +1,4 @@
-"""What a finished run made becomes a version in the registry."""
+"""What a finished run made is taken in: a model as a version of the registry, answers as the next round's pairs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from models_registry.models import Kind, Version
 from models_registry.services import register_version
 from training.engine.run_dir import RunDir
 from training.holding import Hold
+from training.landing import land_samples
 from training.models import Method, Run
 
 KINDS = {
@@ -17,6 +18,14 @@ KINDS = {
     Method.PPO: Kind.POLICY,
     Method.IMPORT: Kind.BASE,
 }
+
+
+def take_result(run: Run, hold: Hold, run_dir: RunDir, result: dict[str, Any]) -> None:
+    """Take in what a run that succeeded has left. Twice is as good as once. Raises LostRunError."""
+    if run.method == Method.SAMPLE:
+        land_samples(run, hold, run_dir)
+    else:
+        register_result(run, hold, run_dir, result)
 
 
 def register_result(run: Run, hold: Hold, run_dir: RunDir, result: dict[str, Any]) -> Version:

@@ -200,20 +200,37 @@ def freeze(
     chosen = chosen or Filter()
     out = held_out(learnable_prompts(method, project, chosen), split_seed=split_seed, holdout=holdout)
     files = _write(_rows(method, project, chosen), out)
+    split = {"filter": chosen.to_dict(), "split_seed": split_seed, "holdout": holdout}
+    return _snapshot(project, files, split, created_by)
+
+
+def freeze_prompts(
+    *, project: Project, prompts: QuerySet[Prompt], chosen: dict[str, Any], created_by: User | None
+) -> Snapshot:
+    """As `freeze`, for prompts of the project that wait for answers: one file, `prompts`, and nothing held out."""
+    with tempfile.TemporaryFile() as file:
+        lines = _Lines(file)
+        for _, row in _rows_of(prompts):
+            lines.add(row)
+        files = {"prompts": lines.store()}
+    return _snapshot(project, files, {"filter": chosen, "split_seed": 0, "holdout": 0.0}, created_by)
+
+
+def _snapshot(
+    project: Project, files: dict[str, dict[str, Any]], split: dict[str, Any], created_by: User | None
+) -> Snapshot:
+    """The row of stored files: the one that is there, if the same was frozen before."""
     sha256 = hashlib.sha256("".join(files[name]["sha256"] for name in sorted(files)).encode()).hexdigest()
-    same = Snapshot.objects.filter(
-        project=project, sha256=sha256, filter=chosen.to_dict(), split_seed=split_seed, holdout=holdout
-    )
-    return same.first() or Snapshot.objects.create(
+    same = Snapshot.objects.filter(project=project, sha256=sha256, **split).first()
+    rows = {name: entry["rows"] for name, entry in files.items()}
+    return same or Snapshot.objects.create(
         project=project,
-        filter=chosen.to_dict(),
-        split_seed=split_seed,
-        holdout=holdout,
-        train_rows=files["train"]["rows"],
-        eval_rows=files["eval"]["rows"],
+        train_rows=rows.get("train", 0) + rows.get("prompts", 0),
+        eval_rows=rows.get("eval", 0),
         files=files,
         sha256=sha256,
         created_by=created_by,
+        **split,
     )
 
 
@@ -252,39 +269,60 @@ def _rows(method: str, project: Project, chosen: Filter) -> Iterator[tuple[int, 
     return ROWS[method](project, chosen)
 
 
+def _ended(found: object) -> bool:
+    """Whether the author ended an answer, or the token limit cut it off. What nobody noted down counts as ended."""
+    return found is not False
+
+
 def _pair_rows(project: Project, chosen: Filter) -> Iterator[tuple[int, dict[str, Any]]]:
-    found = selected_preferences(project, chosen).values_list(
-        "id", "prompt_id", "prompt__messages", "chosen__text", "rejected__text", "strength", "weight", "judgment_id"
+    """`chosen_ended` and `rejected_ended` are False for answers that the token limit cut off: their text has no end,
+    and a model that is trained to end there learns to stop in mid-sentence."""
+    found = selected_preferences(project, chosen).values(
+        "id",
+        "prompt_id",
+        "prompt__messages",
+        "chosen__text",
+        "chosen__sampling__ended",
+        "rejected__text",
+        "rejected__sampling__ended",
+        "strength",
+        "weight",
+        "judgment_id",
     )
-    for pk, prompt_id, messages, winner, loser, strength, weight, judgment_id in found.iterator(chunk_size=2000):
+    for preference in found.iterator(chunk_size=2000):
         row = {
-            "id": str(pk),
-            "prompt": messages,
-            "chosen": winner,
-            "rejected": loser,
-            "weight": weight,
-            "judgment": judgment_id,
+            "id": str(preference["id"]),
+            "prompt": preference["prompt__messages"],
+            "chosen": preference["chosen__text"],
+            "chosen_ended": _ended(preference["chosen__sampling__ended"]),
+            "rejected": preference["rejected__text"],
+            "rejected_ended": _ended(preference["rejected__sampling__ended"]),
+            "weight": preference["weight"],
+            "judgment": preference["judgment_id"],
         }
-        if strength is not None:
-            row["margin"] = float(strength)
-        yield prompt_id, row
+        if preference["strength"] is not None:
+            row["margin"] = float(preference["strength"])
+        yield preference["prompt_id"], row
 
 
 def _answer_rows(project: Project, chosen: Filter) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each answer that won at least once, once, in the order in which it first won."""
+    """Each answer that won at least once, once, in the order in which it first won; `response_ended` as for pairs."""
     found = selected_preferences(project, chosen).values_list(
-        "chosen_id", "prompt_id", "prompt__messages", "chosen__text"
+        "chosen_id", "prompt_id", "prompt__messages", "chosen__text", "chosen__sampling__ended"
     )
     seen: set[int] = set()
-    for pk, prompt_id, messages, text in found.iterator(chunk_size=2000):
+    for pk, prompt_id, messages, text, ended in found.iterator(chunk_size=2000):
         if pk not in seen:
             seen.add(pk)
-            yield prompt_id, {"id": str(pk), "prompt": messages, "response": text}
+            yield prompt_id, {"id": str(pk), "prompt": messages, "response": text, "response_ended": _ended(ended)}
 
 
 def _prompt_rows(project: Project, chosen: Filter) -> Iterator[tuple[int, dict[str, Any]]]:
-    found = Prompt.objects.filter(project=project).order_by("id").values_list("id", "messages")
-    for pk, messages in found.iterator(chunk_size=2000):
+    return _rows_of(Prompt.objects.filter(project=project))
+
+
+def _rows_of(prompts: QuerySet[Prompt]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for pk, messages in prompts.order_by("id").values_list("id", "messages").iterator(chunk_size=2000):
         yield pk, {"id": str(pk), "prompt": messages}
 
 

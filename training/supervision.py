@@ -22,7 +22,7 @@ from training.holding import Hold, LostRunError
 from training.intake import Intake
 from training.models import HEARTBEAT_STALE_AFTER, Method, Run, State
 from training.presence import DATABASE_AWAY, worker_is_stopping
-from training.results import register_result
+from training.results import take_result
 from training.snapshots import read_rows
 
 logger = logging.getLogger(__name__)
@@ -154,12 +154,12 @@ def conclude(run: Run, hold: Hold, intake: Intake, run_dir: RunDir, code: int) -
         result = run_dir.result()
         if result is None:
             raise RunFailedError("The engine ended without a result.")
-        register_result(run, hold, run_dir, result)
+        take_result(run, hold, run_dir, result)
         hold.rows().update(metrics={**intake.metrics, **result.get("metrics", {})})
         hold.finish(State.SUCCEEDED, log_tail=tail)
         discard_weights(run_dir)
     elif hold.cancelled:
-        hold.finish(State.CANCELLED, "Cancelled while it ran; what it had learned was not registered.", log_tail=tail)
+        hold.finish(State.CANCELLED, "Cancelled while it ran; nothing of it was kept.", log_tail=tail)
     elif worker_is_stopping():
         hold.hand_back()
     elif code == STOPPED:

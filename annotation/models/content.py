@@ -11,6 +11,17 @@ from django.db.models.functions import Coalesce
 from django.utils.timezone import now
 
 from annotation.models.projects import Project, User
+from models_registry.models import Version
+
+
+class PromptQuerySet(models.QuerySet["Prompt"]):
+    def without_open_comparisons(self) -> Self:
+        """Prompts for which nothing waits to be judged: all their comparisons are, or they have none."""
+        return self.exclude(Exists(Comparison.objects.still_open().filter(prompt=OuterRef("pk"))))
+
+    def answered_by(self, author: Version) -> Self:
+        """Prompts that this model version has answered."""
+        return self.filter(Exists(Response.objects.filter(prompt=OuterRef("pk"), author=author)))
 
 
 class Prompt(models.Model):
@@ -22,6 +33,8 @@ class Prompt(models.Model):
     content_hash = models.CharField(max_length=64)
     created_at = models.DateTimeField(default=now, editable=False)
 
+    objects = PromptQuerySet.as_manager()
+
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "content_hash"], name="one_prompt_per_content")]
 
@@ -29,8 +42,17 @@ class Prompt(models.Model):
         return str(self.messages[-1]["content"])[:80] if self.messages else f"prompt {self.pk}"
 
 
+class ResponseQuerySet(models.QuerySet["Response"]):
+    def latest_by(self, author: Version) -> Self:
+        """The newest answer of a model version to each prompt."""
+        return self.filter(author=author).order_by("prompt_id", "-id").distinct("prompt_id")
+
+
 class Response(models.Model):
-    """One answer. Its author is a model version with its sampling parameters, or the label of an import."""
+    """One answer. Its author is a model version with its sampling parameters, or the label of an import.
+
+    `sampling` of a model's answer says `ended`: false when the token limit cut it off.
+    """
 
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="responses")
     text = models.TextField()
@@ -41,6 +63,8 @@ class Response(models.Model):
     sampling = models.JSONField(default=dict, blank=True)
     content_hash = models.CharField(max_length=64)
     created_at = models.DateTimeField(default=now, editable=False)
+
+    objects = ResponseQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -17,6 +17,7 @@ from annotation.access import (
 )
 from annotation.forms import MemberForm, ProjectForm
 from annotation.models import Judgment, Lease, Preference, Project, Role
+from annotation.sources import sources_of
 from annotation.work import progress
 
 LAST_VOTES = 10
@@ -52,6 +53,7 @@ def show(request: SignedInRequest, slug: str) -> HttpResponse:
             "sources": votes.by_sources(),
             "last_votes": votes.select_related("annotator", "comparison__prompt").latest_first()[:LAST_VOTES],
             "preferences": Preference.objects.filter(project=project).count(),
+            "answers_from": sources_of(project),
         }
     return render(request, "annotation/project.html", context)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from annotation.models import Project, User
+from annotation.models import Comparison, Project, User
 from models_registry.models import Version
 from training.base_models import add_base_model
 from training.launching import cancel_run, launch_run
 from training.models import Run, RunEvent, State
 from training.presentation import headline, measures, samples
+from training.rounds import RoundPlan, Which, launch_round
 from training.supervision import run_directory, supervise
 
 from .conftest import vote
@@ -120,6 +121,28 @@ def test_sft_learns_from_the_chosen_answers(tiny: Version, judged: Project) -> N
     assert run.metrics["loss"] < run.metrics["loss_before"]
     assert run.version is not None
     assert run.version.kind == "sft"
+
+
+def test_a_trained_policy_writes_the_next_pairs(tiny: Version, judged: Project) -> None:
+    cut_off = judged.prompts.all()[0].responses.all()[0]
+    cut_off.sampling = {"ended": False}
+    cut_off.save()
+    trained_policy = trained("dpo", judged, tiny, {**QUICK, **SHORT, "batch_size": 4, "max_steps": 2}).version
+    assert trained_policy is not None
+    plan = RoundPlan(
+        project=judged, base=trained_policy, which=Which.ALL, values={"n": 2, "temperature": 2.0, "max_new_tokens": 8}
+    )
+    run = launch_round(plan, created_by=None)
+    assert Run.objects.claim(run.pk, worker="test@here")
+    supervise(run.pk)
+    run.refresh_from_db()
+    assert run.state == State.SUCCEEDED, f"{run.reason}\n{run.log_tail[-2000:]}"
+    drawn = run.round.answers + run.round.repeated + run.round.empty
+    assert (drawn, run.step, run.total_steps) == (2 * len(TOPICS), 2 * len(TOPICS), 2 * len(TOPICS))
+    waiting = Comparison.objects.still_open().filter(created_at__gte=run.created_at)
+    assert waiting.count() == run.round.comparisons > 0
+    answers = trained_policy.responses.filter(pk__in=[pk for comparison in waiting for pk in comparison.response_ids])
+    assert answers.count() == 2 * waiting.count()
 
 
 def test_a_cancelled_engine_leaves_a_checkpoint(tiny: Version, judged: Project) -> None:

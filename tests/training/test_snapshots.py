@@ -36,7 +36,9 @@ def test_pairs_are_frozen_with_prompt_answers_and_origin(
         "id": str(strong.pk),
         "prompt": [{"role": "user", "content": "Strong?"}],
         "chosen": "Yes.",
+        "chosen_ended": True,
         "rejected": "No, and here is why.",
+        "rejected_ended": True,
         "margin": 3.0,
         "weight": 1.0,
         "judgment": strong.judgment_id,
@@ -88,6 +90,22 @@ def test_ppo_gets_every_prompt_once_and_sft_every_winning_answer_once(
     sft = freeze(method="sft", project=project, created_by=annotator)
     texts = [row["response"] for name in ("train", "eval") for row in rows(sft, name)]
     assert sorted(texts) == sorted(f"Answer {number}." for number in range(20))
+
+
+def test_an_answer_that_was_cut_off_is_told_apart(project: Project, annotator: User, admin: User) -> None:
+    for number, (winner, loser) in enumerate([(False, True), (True, False), (None, "no")]):
+        made = vote(project, annotator, f"Question {number}?", f"Winner {number}", f"Loser {number}")
+        assert made is not None
+        for response, ended in ((made.chosen, winner), (made.rejected, loser)):
+            response.sampling = {"temperature": 0.8, "ended": ended}
+            response.save()
+    snapshot = freeze(method="dpo", project=project, created_by=annotator)
+    found = {row["chosen"]: row for name in ("train", "eval") for row in rows(snapshot, name)}
+    ended = [(found[f"Winner {n}"]["chosen_ended"], found[f"Winner {n}"]["rejected_ended"]) for n in range(3)]
+    assert ended == [(False, True), (True, False), (True, True)]  # what is unknown counts as ended
+    sft = freeze(method="sft", project=project, created_by=annotator)
+    answers = {row["response"]: row["response_ended"] for name in ("train", "eval") for row in rows(sft, name)}
+    assert answers == {"Winner 0": False, "Winner 1": True, "Winner 2": True}
 
 
 def test_a_filter_chooses_by_strength_purpose_date_and_person(
