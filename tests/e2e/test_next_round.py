@@ -38,6 +38,7 @@ def test_a_model_answers_and_its_answers_are_the_next_pairs(
     expect(page.locator("#run-results")).to_contain_text(f"{brought.comparisons} comparisons")
     page.locator("#result").click()
     expect(page.locator("tr", has_text="Tiny model v1").first).to_contain_text(str(brought.answers))
+    expect(page.locator("#project-runs")).to_be_visible()  # all of Ada's page is there before she leaves
 
     check_queue(project, answers=brought.answers, comparisons=brought.comparisons)
     sign_in(make_annotator(project))

@@ -216,3 +216,12 @@ def test_the_pad_token_of_a_scorer_never_ends_a_sequence(name: str) -> None:
 def test_what_is_no_conversation_is_refused(messages: Any) -> None:
     with pytest.raises(EngineError):
         check_messages(messages)
+
+
+@given(response=st.text(max_size=40))
+def test_a_response_that_was_cut_off_has_no_end_token(response: str) -> None:
+    tokenizer = tiny_tokenizer()
+    _, whole = render(tokenizer, [{"role": "user", "content": "a"}], response)
+    _, cut_off = render(tokenizer, [{"role": "user", "content": "a"}], response, ended=False)
+    assert whole[-1] == end_token_id(tokenizer)
+    assert cut_off == (whole[:-1] or whole)  # of an empty one the end token is all there is

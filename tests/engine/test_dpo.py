@@ -13,13 +13,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.engine.conftest import PREFERENCES
 from training.engine import dpo
 from training.engine.__main__ import BAD_INPUT, DONE, main
+from training.engine.chat import end_token_id
 from training.engine.config import DPOConfig
 from training.engine.events import EventWriter, read_events
 from training.engine.logprobs import response_logprobs, sequence_logprobs
 from training.engine.maths import sum_by_row
 from training.engine.models import LoraShape, Trainee, add_lora, load_base, load_tokenizer, train_everything
 from training.engine.packing import Tokens, make_pass
-from training.engine.pairs import Pair, Tally, read_pairs
+from training.engine.pairs import Pair, Tally, read_pairs, read_train_and_eval
 from training.engine.run_dir import ModelRef, RunDir
 
 CPU = torch.device("cpu")
@@ -358,3 +359,16 @@ def test_a_strong_vote_must_be_won_by_more(base_folder: str) -> None:
     assert indifferent == plain
     # loss = log(1 + e^-(margin - 1.5))
     assert demanding["loss"] == pytest.approx(math.log1p(math.exp(-(plain["margin"] - 1.5))), rel=1e-4)
+
+
+def test_only_answers_that_ended_are_trained_with_an_end_token(
+    make_run: Callable[..., RunDir], base_folder: str
+) -> None:
+    rows = [{**PREFERENCES[0], "rejected_ended": False}, {**PREFERENCES[1]}]
+    run_dir = make_run("dpo", train=rows, max_length=256)
+    tokenizer = load_tokenizer(base_folder)
+    pairs, _, _ = read_train_and_eval(run_dir, tokenizer, 256, 8, EventWriter(run_dir.events_path))
+    ends = [
+        answer.response_ids[-1] == end_token_id(tokenizer) for pair in pairs for answer in (pair.chosen, pair.rejected)
+    ]
+    assert ends == [True, False, True, True]

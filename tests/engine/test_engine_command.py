@@ -195,7 +195,7 @@ def test_what_is_longer_than_max_length_is_cut_and_counted(make_run: MakeRun, me
     assert main([str(run_dir.path)]) == DONE
     assert (run_dir.result() or {})["truncated"] == 1
     warnings = [event["message"] for event in read_events(run_dir.events_path, 0)[0] if event["kind"] == "warning"]
-    assert warnings == ["1 of 1 train rows were cut to max_length 32"]
+    assert "1 of 1 train rows were cut to max_length 32" in warnings
 
 
 @pytest.mark.parametrize("method", ["sft", "reward", "dpo"])
@@ -250,3 +250,13 @@ def test_a_lack_of_memory_says_what_to_lower(error: Exception) -> None:
 
 def test_a_full_disk_is_told_as_one() -> None:
     assert "disk is full" in readable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+
+@pytest.mark.parametrize("method", ["reward", "dpo"])
+def test_whether_an_answer_ended_must_be_true_or_false(
+    make_run: MakeRun, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"prompt": HELLO, "chosen": "Hello!", "rejected": "No.", "chosen_ended": "yes"}
+    run_dir = make_run(method, train=[row])
+    assert main([str(run_dir.path)]) == BAD_INPUT
+    assert "train row 1: chosen_ended must be true or false" in capsys.readouterr().err

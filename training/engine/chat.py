@@ -38,25 +38,35 @@ class Rendered:
 
 
 def render(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], response: str | None = None
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], response: str | None = None, *, ended: bool = True
 ) -> tuple[list[int], list[int]]:
-    """Ids of the prompt (ready for the assistant to speak) and of the response with its end token; [] without one."""
+    """Ids of the prompt (ready for the assistant to speak) and of the response with its end token; [] without one.
+
+    A response that has not ``ended`` was cut off where it was written: it gets no end token, or it would teach to stop
+    in the middle of a sentence. An empty one keeps it, as a response has at least one token.
+    """
     check_messages(messages)
     prompt_ids = encode(tokenizer, prompt_text(tokenizer, messages))
     prompt_ids = with_one_bos(tokenizer, prompt_ids)
     if response is None:
         return prompt_ids, []
-    return prompt_ids, [*encode(tokenizer, response, special_as_text=True), end_token_id(tokenizer)]
+    response_ids = encode(tokenizer, response, special_as_text=True)
+    return prompt_ids, response_ids if response_ids and not ended else [*response_ids, end_token_id(tokenizer)]
 
 
 def render_to_fit(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], response: str | None, max_length: int
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Message],
+    response: str | None,
+    max_length: int,
+    *,
+    ended: bool = True,
 ) -> Rendered:
     """Like :func:`render`, cut to ``max_length``: the response keeps at least half, the prompt loses its beginning.
 
     A cut response has lost its end token; a leading BOS survives the cut of the prompt.
     """
-    prompt_ids, response_ids = render(tokenizer, messages, response)
+    prompt_ids, response_ids = render(tokenizer, messages, response, ended=ended)
     kept = response_ids[: max(1, max_length - min(len(prompt_ids), max_length // 2))]
     room = max(1, max_length - len(kept))
     cut = max(0, len(prompt_ids) - room)

@@ -107,8 +107,10 @@ def warn_if_cut(cut: int, rows: int, name: str, max_length: int, events: EventWr
 def _make_pair(
     row: dict[str, Any], tokenizer: PreTrainedTokenizerBase, max_length: int, name: str
 ) -> tuple[Pair, bool]:
-    chosen = render_to_fit(tokenizer, row["prompt"], row["chosen"], max_length)
-    rejected = render_to_fit(tokenizer, row["prompt"], row["rejected"], max_length)
+    chosen, rejected = (
+        render_to_fit(tokenizer, row["prompt"], row[side], max_length, ended=row.get(f"{side}_ended", True))
+        for side in ("chosen", "rejected")
+    )
     prompt_ids = min(chosen.prompt_ids, rejected.prompt_ids, key=len)
     cuts = (chosen.prompt_cut, chosen.response_cut, rejected.prompt_cut, rejected.response_cut)
     pair = Pair(
@@ -126,6 +128,8 @@ def _check(row: dict[str, Any], place: str) -> None:
     for name in ("chosen", "rejected"):
         if not isinstance(row.get(name), str):
             raise EngineError(f"{place}: {name} must be text")
+        if not isinstance(row.get(f"{name}_ended", True), bool):
+            raise EngineError(f"{place}: {name}_ended must be true or false")
     for name, low in (("margin", 0.0), ("weight", 0.0)):
         value = row.get(name) or 0.0
         if not isinstance(value, int | float) or not math.isfinite(value) or value < low:

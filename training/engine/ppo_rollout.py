@@ -135,12 +135,9 @@ def retell(piece: Piece, tokenizer: PreTrainedTokenizerBase, reader: PreTrainedT
     prompts, responses = [], []
     for prompt, sample in zip(piece.prompts, piece.samples, strict=True):
         text = chat.decode(tokenizer, sample.token_ids)
-        rendered = chat.render_to_fit(reader, prompt.messages, text, max_length)
-        response_ids = rendered.response_ids
-        if not sample.ended and rendered.response_cut == 0 and len(response_ids) > 1:
-            response_ids = response_ids[:-1]
+        rendered = chat.render_to_fit(reader, prompt.messages, text, max_length, ended=sample.ended)
         prompts.append(rendered.prompt_ids)
-        responses.append(response_ids)
+        responses.append(rendered.response_ids)
     return make_batch(prompts, responses, piece.batch.is_response_BR.device)
 
 

@@ -224,8 +224,6 @@ def sample_policy(
     found = []
     for prompt, answer in zip(prompts, answers, strict=True):
         text = decode(tokenizer, answer.token_ids)
-        fitted = render_to_fit(loop.trainee.tokenizer, prompt, text, config.max_length)
-        has_end = not fitted.response_cut and len(fitted.response_ids) > 1
-        response_ids = fitted.response_ids[:-1] if has_end and not answer.ended else fitted.response_ids
-        found.append((fitted.prompt_ids, response_ids))
+        fitted = render_to_fit(loop.trainee.tokenizer, prompt, text, config.max_length, ended=answer.ended)
+        found.append((fitted.prompt_ids, fitted.response_ids))
     return found

@@ -95,7 +95,9 @@ def read_demonstrations(
         if not row["response"].strip():
             dropped += 1
             continue
-        fitted = render_to_fit(trainee.tokenizer, row["prompt"], row["response"], max_length)
+        fitted = render_to_fit(
+            trainee.tokenizer, row["prompt"], row["response"], max_length, ended=row.get("response_ended", True)
+        )
         cut += bool(fitted.prompt_cut or fitted.response_cut)
         tokens = Tokens(fitted.prompt_ids, fitted.response_ids)
         found.append(Demonstration(str(row.get("id", number)), row["prompt"], tokens))
