@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 
-from training.engine.adapters import fuse
+from training.engine.adapters import fuse, widened
 
 
 class Layers(nn.Module):
@@ -117,3 +117,29 @@ def test_a_merged_adapter_is_not_added_twice() -> None:
     expected = plain(x)
     fused.merge_adapter()
     torch.testing.assert_close(fused(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_widened_layers_give_the_same_and_forget_it_afterwards() -> None:
+    plain, fused = make()
+    x = torch.randn(2, 3, 6)
+    with torch.no_grad():
+        with widened(fused):
+            torch.testing.assert_close(fused(x), plain(x), rtol=1e-5, atol=1e-5)
+            with fused.disable_adapter(), plain.disable_adapter():
+                torch.testing.assert_close(fused(x), plain(x), rtol=1e-5, atol=1e-5)
+        for model in (plain, fused):
+            for name, item in model.named_parameters():
+                if "lora_" in name:
+                    item.mul_(2)
+        torch.testing.assert_close(fused(x), plain(x), rtol=1e-5, atol=1e-5)
+
+
+def test_layers_in_which_several_adapters_speak_are_not_widened() -> None:
+    plain, fused = make()
+    for model in (plain, fused):
+        torch.manual_seed(1)
+        model.add_adapter("other", LoraConfig(r=2, target_modules=["first", "second"], init_lora_weights=False))
+        model.base_model.set_adapter(["default", "other"])
+    x = torch.randn(4, 6)
+    with torch.no_grad(), widened(fused):
+        torch.testing.assert_close(fused(x), plain(x), rtol=1e-5, atol=1e-5)

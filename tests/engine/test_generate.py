@@ -100,13 +100,13 @@ def test_several_answers_to_one_prompt_share_its_prefill_and_differ():
     model = _llama()
     options = {"stop_ids": [2], "max_new_tokens": 8, "seed": 1}
     lengths_seen = []
-    forward = model.forward
+    forward = model.base_model.forward
 
     def counting_forward(**kwargs):
         lengths_seen.append(tuple(kwargs["input_ids"].shape))
         return forward(**kwargs)
 
-    model.forward = counting_forward
+    model.base_model.forward = counting_forward
     answers = generate(model, [PROMPTS[0]] * 3, numbers=[0, 1, 2], **options)
     assert lengths_seen[0] == (1, len(PROMPTS[0]))
     assert len({tuple(answer.token_ids) for answer in answers}) == 3
@@ -147,14 +147,14 @@ def test_an_answer_ends_with_the_first_of_any_stop_token_and_not_otherwise():
 def test_ended_rows_leave_the_batch():
     model = _llama()
     rows_fed = []
-    forward = model.forward
+    forward = model.base_model.forward
 
     def counting_forward(**kwargs):
         rows_fed.append(kwargs["input_ids"].shape[0])
         return forward(**kwargs)
 
     free = generate(model, PROMPTS, stop_ids=[], max_new_tokens=20, seed=5)
-    model.forward = counting_forward
+    model.base_model.forward = counting_forward
     generate(model, PROMPTS, stop_ids=[free[0].token_ids[3]], max_new_tokens=20, seed=5)
     assert rows_fed == sorted(rows_fed, reverse=True)
     assert rows_fed[-1] < rows_fed[0] == len(PROMPTS)

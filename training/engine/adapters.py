@@ -10,6 +10,8 @@ adapters themselves, their gradients' sums and the optimiser stay in fp32.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import torch
@@ -17,6 +19,8 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from peft import PeftModel
 from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import Tensor, nn
+
+FUSED, WIDE = "_computes_as_above", "_wide_product"  # entries of a layer's __dict__, no parameters and no modules
 
 
 def fuse(peft: PeftModel) -> None:
@@ -34,10 +38,43 @@ def _fuse_layer(layer: LoraLinear) -> None:
         name = _only_adapter(layer)
         if name is None or args or kwargs:
             return by_peft(x, *args, **kwargs)
+        if (wide := layer.__dict__.get(WIDE)) is not None:
+            return cast(Tensor, wide(x))
         down, up = cast(nn.Linear, layer.lora_A[name]).weight, cast(nn.Linear, layer.lora_B[name]).weight
         return low_rank_linear(x, base.weight, base.bias, down, up, layer.scaling[name])
 
     layer.forward = forward  # type: ignore[method-assign]
+    layer.__dict__[FUSED] = True
+
+
+@contextlib.contextmanager
+def widened(model: nn.Module) -> Iterator[None]:
+    """Inside, on the CPU, each fused layer computes [x, x Aᵀ] [W, s·B]ᵀ + b: two products and not three, with A and B
+    rounded once. For many short passes without gradients while no weight changes; holds a second copy of the layers.
+    """
+    layers = [item for item in model.modules() if isinstance(item, LoraLinear) and FUSED in item.__dict__]
+    layers = [item for item in layers if item.weight.device.type == "cpu" and _only_adapter(item)]
+    try:
+        for layer in layers:
+            layer.__dict__[WIDE] = _wide_product(layer)
+        yield
+    finally:
+        for layer in layers:
+            layer.__dict__.pop(WIDE, None)
+
+
+@torch.no_grad()
+def _wide_product(layer: LoraLinear) -> Callable[[Tensor], Tensor]:
+    name, base = cast(str, _only_adapter(layer)), cast(nn.Linear, layer.base_layer)
+    dtype = base.weight.dtype
+    down_RI = cast(nn.Linear, layer.lora_A[name]).weight.to(dtype)
+    up_OR = layer.scaling[name] * cast(nn.Linear, layer.lora_B[name]).weight
+    wide_OK = torch.cat([base.weight, up_OR.to(dtype)], dim=1)  # K = I + R
+
+    def product(x: Tensor) -> Tensor:
+        return F.linear(torch.cat([x, F.linear(x, down_RI)], dim=-1), wide_OK, base.bias)
+
+    return product
 
 
 def _only_adapter(layer: LoraLinear) -> str | None:
