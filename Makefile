@@ -27,7 +27,7 @@ demo:
 
 test: check
 	@$(SETUP) browser
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
 
 check:
 	@$(SETUP) test

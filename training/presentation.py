@@ -38,6 +38,7 @@ WORDS = {
     "tokens_per_second": "tokens per second",
     "score_std": "score, spread",
     "advantage_std": "advantage, spread",
+    "ece": "calibration error (ECE)",
 }
 HEARTBEAT_LATE = timedelta(seconds=15)
 MOST_COLUMNS = 3
@@ -46,10 +47,10 @@ SHOWN_PROMPTS = 3
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric now, and before training where that was measured."""
+    """A metric now, and before training where that was measured; until a run's second evaluation there is no now."""
 
     name: str
-    now: float
+    now: float | None
     before: float | None = None
 
     @property
@@ -58,7 +59,7 @@ class Measure:
 
     @property
     def change(self) -> float | None:
-        return None if self.before is None else self.now - self.before
+        return None if self.now is None or self.before is None else self.now - self.before
 
 
 def words(metric: str) -> str:
@@ -69,14 +70,16 @@ def measures(run: Run) -> list[Measure]:
     """Every metric of a run, in the order of the charts, then by name."""
     numbers = numbers_of(run.metrics)
     shown = [metric for chart in charts(run.method) for metric in chart.metrics]
-    names = [name for name in numbers if not (name.endswith("_before") and name.removesuffix("_before") in numbers)]
-    names.sort(key=lambda name: (shown.index(name) if name in shown else len(shown), name))
-    return [Measure(name, numbers[name], numbers.get(f"{name}_before")) for name in names]
+    names = sorted(
+        {name.removesuffix("_before") for name in numbers},
+        key=lambda name: (shown.index(name) if name in shown else len(shown), name),
+    )
+    return [Measure(name, numbers.get(name), numbers.get(f"{name}_before")) for name in names]
 
 
 def headline(run: Run) -> Measure | None:
     """The one metric for a list of runs."""
-    found = {measure.name: measure for measure in measures(run)}
+    found = {measure.name: measure for measure in measures(run) if measure.now is not None}
     return next((found[name] for name in HEADLINES.get(run.method, ()) if name in found), None)
 
 

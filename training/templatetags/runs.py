@@ -63,6 +63,12 @@ def short(value: float | None) -> str:
 
 
 @register.filter
+def percent(share: float) -> str:
+    """A share of 1 in whole hundredths, as text and as a coordinate."""
+    return f"{share * 100:.0f}"
+
+
+@register.filter
 def signed(value: float | None) -> str:
     """A change, with its sign; a true minus."""
     if value is None:
