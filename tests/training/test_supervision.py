@@ -13,9 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.conf import LazySettings
 from django.db import connection
 from django.utils.timezone import now
-from pytest_django.fixtures import SettingsWrapper
 
 from annotation.models import Preference, Project, User
 from models_registry.models import Format, Version
@@ -349,7 +349,7 @@ def test_secrets_stay_with_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_trainers_setting_decides_how_many_processes_work_on_a_run(
-    engine: Engine, base: Version, settings: SettingsWrapper
+    engine: Engine, base: Version, settings: LazySettings
 ) -> None:
     settings.ENGINE_PROCESSES = 3
     engine("succeed")
