@@ -10,7 +10,7 @@ import pytest
 from training.engine import chat, stop
 from training.engine.__main__ import main
 from training.engine.config import SampleConfig
-from training.engine.errors import EngineError
+from training.engine.errors import EngineError, Stopped
 from training.engine.events import EventWriter, read_events
 from training.engine.generate import generate, stop_token_ids
 from training.engine.models import load_base, load_tokenizer
@@ -122,7 +122,7 @@ def test_several_versions_answer_as_each_would_alone(tmp_path, base, monkeypatch
 
 def _raise_if(asked):
     if asked:
-        raise stop.Stopped
+        raise Stopped
 
 
 @pytest.mark.parametrize(
