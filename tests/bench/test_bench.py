@@ -14,6 +14,7 @@ from bench.driver import Arm
 from bench.errors import ArmError, DisagreementError
 from bench.models import base_folder
 from bench.rows import Workshop, training_row
+from bench.turns import ArmSpec
 
 
 @pytest.fixture(scope="session")
@@ -100,3 +101,12 @@ def test_an_arm_that_dies_leaves_its_last_words(keep: Path, pairs_file: Path, tm
     with Arm(spec, driver.python_here(spec)) as arm, pytest.raises(ArmError, match=r"no-model.*log\.txt"):
         arm.ready()
     assert arm.process.poll() is not None
+
+
+def test_an_arm_that_is_killed_is_told_of_in_one_line(tmp_path: Path) -> None:
+    spec = ArmSpec("peer", "trl", "dpo", "model", "data", "adapter", str(tmp_path / "arm"))
+    with Arm(spec, driver.python_here(spec)) as arm:
+        arm.process.kill()
+        arm.process.wait()
+        with pytest.raises(ArmError, match=r"^peer ended with code -9: killed, most often because the memory ran out"):
+            arm.turn()

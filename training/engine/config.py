@@ -120,6 +120,14 @@ class TrainingConfig(CommonConfig):
         "that is too large for one GPU.",
         group="Memory and precision",
     )
+    lora_dropout: float = option(
+        0.0,
+        help="Share of its input that an adapter does not see in a training pass; against overfitting on few examples.",
+        low=0.0,
+        high=0.9,
+        source="0: with it a training pass is slower, and policy and reference differ before the first step",
+        group="Adapter",
+    )
     epochs: float = option(1.0, help="Passes over the training examples.", unit="passes", low=0.01, high=100)
     max_steps: int = option(
         0, help="Stop after this many steps; 0 means by epochs.", unit="steps", low=0, high=10_000_000

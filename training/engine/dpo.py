@@ -6,6 +6,7 @@
 4. Logits exist at response positions only, one chunk at a time.
 5. The loss of a step is a weighted mean over its pairs, whatever the passes it was cut into.
 6. Dropout is off everywhere, so before the first step the margin is 0 and the loss ln 2 (IPO: 1/(4β²)).
+   An adapter's, if asked for, is on in training passes alone.
 7. The reference's log-probs are kept as sums, so that they serve every loss, averaged by length or not.
 """
 

@@ -28,7 +28,7 @@ from transformers import (
 )
 
 from training.engine import processes, sharding
-from training.engine.adapters import fuse
+from training.engine.adapters import drop_in_training_passes, fuse
 from training.engine.chat import render, scoring_pad_id
 from training.engine.config import TrainingConfig
 from training.engine.errors import EngineError
@@ -52,11 +52,12 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 @dataclass(frozen=True)
 class LoraShape:
-    """Rank, alpha and targets of an adapter; the three always travel together."""
+    """Rank, alpha, targets and dropout of an adapter; they always travel together."""
 
     rank: int
     alpha: int
     targets: str
+    dropout: float = 0.0
 
 
 @dataclass
@@ -313,7 +314,7 @@ def add_lora(
     lora = LoraConfig(
         r=shape.rank,
         lora_alpha=shape.alpha,
-        lora_dropout=0.0,
+        lora_dropout=shape.dropout,
         target_modules=named,
         task_type=TaskType.SEQ_CLS if reward else TaskType.CAUSAL_LM,
         modules_to_save=["score"] if reward else None,
@@ -327,6 +328,8 @@ def add_lora(
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     peft.eval()
+    if shape.dropout:
+        drop_in_training_passes(peft)
     fuse(peft)
     inner = cast(PreTrainedModel, peft.get_base_model())
     return Trainee(core=inner, tokenizer=tokenizer, device=next(core.parameters()).device, peft=peft)
@@ -382,7 +385,7 @@ def prepare(
     if config.lora and config.shard:
         raise EngineError("shard is for full training: adapters leave the weights as they are; switch one of them off")
     if config.lora:
-        shape = LoraShape(config.lora_rank, config.lora_alpha, config.lora_targets)
+        shape = LoraShape(config.lora_rank, config.lora_alpha, config.lora_targets, config.lora_dropout)
         trainee = add_lora(core, tokenizer, shape, reward=reward, seed=seed)
     else:
         trainee = train_everything(core, tokenizer)
@@ -399,7 +402,7 @@ def save_memory(trainee: Trainee) -> None:
     core: Any = trainee.core
     core.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     core.enable_input_require_grads()
-    trainee.core.train()  # dropout is 0 everywhere, so this only switches the recomputation on
+    trainee.core.train()  # no dropout asks for this, so it only switches the recomputation on
 
 
 def logits_of(model: PreTrainedModel, hidden_NH: Tensor) -> Tensor:
