@@ -72,6 +72,11 @@ def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value) or "empty"
 
 
+def named(version: Version) -> str:
+    """A version to choose, with what is to be known of it."""
+    return f"{version}: {version.notice}" if version.notice else str(version)
+
+
 class MethodForm(forms.ModelForm):  # type: ignore[type-arg]
     """A form with the options of one method. Subclasses made by :func:`form_for` know which."""
 
@@ -88,6 +93,9 @@ class MethodForm(forms.ModelForm):  # type: ignore[type-arg]
             self.fields["reward"].required = True
         else:
             del self.fields["reward"]
+        for name in ("base", "reward"):
+            if name in self.fields:
+                self.fields[name].label_from_instance = named  # type: ignore[attr-defined]
         for name, value in (self.instance.config or {}).items():
             if f"{PREFIX}{name}" in self.fields:
                 self.fields[f"{PREFIX}{name}"].initial = value

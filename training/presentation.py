@@ -83,11 +83,11 @@ def headline(run: Run) -> Measure | None:
     return next((found[name] for name in HEADLINES.get(run.method, ()) if name in found), None)
 
 
-def numbers_of(metrics: dict[str, Any]) -> dict[str, float]:
+def numbers_of(metrics: object) -> dict[str, float]:
     """The metrics that are one number; a reward model's calibration, for one, is a table."""
     return {
         name: float(value)
-        for name, value in metrics.items()
+        for name, value in (metrics.items() if isinstance(metrics, dict) else ())
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
 
@@ -146,7 +146,7 @@ def points(run: Run, *, after: int = 0, most: int = 5000) -> tuple[list[list[Any
     """``[seq, step, is_eval, numbers]`` of the events after a number, and the number to go on from."""
     found = run.events.filter(kind__in=("step", "eval"), seq__gt=after).values_list("seq", "step", "kind", "data")
     rows: list[list[Any]] = [
-        [seq, step, kind == "eval", numbers_of(data.get("metrics", {}))] for seq, step, kind, data in found[:most]
+        [seq, step, kind == "eval", numbers_of(data.get("metrics"))] for seq, step, kind, data in found[:most]
     ]
     return rows, rows[-1][0] if rows else after
 
@@ -205,7 +205,10 @@ def round_samples(run: Run) -> Samples:
     titles = [f"answer {number}" for number in range(1, MOST_COLUMNS + 1)]
     if run.snapshot is None or not run.round.landed_prompts:
         return Samples(titles, [], 0)
-    rows = list(islice(read_rows(run.snapshot, "prompts"), SHOWN_PROMPTS))
+    try:
+        rows = list(islice(read_rows(run.snapshot, "prompts"), SHOWN_PROMPTS))
+    except (OSError, ValueError):  # the frozen prompts are gone or damaged; what came of them is in the project
+        rows = []
     exchanges = {int(row["id"]): Exchange(_messages(row["prompt"])) for row in rows}
     found = Response.objects.filter(prompt__in=exchanges, author=run.base, sampling__run=run.pk).order_by("id")
     for prompt_id, text, sampling in found.values_list("prompt_id", "text", "sampling"):
@@ -287,7 +290,7 @@ def notices(run: Run) -> list[Notice]:
     elif run.state == State.RUNNING and run.heartbeat_at and now() - run.heartbeat_at > HEARTBEAT_LATE:
         found.append(Notice("Its worker is silent. If it stays so, the run goes back to the queue by itself.", "warn"))
     warnings = run.events.filter(kind="warning").values_list("data__message", flat=True)
-    return found + [Notice(str(message), "warn") for message in dict.fromkeys(warnings[:50])]
+    return found + [Notice(message, "warn") for message in dict.fromkeys(map(str, warnings[:50]))]
 
 
 def _waiting(run: Run) -> Notice:

@@ -11,6 +11,7 @@ from training.holding import Hold
 from training.landing import land_samples
 from training.models import Method, Run
 
+LONGEST_SOURCE = 400  # characters, of `Version.source`
 KINDS = {
     Method.SFT: Kind.SFT,
     Method.REWARD: Kind.REWARD,
@@ -40,12 +41,19 @@ def register_result(run: Run, hold: Hold, run_dir: RunDir, result: dict[str, Any
         dataset_sha256=run.snapshot.sha256 if run.snapshot else "",
         config=run.config,
         metrics=result.get("metrics", {}),
-        source=str(run.config.get("source") or run.config.get("kind", "")) if method == Method.IMPORT else "",
+        source=source_of(run),
         created_by=run.created_by,
         method=method.label,
         facts=facts(run, result),
         while_busy=hold.beat,
     )
+
+
+def source_of(run: Run) -> str:
+    """Where a base model came from; of every other model the registry knows the parent."""
+    if run.method != Method.IMPORT:
+        return ""
+    return str(run.config.get("source") or run.config.get("kind", ""))[:LONGEST_SOURCE]
 
 
 def facts(run: Run, result: dict[str, Any]) -> dict[str, object]:

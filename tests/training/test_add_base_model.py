@@ -136,6 +136,23 @@ def test_in_the_admin_a_source_that_says_nothing_is_refused(services: None, clie
     assert Run.objects.count() == 0
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("/", "Give the model a name"), ("..", "Give the model a name"), ("x" * 201, "at most 200 characters")],
+)
+def test_a_source_that_gives_no_name_asks_for_one(
+    services: None, client: Client, admin: User, source: str, said: str
+) -> None:
+    client.force_login(admin)
+    form = {"kind": "folder", "source": source, "model_name": "", "dtype": "bf16"}
+    response = client.post(reverse("admin:models_registry_model_add"), form)
+    assert response.status_code == 200
+    assert said in response.content.decode()
+    with pytest.raises(CommandError, match=said):
+        run_command("--folder", source)
+    assert Run.objects.count() == 0
+
+
 def test_staff_without_the_permission_to_add_runs_cannot_add_models(services: None, client: Client) -> None:
     client.force_login(User.objects.create_user("staff", is_staff=True))
     assert client.get(reverse("admin:models_registry_model_add")).status_code == 403

@@ -267,3 +267,11 @@ def test_a_reward_model_shows_where_it_is_right(run: Run, as_admin: Client) -> N
     assert re.findall(r'class="right" width="(\d+)"', shown) == ["83", "100", "50"]
     assert re.findall(r'class="sure" d="M(\d+) ', shown) == ["62"]
     assert "Length of the chosen answer" not in shown
+
+
+@pytest.mark.parametrize("said", [None, [], "x", 3, {"a": [None]}, [{"id": 1, "text": None, "prompt": 3}, None]])
+def test_an_event_of_an_unknown_form_is_no_error_of_the_page(run: Run, as_admin: Client, said: object) -> None:
+    for kind in ("step", "eval", "sample", "warning"):
+        tell(run, kind, 1, metrics=said, samples=said, message=said)
+    for name in ADDRESSES:
+        assert as_admin.get(reverse(name, args=[run.pk])).status_code == 200
