@@ -47,9 +47,12 @@ def test_without_a_gpu_it_refuses_in_one_line(
     assert "\n" not in said
 
 
-def test_an_unknown_row_is_named(keep: Path, pairs_file: Path, tmp_path: Path) -> None:
+def test_an_unknown_row_is_named(
+    keep: Path, pairs_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         main(arguments(keep, pairs_file, tmp_path / "out.json", "--rows", "dpo,knitting"))
+    assert "--rows: knitting is not one of " in capsys.readouterr().err
 
 
 @pytest.mark.slow

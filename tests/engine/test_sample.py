@@ -30,10 +30,10 @@ def base(tmp_path_factory):
     return str(folder)
 
 
-def _run_dir(path, base, **options):
+def _run_dir(path, base, prompts=PROMPTS, **options):
     config = {"n": 2, "max_new_tokens": 12, "temperature": 1.0, "precision": "fp32", **options}
     spec = Spec(method="sample", config=config, seed=5, models={"base": ModelRef(base)})
-    rows = [{"id": f"p{place}", "prompt": [{"role": "user", "content": text}]} for place, text in enumerate(PROMPTS)]
+    rows = [{"id": f"p{place}", "prompt": [{"role": "user", "content": text}]} for place, text in enumerate(prompts)]
     return RunDir.create(path, spec, {"prompts": rows})
 
 
@@ -158,9 +158,15 @@ def test_a_spec_without_models_is_an_error(tmp_path, capsys):
 
 
 def test_a_long_prompt_loses_its_beginning_and_is_counted(tmp_path, base):
-    run_dir = _run_dir(tmp_path, base, max_length=40)
+    asked = f"{PROMPTS[2]} " * 3
+    run_dir = _run_dir(tmp_path, base, ["Well, " + asked, "Now then: " + asked, asked + "Why?"], max_length=40)
     assert main([str(tmp_path)]) == 0
-    assert run_dir.result()["truncated"] >= 1
+    assert run_dir.result()["truncated"] == 3
+    # The answer follows from what was read: where only the beginning differs it is the same.
+    first, second, other = (
+        [item["text"] for item in _samples(run_dir) if item["id"] == f"p{place}"] for place in range(3)
+    )
+    assert first == second != other
 
 
 def test_the_room_of_a_prompt_is_bounded_by_the_models_context(base):
