@@ -335,7 +335,7 @@ def test_both_answers_of_a_pair_share_the_prompt_that_is_left_after_the_cut(make
         ),
         ([{"prompt": [{"role": "user", "content": "a"}], "chosen": "b"}], "train row 1: rejected must be text"),
         ([{**PREFERENCES[0], "weight": -1}], "weight must be a number of at least 0"),
-        ([{**PREFERENCES[0], "prompt": "a"}], "prompt must be a list of messages"),
+        ([{**PREFERENCES[0], "prompt": "a"}], "train row 1: a prompt must be a list of at least one"),
     ],
 )
 def test_data_that_will_not_do_is_one_readable_sentence(

@@ -94,6 +94,8 @@ def read_demonstrations(
         check_prompt(row, f"{name} row {number}")
         if not isinstance(row.get("response"), str):
             raise EngineError(f"{name} row {number}: response must be text")
+        if not isinstance(row.get("response_ended", True), bool):
+            raise EngineError(f"{name} row {number}: response_ended must be true or false")
         if not row["response"].strip():
             dropped += 1
             continue
