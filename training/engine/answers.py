@@ -1,4 +1,4 @@
-"""Sampled answers to held-out prompts, before and after training: what they say, how long they are, how far they moved.
+"""Sampled answers to held-out prompts at every evaluation: what they say, how long they are, how far they moved.
 
 The same prompts and the same random numbers every time, so that the difference is the training's.
 """

@@ -157,7 +157,7 @@ class TrainingConfig(CommonConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingDuringTraining:
-    """How answers are sampled before and after training on the same held-out prompts."""
+    """How answers to the same held-out prompts are sampled at every evaluation."""
 
     sample_prompts: int = option(
         4,
@@ -168,7 +168,7 @@ class SamplingDuringTraining:
     )
     length_prompts: int = option(
         24,
-        help="Held-out prompts answered before and after to measure response length and KL; 0 skips it.",
+        help="Held-out prompts answered at every evaluation to measure response length and KL; 0 skips it.",
         low=0,
         high=1024,
         group="Evaluation",
