@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from training.engine import __main__ as command
 from training.engine.__main__ import BAD_INPUT, DONE, FAILED, MEMORY_ADVICE, main, readable
+from training.engine.config import METHODS
 from training.engine.events import read_events
 from training.engine.run_dir import ModelRef, RunDir, Spec, sha256_of
 
@@ -228,7 +229,7 @@ def test_adapter_targets_that_match_nothing_are_told(make_run: MakeRun, capsys: 
 def test_whatever_else_happens_the_run_gets_a_reason(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(command.METHOD_MODULES, "dpo", "no.such.module")
+    monkeypatch.setitem(METHODS, "dpo", replace(METHODS["dpo"], module="no.such.module"))
     run_dir = make_run("dpo")
     assert main([str(run_dir.path)]) == FAILED
     assert "Traceback" in capsys.readouterr().err
