@@ -18,7 +18,7 @@ from unfold.widgets import (
 
 from annotation.models import Comparison, Judgment, Project, User
 from models_registry.models import Version
-from training.engine.config import METHOD_TITLES, ConfigError, Option, describe, load_config
+from training.engine.config import METHODS, ConfigError, Option, describe, load_config
 from training.launching import LaunchError, Plan, launch_run
 from training.models import Method, Run, Schedule
 from training.schedules import check_crontab
@@ -294,5 +294,5 @@ def fieldsets_for(method: Method, first: dict[str, tuple[str, ...]]) -> Iterator
     for option in describe(method):
         groups.setdefault(option.group, []).append(f"{PREFIX}{option.name}")
     for group in sorted(groups, key=lambda name: (name in FOLDED, name != "Method")):
-        title = f"{METHOD_TITLES[method]}" if group == "Method" else group
+        title = METHODS[method].title if group == "Method" else group
         yield title, {"fields": groups[group], "classes": ["collapse"] if group in FOLDED else []}

@@ -173,3 +173,10 @@ def test_the_room_of_a_prompt_is_bounded_by_the_models_context(base):
     config = build_tiny(0)[0].config
     assert prompt_room(config, max_length=10**6, max_new_tokens=48) == config.max_position_embeddings - 48
     assert asdict(SampleConfig())["max_length"] - 48 == prompt_room(config, max_length=2048, max_new_tokens=48)
+
+
+def test_the_most_likely_token_alone_is_the_greedy_answer(tmp_path, base):
+    greedy, one = _run_dir(tmp_path / "greedy", base, temperature=0.0), _run_dir(tmp_path / "one", base, top_k=1)
+    free = _run_dir(tmp_path / "free", base)
+    assert [main([str(item.path)]) for item in (greedy, one, free)] == [0, 0, 0]
+    assert _samples(one) == _samples(greedy) != _samples(free)

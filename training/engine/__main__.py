@@ -16,20 +16,10 @@ import traceback
 import warnings
 
 from training.engine import launch, stop
-from training.engine.config import Config, ConfigError, load_config
+from training.engine.config import METHODS, Config, ConfigError, load_config
 from training.engine.errors import EngineError, Finished, LostProcess, Stopped
 from training.engine.events import EventWriter, NoEvents
 from training.engine.run_dir import RunDir, RunDirError, Spec
-
-# One line adds a method. Modules are imported when needed: a config mistake is told before torch loads.
-METHOD_MODULES = {
-    "sft": "training.engine.sft",
-    "reward": "training.engine.reward",
-    "dpo": "training.engine.dpo",
-    "ppo": "training.engine.ppo",
-    "sample": "training.engine.sample",
-    "import": "training.engine.import_model",
-}
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 75
 MEMORY_ADVICE = "lower tokens_per_pass, batch_size or max_length, or switch gradient_checkpointing on"
@@ -118,7 +108,7 @@ def _run(run_dir: RunDir, spec: Spec, config: Config, events: EventWriter) -> No
     processes.join()
     try:
         stop.leave_if_requested()
-        importlib.import_module(METHOD_MODULES[spec.method]).run(run_dir, spec, config, events)
+        importlib.import_module(METHODS[spec.method].module).run(run_dir, spec, config, events)
     except Stopped:
         processes.part()
         raise

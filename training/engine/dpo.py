@@ -166,7 +166,7 @@ def evaluate(
     reference: ReferenceMaker,
     config: DPOConfig,
 ) -> None:
-    """Held-out metrics; before and after training also sampled answers. Kept in ``loop.state``."""
+    """Held-out metrics, and fresh answers with their length and KL. Kept in ``loop.state``."""
     began = time.monotonic()
     metrics: Metrics = {}
     if held_out:
@@ -179,11 +179,10 @@ def evaluate(
         )
         _, line = losses(logprob_BK[:, 0], logprob_BK[:, 1], held_out, reference_BK, config)
         metrics = dict(zip(METRICS, line.mean(1).tolist(), strict=True))
-    if loop.step in (0, loop.total):
-        measured, samples = answers.measure(reference, loop)
-        metrics |= measured
-        tell_samples(loop.events, loop.step, samples)
-        loop.state["after" if loop.step else "before"] = metrics
+    measured, samples = answers.measure(reference, loop)
+    metrics |= measured
+    tell_samples(loop.events, loop.step, samples)
+    loop.state["after" if loop.step else "before"] = metrics
     loop.events.write("eval", step=loop.step, metrics=metrics)
     loop.evaluated(began)
 

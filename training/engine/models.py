@@ -15,8 +15,8 @@ from typing import Any, cast
 
 import numpy
 import torch
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-from safetensors import SafetensorError
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model, get_peft_model_state_dict
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -138,6 +138,8 @@ def load_base(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> Pre
 
 def load_reward(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """A reward model with one score in fp32. EngineError unless its head has one output and is called ``score``."""
+    if ref.adapter and not is_score_adapter(ref.adapter):
+        raise EngineError(f"the adapter in {ref.adapter} is not a reward model's: it was not trained to score")
     if ref.adapter:
         model = _merge_adapter(new_reward_model(ModelRef(ref.path), torch.float32, pad_id=0, seed=0), ref.adapter)
     else:
@@ -172,10 +174,11 @@ def new_reward_model(base: ModelRef, dtype: torch.dtype, *, pad_id: int, seed: i
     A reward model is a sequence classifier with one output, or the adapter of one on its base. EngineError for a
     classifier with other than one output, or a model that cannot carry a head called ``score``.
     """
-    continued = is_score_adapter(base.adapter)
-    has_head = is_classifier(base.path) or continued
+    is_scorer, continued = is_classifier(base.path), is_score_adapter(base.adapter)
+    has_head = is_scorer or continued
     kept = torch.float32 if has_head else dtype
-    model = load_model(AutoModelForSequenceClassification, base.path, kept, num_labels=1)
+    new_head: dict[str, Any] = {} if is_scorer else {"num_labels": 1}
+    model = load_model(AutoModelForSequenceClassification, base.path, kept, **new_head)
     if continued:
         model = _merge_adapter(model, base.adapter)
     elif base.adapter and has_head:
@@ -279,14 +282,19 @@ def check_folder(folder: Path) -> None:
 
 
 def _merge_adapter(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
-    """The fp32 model with an adapter's weights (and its score head) merged in."""
-    if not (Path(adapter) / "adapter_model.safetensors").is_file():
+    """The fp32 model with an adapter's weights (and its score head) merged in. EngineError when it lacks any."""
+    file = Path(adapter) / "adapter_model.safetensors"
+    if not file.is_file():
         raise EngineError(f"{adapter} holds no adapter_model.safetensors")
     try:
-        merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        peft = PeftModel.from_pretrained(model, adapter)
+        with safe_open(file, "pt") as found:
+            lacking = sorted(set(get_peft_model_state_dict(peft, save_embedding_layers=False)) - set(found.keys()))
     except LOAD_ERRORS as error:
         raise EngineError(f"the adapter in {adapter} cannot be put on its base: {first_line(error)}") from None
-    return cast(PreTrainedModel, merged)
+    if lacking:  # PEFT would leave random numbers in their places
+        raise EngineError(f"the adapter in {adapter} lacks {len(lacking)} of its weights, {lacking[0]} among them")
+    return cast(PreTrainedModel, peft.merge_and_unload())
 
 
 def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
