@@ -2,18 +2,22 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from training.engine import stop
+from training.engine import dpo, stop
 from training.engine.__main__ import main
 from training.engine.adapters import TrainingDropout
 from training.engine.config import ConfigError, load_config
-from training.engine.events import read_events
-from training.engine.run_dir import RunDir
+from training.engine.events import NoEvents, read_events
+from training.engine.models import Trainee, load_base, load_tokenizer
+from training.engine.pairs import Tally, read_pairs
+from training.engine.run_dir import ModelRef, RunDir
 
+CPU = torch.device("cpu")
 MakeRun = Callable[..., RunDir]
 
 
@@ -23,6 +27,15 @@ def told(run_dir: RunDir, kind: str) -> list[dict[str, float]]:
 
 def weights(run_dir: RunDir) -> dict[str, torch.Tensor]:
     return load_file(run_dir.model_path / "adapter" / "adapter_model.safetensors")
+
+
+def margins(folder: str | Path, run_dir: RunDir) -> torch.Tensor:
+    """log p of the chosen less that of the rejected answers of the held-out pairs, by a model without adapters."""
+    model, tokenizer = load_base(ModelRef(str(folder)), dtype=torch.float32, device=CPU), load_tokenizer(str(folder))
+    pairs = read_pairs(run_dir, "eval", tokenizer, 128, Tally(), NoEvents())
+    with torch.no_grad():
+        chosen_B, rejected_B = dpo.pair_logprobs(Trainee(model, tokenizer, CPU), pairs)
+    return chosen_B - rejected_B
 
 
 def test_a_pass_without_gradients_has_none() -> None:
@@ -37,7 +50,9 @@ def test_a_pass_without_gradients_has_none() -> None:
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_a_run_learns_under_it_and_is_measured_without(make_run: MakeRun, checkpointing: bool) -> None:
+def test_a_run_learns_under_it_and_is_measured_without(
+    make_run: MakeRun, base_folder: str, checkpointing: bool
+) -> None:
     options = {"learning_rate": 1e-2, "max_steps": 3, "gradient_checkpointing": checkpointing}
     plain, dropping = (
         make_run("dpo", name="plain", **options),
@@ -47,9 +62,11 @@ def test_a_run_learns_under_it_and_is_measured_without(make_run: MakeRun, checkp
     before = told(dropping, "eval")[0]
     assert before["loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert before["margin"] == pytest.approx(0, abs=1e-6)
-    # B starts at 0, so the first loss is the same; from the second step on the adapters speak.
+    # B starts at 0, so what is dropped shows neither there nor in the first loss; from the second step on it does.
     assert told(dropping, "step")[0]["loss"] == pytest.approx(told(plain, "step")[0]["loss"], abs=1e-6)
     assert abs(told(dropping, "step")[2]["loss"] - told(plain, "step")[2]["loss"]) > 1e-4
+    after = margins(dropping.model_path / "merged", dropping) - margins(base_folder, dropping)
+    assert told(dropping, "eval")[-1]["margin"] == pytest.approx(0.1 * float(after.mean()), abs=1e-4)
 
 
 @pytest.mark.parametrize("method", ["sft", "reward", "dpo"])

@@ -111,6 +111,7 @@ def test_an_unknown_kind_of_source_is_refused_before_anything_is_written(service
 
 def test_without_waiting_it_is_left_to_the_trainer(services: None, admin: User) -> None:
     run = add_base_model(source_kind="tiny", created_by=admin, wait=False)
+    run.refresh_from_db()
     assert (run.state, run.worker, run.created_by) == (State.QUEUED, "", admin)
 
 

@@ -230,7 +230,8 @@ def engine_pid(run: Run) -> int:
 
 
 def test_a_worker_that_lost_its_run_ends_its_engine_and_writes_nothing(engine: Engine, base: Version) -> None:
-    engine("work_until_told")
+    # One that would outlive the SIGTERM which the kernel sends when the thread that started it is gone.
+    engine("ignore_the_request")
     run = make_run(base)
     thread = in_background(run)
     pid = engine_pid(run)
