@@ -54,7 +54,7 @@ def read_options(arguments: Sequence[str]) -> argparse.Namespace:
 
     def some_of(known: tuple[str, ...]) -> Any:
         def read(text: str) -> list[str]:
-            chosen = [item for item in text.split(",") if item] or list(known)
+            chosen = listed(text) or list(known)
             if unknown := sorted(set(chosen) - set(known)):
                 raise argparse.ArgumentTypeError(f"{unknown[0]} is not one of {', '.join(known)}")
             return chosen

@@ -8,6 +8,12 @@ from typing import Any
 
 from annotation.models import Judgment
 
+NUMBERS = {
+    "reliability": ("from", "to", "pairs", "accuracy", "confidence"),
+    "accuracy_by_strength": ("strength", "pairs", "accuracy"),
+    "accuracy_by_length": ("pairs", "accuracy"),
+}
+
 
 @dataclass(frozen=True)
 class Group:
@@ -48,13 +54,6 @@ def groupings(metrics: Mapping[str, Any]) -> list[Grouping]:
         ),
     ]
     return [grouping for grouping in found if grouping.groups]
-
-
-NUMBERS = {
-    "reliability": ("from", "to", "pairs", "accuracy", "confidence"),
-    "accuracy_by_strength": ("strength", "pairs", "accuracy"),
-    "accuracy_by_length": ("pairs", "accuracy"),
-}
 
 
 def _rows(metrics: Mapping[str, Any], name: str) -> Iterator[dict[str, Any]]:

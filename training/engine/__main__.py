@@ -61,9 +61,13 @@ def main(arguments: list[str]) -> int:
         code = _told(events, readable(error), FAILED)
     else:
         code = DONE
+    _close(events)
+    return code
+
+
+def _close(events: EventWriter) -> None:
     with contextlib.suppress(OSError):  # what a full disk has refused
         events.close()
-    return code
 
 
 def _told(events: EventWriter, reason: str, code: int) -> int:
@@ -97,7 +101,7 @@ def _launch(run_dir: RunDir, processes: int, before: EventWriter) -> int:
     events = EventWriter(run_dir.events_path)
     if events.newest == before.newest or events.newest[1] != "error":
         _told(events, reason, code)
-    events.close()
+    _close(events)
     return code
 
 
