@@ -25,7 +25,7 @@ sign_out = LogoutView.as_view()
 
 
 @never_cache
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def sign_in_by_link(request: HttpRequest, token: str) -> HttpResponse:
     """GET asks, POST signs in: a mail program that looks at the link does not spend it."""
     person = use_link(token) if request.method == "POST" else person_behind(token)
@@ -38,7 +38,7 @@ def sign_in_by_link(request: HttpRequest, token: str) -> HttpResponse:
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def account(request: SignedInRequest) -> HttpResponse:
     """The name others see."""
     form = DisplayNameForm(request.POST or None, instance=request.user)
@@ -51,7 +51,7 @@ def account(request: SignedInRequest) -> HttpResponse:
 
 @sensitive_post_parameters()
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def password(request: SignedInRequest) -> HttpResponse:
     """A new password; the first one, for somebody who came by a link, needs no old one."""
     form = _password_form(request.user)(request.user, request.POST or None)
