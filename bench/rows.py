@@ -213,7 +213,7 @@ def growth_rows(shop: Workshop, precision: str, turns: int) -> list[Row]:
         arms, taken = [], {}
         for name, rows, base in cases:
             path = shop.written(rows, f"growth-{name.replace(' ', '-')}")
-            options = {"max_length": 1_000_000}
+            options = {"max_length": models.config_of(base).max_position_embeddings}
             arms.append(shop.arm(name, "ours", "dpo", path, precision, batch=len(rows), model=base, options=options))
             taken[name] = flops.dpo(shop.shape(base), rows) * (1 / sum(row.pair_tokens for row in rows))
         found.append(Row("growth", title, precision, tuple(arms), turns, 1, taken))
