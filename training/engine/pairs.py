@@ -31,7 +31,7 @@ class Pair:
 
     @property
     def tokens(self) -> int:
-        """What the pair adds to a pass: its prompt once, and both responses."""
+        """What the pair adds to a pass at most: its prompt once, and both responses."""
         return self.chosen.length + len(self.rejected.response_ids)
 
 
