@@ -80,21 +80,24 @@ def make_pass(sequences: Sequence[Tokens], device: torch.device, *, share: bool 
         positions += range(alike, len(sequence))
         neighbour = sequence
 
-    def tensor(values: list[int]) -> Tensor:
-        return torch.tensor(values, device=device)
-
     before: list[int] = []
     for row, item in zip(places, sequences, strict=True):
         before += row[len(item.prompt_ids) - 1 : -1]
     return Pass(
-        ids_T=tensor(ids),
-        position_T=tensor(positions),
+        ids_T=on_device(ids, device),
+        position_T=on_device(positions, device),
         rows=spread(places, tokens=len(ids), device=device),
-        row_N=tensor([row for row, item in enumerate(sequences) for _ in item.response_ids]),
-        before_N=tensor(before),
-        token_N=tensor([token for item in sequences for token in item.response_ids]),
-        last_B=tensor([row[-1] for row in places]),
+        row_N=on_device([row for row, item in enumerate(sequences) for _ in item.response_ids], device),
+        before_N=on_device(before, device),
+        token_N=on_device([token for item in sequences for token in item.response_ids], device),
+        last_B=on_device([row[-1] for row in places], device),
     )
+
+
+def on_device(values: Sequence[Any] | Tensor, device: torch.device) -> Tensor:
+    """Numbers as a tensor. On a GPU they come through pinned memory, so that the host need not wait for its queue."""
+    found = torch.as_tensor(values)
+    return found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found.to(device)
 
 
 def alike_at_start(one: Sequence[int], other: Sequence[int]) -> int:
@@ -121,9 +124,9 @@ def spread(places: Sequence[Sequence[int]], *, tokens: int, device: torch.device
             seen[token] += 1
     filled = [[*members, *[members[-1]] * (width - len(members))] for members in places]
     return Rows(
-        source_BS=torch.tensor(filled, device=device),
-        place_T=torch.tensor(first, device=device),
-        copies=tuple((torch.tensor(a, device=device), torch.tensor(b, device=device)) for a, b in copies),
+        source_BS=on_device(filled, device),
+        place_T=on_device(first, device),
+        copies=tuple((on_device(a, device), on_device(b, device)) for a, b in copies),
     )
 
 
