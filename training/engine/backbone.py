@@ -7,7 +7,9 @@ through that door (linear attention, attention sinks) is recognised by a probe a
 
 from __future__ import annotations
 
+import contextlib
 import weakref
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -25,11 +27,30 @@ PROBE = (Tokens([1, 2, 3], [4, 5]), Tokens([1, 2, 3], [6]), Tokens([7], [2, 4, 1
 ROUNDING = 1000.0
 
 _packs: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
+_products_in: weakref.WeakKeyDictionary[nn.Module, torch.dtype] = weakref.WeakKeyDictionary()
 
 
 def last_hidden(model: PreTrainedModel, batch: Pass) -> Tensor:
     """Last hidden states of every token of a pass, (T, H)."""
-    return _packed_hidden(model, batch) if packs(model) else _padded_hidden(model, batch)
+    hidden = _packed_hidden if packs(model) else _padded_hidden  # the probe compares in the format of the weights
+    with narrow_products(model):
+        return hidden(model, batch)
+
+
+def multiply_in(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """Mixed precision: from now on the products of this model's passes are made in this number format, whatever that of
+    its weights; where it is the same, nothing changes."""
+    if dtype != next(model.parameters()).dtype:
+        _products_in[model] = dtype
+    return model
+
+
+@contextlib.contextmanager
+def narrow_products(model: PreTrainedModel) -> Iterator[None]:
+    """Inside, products are made in the format that :func:`multiply_in` was told for this model, if it was."""
+    dtype, device = _products_in.get(model), next(model.parameters()).device
+    with torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None):
+        yield
 
 
 def packs(model: PreTrainedModel) -> bool:
@@ -182,15 +203,16 @@ def _attend(
         # The processor's kernel goes backward through bf16 at a quarter of its speed in fp32. Forward must not differ:
         # PPO compares log-probs with and without gradient to 1e-5.
         wide = torch.float32 if query_BhSD.device.type == "cpu" else narrow
-        mixed_BhSD = F.scaled_dot_product_attention(
-            query_BhSD.to(wide),
-            key_BkSD.to(wide),
-            value_BkSD.to(wide),
-            attn_mask=mask,
-            is_causal=mask is None,
-            scale=scaling,
-            enable_gqa=True,
-        )
+        with torch.autocast("cpu", enabled=False):  # which would narrow them again
+            mixed_BhSD = F.scaled_dot_product_attention(
+                query_BhSD.to(wide),
+                key_BkSD.to(wide),
+                value_BkSD.to(wide),
+                attn_mask=mask,
+                is_causal=mask is None,
+                scale=scaling,
+                enable_gqa=True,
+            )
         return mixed_BhSD.to(narrow)
     groups = query_BhSD.shape[1] // key_BkSD.shape[1]
     key, value = key_BkSD.repeat_interleave(groups, 1), value_BkSD.repeat_interleave(groups, 1)

@@ -104,25 +104,28 @@ def make_pass(sequences: Sequence[Tokens], device: torch.device, *, share: bool 
         positions += range(alike, len(sequence))
         neighbour = sequence
 
-    def tensor(values: list[int]) -> Tensor:
-        return torch.tensor(values, device=device)
-
     before: list[int] = []
     for row, item in zip(places, sequences, strict=True):
         before += row[len(item.prompt_ids) - 1 : -1]
     return Pass(
-        ids_T=tensor(ids),
-        position_T=tensor(positions),
+        ids_T=on_device(ids, device),
+        position_T=on_device(positions, device),
         rows=replace(
             spread(places, tokens=len(ids), device=device),
             # Elsewhere than on a processor the fast kernels of attention take no mask.
             tails=with_tails(places, own, tokens=len(ids), device=device) if device.type == "cpu" else None,
         ),
-        row_N=tensor([row for row, item in enumerate(sequences) for _ in item.response_ids]),
-        before_N=tensor(before),
-        token_N=tensor([token for item in sequences for token in item.response_ids]),
-        last_B=tensor([row[-1] for row in places]),
+        row_N=on_device([row for row, item in enumerate(sequences) for _ in item.response_ids], device),
+        before_N=on_device(before, device),
+        token_N=on_device([token for item in sequences for token in item.response_ids], device),
+        last_B=on_device([row[-1] for row in places], device),
     )
+
+
+def on_device(values: Sequence[Any] | Tensor, device: torch.device) -> Tensor:
+    """Numbers as a tensor. On a GPU they come through pinned memory, so that the host need not wait for its queue."""
+    found = torch.as_tensor(values)
+    return found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found.to(device)
 
 
 def alike_at_start(one: Sequence[int], other: Sequence[int]) -> int:
@@ -142,14 +145,11 @@ def spread(places: Sequence[Sequence[int]], *, tokens: int, device: torch.device
     for token, found in enumerate(places_of):
         alike.setdefault(len(found) - 1, []).append(token)
 
-    def tensor(values: list[Any]) -> Tensor:
-        return torch.tensor(values, device=device)
-
     return Rows(
-        source_BS=tensor([filled(members, width) for members in places]),
-        place_T=tensor([found[0] for found in places_of]),
+        source_BS=on_device([filled(members, width) for members in places], device),
+        place_T=on_device([found[0] for found in places_of], device),
         copies=tuple(
-            (tensor(members), tensor([places_of[token][1:] for token in members]))
+            (on_device(members, device), on_device([places_of[token][1:] for token in members], device))
             for count, members in sorted(alike.items())
             if count
         ),
@@ -174,7 +174,7 @@ def with_tails(
         keys=spread([*whole, *tails], tokens=tokens, device=device),
         queries=replace(spread([queries], tokens=tokens, device=device), copies=()),
         whole=len(whole),
-        place_QW=torch.tensor(asked, device=device),
+        place_QW=on_device(asked, device),
     )
 
 
