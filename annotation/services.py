@@ -12,8 +12,9 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.text import slugify
 
+from annotation import audit
 from annotation.judging import NoSeatLeftError, Tiers, Verdict, free_seat, lock_comparison, write_judgment
-from annotation.models import Comparison, Judgment, Lease, Membership, Project, Prompt, Response, Role, User
+from annotation.models import Action, Comparison, Judgment, Lease, Membership, Project, Prompt, Response, Role, User
 from models_registry.models import Version
 
 Message = dict[str, str]
@@ -52,6 +53,7 @@ def create_project(
     )
     if manager is not None:
         Membership.objects.create(project=project, user=manager, role=Role.MANAGER)
+        audit.record(Action.CREATED, actor=manager, project=project, what=project.name)
     return project
 
 
@@ -158,7 +160,7 @@ class LastManagerError(Exception):
 
 
 @transaction.atomic
-def set_role(*, project: Project, person: User, role: Role) -> Membership:
+def set_role(*, project: Project, person: User, role: Role, by: User | None = None) -> Membership:
     """Make somebody a member, or give a member another role. Raises LastManagerError if nobody would manage."""
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     membership = project.memberships.filter(user=person).first() or Membership(project=project, user=person)
@@ -166,16 +168,18 @@ def set_role(*, project: Project, person: User, role: Role) -> Membership:
         raise LastManagerError
     membership.role = role
     membership.save()
+    audit.record(Action.ROLE, actor=by, subject=person, project=project, what=role.label)
     return membership
 
 
 @transaction.atomic
-def remove_member(membership: Membership) -> None:
+def remove_member(membership: Membership, *, by: User | None = None) -> None:
     """Take somebody out. Their votes stay, what they hold goes back. Raises LastManagerError if nobody would manage."""
     Project.objects.select_for_update(no_key=True).get(pk=membership.project_id)
     if not _others_manage(membership):
         raise LastManagerError
     Lease.objects.filter(annotator=membership.user, comparison__project=membership.project_id).delete()
+    audit.record(Action.REMOVED, actor=by, subject=membership.user, project=membership.project, what=membership.role)
     membership.delete()
 
 

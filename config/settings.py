@@ -92,6 +92,20 @@ def redis(name: str) -> str:
     return value
 
 
+def web_address(name: str, *, https: bool) -> str:
+    """An address of the web, or nothing."""
+    value = text(name)
+    if value and urlsplit(value).scheme not in (("https",) if https else ("https", "http")):
+        raise ImproperlyConfigured(f"{name} must start with https://.")
+    return value
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of an address: https://login.example.org."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def celery_url(redis_url: str) -> str:
     """The same Redis as Celery spells it: a socket's database is a `virtual_host`."""
     url = urlsplit(redis_url)
@@ -167,6 +181,11 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "django_htmx",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "models_registry",
     "annotation",
     "training",
@@ -183,6 +202,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "annotation.audit.middleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -220,6 +241,39 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
+
+# Signing in (annotation/signing_in.py). Attempts are counted in Redis, for an address of the network and an account.
+ACCOUNT_ADAPTER = "annotation.signing_in.SiteAccounts"
+SOCIALACCOUNT_ADAPTER = "annotation.signing_in.SiteIdentities"
+ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "20/m/ip,5/5m/key", "reauthenticate": "10/m/user"}
+SOCIALACCOUNT_REAUTHENTICATION_REQUIRED = True  # to connect an identity: a session left open must not be enough
+ACCOUNT_EMAIL_VERIFICATION = "none"  # the site sends no mail
+ACCOUNT_UNIQUE_EMAIL = False
+# Behind one proxy the visitor's address is the last that the header names; without, nobody may name one.
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if flag("BEHIND_PROXY", False) else 0
+MFA_TOTP_ISSUER = "Prefloop"
+MFA_TOTP_TOLERANCE = 1  # a phone's clock may be half a minute off
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+
+# The company's identity provider. People go to it by a form, which the policy above lets go nowhere else.
+OIDC_ID = "oidc"
+OIDC_SERVER_URL = web_address("OIDC_SERVER_URL", https=PRODUCTION)
+OIDC_CLIENT_ID, OIDC_CLIENT_SECRET = text("OIDC_CLIENT_ID"), text("OIDC_CLIENT_SECRET")
+OIDC_NAME = text("OIDC_NAME", "single sign-on")
+OIDC_NEW_PEOPLE = flag("OIDC_NEW_PEOPLE", False)
+SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, Any]] = {}
+if OIDC_SERVER_URL:
+    if not OIDC_CLIENT_ID or not OIDC_CLIENT_SECRET:
+        raise ImproperlyConfigured("OIDC_SERVER_URL needs OIDC_CLIENT_ID and OIDC_CLIENT_SECRET.")
+    app = {
+        "provider_id": OIDC_ID,
+        "name": OIDC_NAME,
+        "client_id": OIDC_CLIENT_ID,
+        "secret": OIDC_CLIENT_SECRET,
+        "settings": {"server_url": OIDC_SERVER_URL},
+    }
+    SOCIALACCOUNT_PROVIDERS["openid_connect"] = {"APPS": [app], "OAUTH_PKCE_ENABLED": True}
+    CONTENT_SECURITY_POLICY["DIRECTIVES"]["form-action"] += [origin(OIDC_SERVER_URL)]
 
 # Where things are kept
 

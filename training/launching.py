@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from django.db import transaction
 from django.utils.timezone import now
 
-from annotation.models import Project, User
+from annotation import audit
+from annotation.models import Action, Project, User
 from models_registry.models import Kind, Version
 from training.engine.config import load_config, to_dict
 from training.models import Method, Run, Schedule, State
@@ -134,6 +135,7 @@ def launch_run(
             model_name=model_name,
             created_by=created_by,
         )
+        audit.record(Action.LAUNCHED, actor=created_by, project=project, what=run)
         announce(run.pk)
     return run
 

@@ -1,11 +1,14 @@
 """The tables of annotation. Import them from here."""
 
+from annotation.models.auditing import Action, AuditEvent
 from annotation.models.content import Comparison, Prompt, Response
 from annotation.models.importing import ImportReport
 from annotation.models.judging import Judgment, Lease, Preference, Skip
 from annotation.models.projects import Membership, Project, Role, User
 
 __all__ = [
+    "Action",
+    "AuditEvent",
     "Comparison",
     "ImportReport",
     "Judgment",

@@ -60,7 +60,9 @@ class JudgmentQuerySet(models.QuerySet["Judgment"]):
 
     def by_sources(self) -> list[tuple[str, int]]:
         """(name, votes) of every rule and imported source, the accounts that cannot sign in; most votes first."""
-        named = self.filter(annotator__is_active=False).values("annotator__username")
+        # A person who has left is inactive too, but has another kind of unusable password.
+        sources = self.filter(annotator__is_active=False, annotator__password="!")  # noqa: S106  no password
+        named = sources.values("annotator__username")
         counted = named.annotate(votes=models.Count("pk")).order_by("-votes", "annotator__username")
         return list(counted.values_list("annotator__username", "votes"))
 
