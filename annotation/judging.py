@@ -12,6 +12,7 @@ from itertools import combinations
 from django.db.models import Case, F, Value, When
 from django.utils.timezone import now
 
+from annotation.happenings import Happening, Kind, tell
 from annotation.models import Comparison, Judgment, Lease, Preference, User
 
 Tiers = list[list[int]]
@@ -117,7 +118,17 @@ def write_judgment(
     Preference.objects.bulk_create(
         preferences_of(judgment, project_id=comparison.project_id, prompt_id=comparison.prompt_id)
     )
+    _tell(comparison, judgment)
     return judgment
+
+
+def _tell(comparison: Comparison, judgment: Judgment) -> None:
+    """`comparison` is as it was locked, before this judgment."""
+    facts = {"judgment": judgment.pk, "comparison": comparison.pk}
+    tell(Happening(Kind.JUDGMENT_MADE, comparison.project_id, str(judgment.pk), facts))
+    if comparison.depth + 1 >= comparison.judgments_wanted:
+        # Named by its last judgment: after a withdrawal it can be finished again.
+        tell(Happening(Kind.COMPARISON_FINISHED, comparison.project_id, str(judgment.pk), facts))
 
 
 def withdraw(judgment: Judgment) -> bool:

@@ -6,6 +6,7 @@ A wrong value stops the start with one line that names the variable. `.env.examp
 import os
 import sys
 from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -52,6 +53,14 @@ def number(name: str, default: int, *, low: int, high: int) -> int:
 def words(name: str, default: list[str]) -> list[str]:
     """A list separated by commas."""
     return [word.strip() for word in text(name).split(",") if word.strip()] or default
+
+
+def networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """Networks like 10.1.0.0/16, separated by commas."""
+    try:
+        return [ip_network(word) for word in words(name, [])]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be networks like 10.1.0.0/16, separated by commas: {error}.") from None
 
 
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
@@ -189,6 +198,7 @@ INSTALLED_APPS = [
     "models_registry",
     "annotation",
     "training",
+    "api",
 ]
 MIDDLEWARE = [
     "config.middleware.health",
@@ -207,6 +217,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "api.middleware.answer_in_json",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -343,7 +354,16 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "reap stale runs": {"task": "training.tasks.reap_stale_runs", "schedule": 30.0},
     "announce unheard runs": {"task": "training.tasks.announce_unheard_runs", "schedule": 60.0},
     "launch due schedules": {"task": "training.tasks.launch_due_schedules", "schedule": 30.0},
+    "send due webhooks": {"task": "api.tasks.send_due", "schedule": 10.0},
+    "forget old answers and deliveries": {"task": "api.tasks.forget_old", "schedule": 3600.0},
 }
+
+# Programs that ask
+
+# How many requests to the API the programs of one person may send in a minute.
+API_REQUESTS_PER_MINUTE = number("API_REQUESTS_PER_MINUTE", 600, low=1, high=1_000_000)
+# Webhooks go to public addresses only, and to these networks of one's own.
+WEBHOOK_NETWORKS = networks("WEBHOOK_NETWORKS")
 
 # Words, times, messages
 

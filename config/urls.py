@@ -10,6 +10,7 @@ admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-a
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("models/", include("models_registry.urls")),
+    path("", include("api.urls")),
     path("", include("training.urls")),
     path("", include("annotation.urls")),
 ]

@@ -10,6 +10,7 @@ from itertools import combinations, islice
 from django.db import DataError, IntegrityError, transaction
 from django.utils.timezone import now
 
+from annotation.happenings import Happening, Kind, tell
 from annotation.importing.reading import Lines, read_rows
 from annotation.importing.rows import BadRowError, Row
 from annotation.judging import NoSeatLeftError, preferences_of
@@ -68,7 +69,10 @@ def import_rows(
         report.save()
     report.errors.sort(key=lambda error: error["line"])
     report.finished_at = now()
-    report.save()
+    with transaction.atomic():
+        report.save()
+        facts = {"import": report.pk, "comparisons_added": report.comparisons_added, "bad_rows": report.error_count}
+        tell(Happening(Kind.IMPORT_FINISHED, project.pk, str(report.pk), facts))
     return report
 
 
