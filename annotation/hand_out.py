@@ -18,12 +18,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import SystemRandom
 
-from django.contrib.postgres.expressions import ArraySubquery
 from django.db import connection
-from django.db.models import OuterRef
 from django.utils.timezone import now
 
-from annotation.models import Arm, Batch, Comparison, Membership, Project, Role, User, VoteCount
+from annotation.models import Arm, Comparison, Project, Role, User
 from annotation.models.projects import today
 
 # How far down an order a request looks before it takes a draw instead, so that nobody who has judged half of a million
@@ -39,6 +37,27 @@ MOST_WAITS = 5
 _dice = SystemRandom()
 
 
+# Asked for every hand-out, so by hand: the lookups are the same as by the models, in a third of the time.
+PLACE = """
+SELECT member.role, member.passed_at, member.daily_cap,
+       ARRAY(SELECT batch.id FROM annotation_batch batch
+              WHERE batch.project_id = %(project)s
+                AND (EXISTS (SELECT FROM annotation_batch_people given
+                              WHERE given.batch_id = batch.id AND given.user_id = %(person)s)
+                     OR EXISTS (SELECT FROM annotation_batch_teams given
+                                  JOIN annotation_team_people inside ON inside.team_id = given.team_id
+                                 WHERE given.batch_id = batch.id AND inside.user_id = %(person)s))
+              ORDER BY batch.id),
+       COALESCE((SELECT votes FROM annotation_votecount
+                  WHERE project_id = %(project)s AND annotator_id = %(person)s AND day = %(today)s), 0),
+       (SELECT min(lease.id) FROM annotation_lease lease
+          JOIN annotation_comparison held ON held.id = lease.comparison_id
+         WHERE lease.annotator_id = %(person)s AND held.project_id = %(project)s AND held.closed_at IS NULL)
+  FROM (SELECT 1) AS always
+  LEFT JOIN annotation_membership member ON member.project_id = %(project)s AND member.user_id = %(person)s
+"""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a person stands in a project: what they may get."""
@@ -49,6 +68,7 @@ class Place:
     cap: int | None
     votes_today: int
     batches: list[int]
+    holds: int | None  # a lease of theirs, run out or not, on a comparison that is still open
     besides: Sequence[int] = ()  # comparisons that they hold already
 
     def may_have(self, more: int) -> bool:
@@ -57,25 +77,19 @@ class Place:
 
     @classmethod
     def of(cls, project: Project, person: User) -> Place:
-        """One query. A site admin who is no member has no cap and no training."""
-        batches = Batch.objects.given_to(person).filter(project=project).values("pk")
-        votes = VoteCount.objects.filter(project=OuterRef("project"), annotator=person, day=today()).values("votes")
-        found = (
-            Membership.objects.filter(project=project, user=person)
-            .annotate(given=ArraySubquery(batches), votes_today=ArraySubquery(votes))
-            .values_list("role", "passed_at", "daily_cap", "given", "votes_today")
-            .first()
-        )
-        if found is None:
-            return cls(project, person, False, None, 0, [])
-        role, passed_at, cap, given, votes_today = found
+        """One statement. A site admin who is no member has no cap and no training."""
+        values = {"project": project.pk, "person": person.pk, "today": today()}
+        with connection.cursor() as cursor:
+            cursor.execute(PLACE, values)
+            role, passed_at, cap, batches, votes_today, holds = cursor.fetchone()
         return cls(
             project,
             person,
-            practises=bool(project.practice_pairs) and role == Role.ANNOTATOR and passed_at is None,
-            cap=cap if cap is not None else project.daily_cap,
-            votes_today=sum(votes_today),
-            batches=given,
+            practises=project.practice_pairs > 0 and role == Role.ANNOTATOR and passed_at is None,
+            cap=cap if cap is not None else project.daily_cap if role else None,
+            votes_today=votes_today,
+            batches=batches,
+            holds=holds,
         )
 
 

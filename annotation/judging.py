@@ -63,9 +63,7 @@ def lock_person(person: User, *, durably: bool = True) -> None:
 
 def lock_comparison(comparison_id: int) -> Comparison:
     """The comparison, locked until the transaction ends. Whoever writes judgments or leases of it locks it first."""
-    return (
-        Comparison.objects.select_related("project").select_for_update(no_key=True, of=("self",)).get(pk=comparison_id)
-    )
+    return Comparison.objects.select_for_update(no_key=True).get(pk=comparison_id)
 
 
 # One statement: leases that ran out go, and the seats that are left taken are listed.

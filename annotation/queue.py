@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core import signing
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils.crypto import salted_hmac
 from django.utils.timezone import now
 
@@ -117,14 +117,15 @@ def lease_next(*, project: Project, annotator: User) -> Lease | None:
         return None
     # Without waiting for the disk: a lease lost with the power costs nobody a vote, as its ticket is still good.
     lock_person(annotator, durably=False)
-    return _renewed_lease(project, annotator) or _new_lease(Place.of(project, annotator))
+    place = Place.of(project, annotator)
+    return _renewed_lease(place) or _new_lease(place)
 
 
-def _renewed_lease(project: Project, annotator: User) -> Lease | None:
-    mine = Lease.objects.filter(annotator=annotator, comparison__project=project, comparison__closed_at=None)
-    lease = mine.select_related("comparison__project").first()
+def _renewed_lease(place: Place) -> Lease | None:
     # Conditional: somebody may be reclaiming it at this moment.
-    return lease if lease is not None and extend(lease_id=lease.pk, annotator=annotator) else None
+    if place.holds is None or not extend(lease_id=place.holds, annotator=place.person):
+        return None
+    return Lease.objects.select_related("comparison__project").get(pk=place.holds)
 
 
 def _new_lease(place: Place, *, besides: Sequence[int] = ()) -> Lease | None:
@@ -190,9 +191,8 @@ def submit_judgment(
     """
     lock_person(annotator)
     comparison = lock_comparison(ticket.comparison_id)
-    # Who holds a comparison has not judged it: one question is enough for most votes.
-    lease = Lease.objects.filter(comparison=comparison, annotator=annotator).first()
-    if lease is None:
+    lease = _end_lease(comparison, annotator)
+    if lease is None:  # who holds a comparison has not judged it
         standing = Judgment.objects.standing().filter(comparison=comparison, annotator=annotator).first()
         if standing is not None:
             return standing
@@ -210,12 +210,33 @@ def submit_judgment(
         active_seconds=min(max(active_seconds, 0.0), max((now() - since).total_seconds(), 0.0)),
         arm=lease.arm if lease else arm_without_lease(comparison),
     )
-    Lease.objects.filter(comparison=comparison, annotator=annotator).delete()
     if lease is None:
         Skip.objects.filter(comparison=comparison, annotator=annotator).delete()
     if comparison.purpose == Comparison.Purpose.PRACTICE:
         note_practice(judgment, comparison.project)
     return judgment
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What counts of a lease that has ended."""
+
+    seat: int
+    shown_order: list[int]
+    leased_at: datetime
+    arm: str
+
+
+def _end_lease(comparison: Comparison, annotator: User) -> _Held | None:
+    """Give the lease of this person back and say what it was, in one statement; None if there is none."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM annotation_lease WHERE comparison_id = %s AND annotator_id = %s"
+            " RETURNING seat, shown_order, leased_at, arm",
+            [comparison.pk, annotator.pk],
+        )
+        found = cursor.fetchone()
+    return _Held(*found) if found else None
 
 
 @transaction.atomic

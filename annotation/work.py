@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Q, Sum
-from django.db.models.functions import Coalesce
+from django.db import connection
 from django.utils.safestring import SafeString
 
 from annotation.hand_out import Place, has_practice
-from annotation.models import Comparison, Judgment, Lease, Project, Response, User, VoteCount, WorkCount
+from annotation.models import Comparison, Judgment, Lease, Project, Response, User
 from annotation.models.projects import today
 from annotation.queue import CHOICES, Ticket
 from annotation.rendering import render
@@ -115,13 +114,19 @@ def choice_of(judgment: Judgment) -> str:
 
 def progress(project: Project, person: User) -> Progress:
     """How far this person and the project are."""
-    mine = VoteCount.objects.filter(project=project, annotator=person).aggregate(
-        mine=Coalesce(Sum("votes"), 0), mine_today=Coalesce(Sum("votes", filter=Q(day=today())), 0)
-    )
-    sums = WorkCount.objects.filter(project=project).aggregate(
-        done=Coalesce(Sum("done"), 0), wanted=Coalesce(Sum("wanted"), 0)
-    )
-    return Progress(**mine, **sums)
+    with connection.cursor() as cursor:
+        cursor.execute(PROGRESS, {"project": project.pk, "person": person.pk, "today": today()})
+        return Progress(*cursor.fetchone())
+
+
+# With every pair, so by hand.
+PROGRESS = """
+SELECT mine.today::int, mine.votes::int, work.done::bigint, work.wanted::bigint
+  FROM (SELECT COALESCE(sum(votes) FILTER (WHERE day = %(today)s), 0) AS today, COALESCE(sum(votes), 0) AS votes
+          FROM annotation_votecount WHERE project_id = %(project)s AND annotator_id = %(person)s) AS mine,
+       (SELECT COALESCE(sum(done), 0) AS done, COALESCE(sum(wanted), 0) AS wanted
+          FROM annotation_workcount WHERE project_id = %(project)s) AS work
+"""
 
 
 def why_nothing_is_left(project: Project, person: User) -> str:

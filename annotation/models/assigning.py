@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from django.db import models
-from django.db.models import Q
 
 from annotation.models.projects import Project, User
 
@@ -25,12 +22,6 @@ class Team(models.Model):
         return self.name
 
 
-class BatchQuerySet(models.QuerySet["Batch"]):
-    def given_to(self, person: User) -> Self:
-        """Batches that this person, or a team of theirs, judges."""
-        return self.filter(Q(people=person) | Q(teams__people=person)).distinct().order_by("id")
-
-
 class Batch(models.Model):
     """Comparisons that only some people judge. They come before the work that is open to all."""
 
@@ -38,8 +29,6 @@ class Batch(models.Model):
     name = models.CharField(max_length=100)
     people = models.ManyToManyField(User, related_name="batches", blank=True)
     teams = models.ManyToManyField(Team, related_name="batches", blank=True)
-
-    objects = BatchQuerySet.as_manager()
 
     class Meta:
         ordering = ["name"]

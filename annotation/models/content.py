@@ -107,10 +107,6 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         """Comparisons that are asked for their answer, not to check or to train people."""
         return self.filter(purpose__in=WORK)
 
-    def in_order(self) -> Self:
-        """The queue's order: breadth before depth, then priority, then age. Its indexes have the same order."""
-        return self.order_by("depth", "-priority", "id")
-
 
 # Purposes by what a judgment is for: an answer we do not know, or one we do.
 WORK = ("collect", "evaluate")

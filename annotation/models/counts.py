@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from annotation.models.projects import Project, User, today
+from annotation.models.projects import Project, User
 
 
 class WorkCount(models.Model):
@@ -32,11 +32,6 @@ class VoteCountQuerySet(models.QuerySet["VoteCount"]):
         named = self.filter(project=project, annotator__is_active=False).values("annotator__username")
         counted = named.annotate(total=models.Sum("votes")).filter(total__gt=0)
         return list(counted.order_by("-total", "annotator__username").values_list("annotator__username", "total"))
-
-    def today(self, project: Project, annotator: User) -> int:
-        """How many judgments of this person, of any purpose, stand that were given today."""
-        mine = self.filter(project=project, annotator=annotator, day=today())
-        return mine.values_list("votes", flat=True).first() or 0
 
 
 class VoteCount(models.Model):

@@ -19,7 +19,10 @@ from bench.queue_load.server import ROOT
 
 @dataclass(frozen=True)
 class Line:
-    """What one client noted (`bench.queue_load.client`). `seconds` is how long the server took, `at` is Unix time."""
+    """What one client noted (`bench.queue_load.client`), or that a process of them was killed.
+
+    `seconds` is how long the server took, `at` is Unix time.
+    """
 
     what: str
     person: int
@@ -41,7 +44,7 @@ def work(orders: Orders, seats: Sequence[Seat], *, processes: int, folder: Path,
         for n, share in enumerate(shares(seats, processes))
     ]
     running = [_start(one) for one in all_orders]
-    dice, began, kills = random.Random(orders.seed), time.monotonic(), 0
+    dice, began, killed = random.Random(orders.seed), time.monotonic(), list[Line]()
     next_kill = began + kill_every
     while any(process.poll() is None for process in running):
         time.sleep(0.05)
@@ -49,11 +52,11 @@ def work(orders: Orders, seats: Sequence[Seat], *, processes: int, folder: Path,
             victim = dice.randrange(processes)
             running[victim].kill()
             running[victim].wait()
-            kills += 1
+            killed.append(Line("killed", victim, "", 0.0, time.time()))
             left = orders.seconds - (time.monotonic() - began)
-            running[victim] = _start(replace(all_orders[victim], seconds=left, seed=orders.seed + kills))
+            running[victim] = _start(replace(all_orders[victim], seconds=left, seed=orders.seed + len(killed)))
             next_kill = time.monotonic() + kill_every * dice.uniform(0.5, 1.5)
-    return [line for one in all_orders for line in _lines(Path(one.log))]
+    return [*killed, *(line for one in all_orders for line in _lines(Path(one.log)))]
 
 
 def _start(orders: Orders) -> subprocess.Popen[bytes]:

@@ -27,6 +27,7 @@ class Findings:
     hung_up: int
     abandoned: int  # pairs left until their lease ran out
     handed_out_again: int  # of these, pairs that have all their judgments in the end
+    kills: int
     problems: int
 
     @property
@@ -55,6 +56,7 @@ def find(project: Project, lines: Sequence[Line]) -> Findings:
         hung_up=len(of["hung up"]),
         abandoned=len(abandoned),
         handed_out_again=len(abandoned & closed),
+        kills=sum(line.what == "killed" for line in lines),
         problems=sum(line.what == "problem" for line in lines),
     )
 

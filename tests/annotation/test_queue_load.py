@@ -45,6 +45,7 @@ def test_a_crowd_that_is_killed_at_random_loses_and_doubles_nothing(orders: Orde
     assert (found.duplicates, found.over_their_number, found.lost, found.miscounted) == (0, 0, 0, 0)
     assert found.unfinished == 0
     assert found.confirmed > 150  # of 240 votes; the others' confirmations were never read
+    assert found.kills > 0
     assert found.hung_up > 0
     assert found.abandoned > 0
     assert found.handed_out_again == found.abandoned  # whoever left a pair, others have finished it
