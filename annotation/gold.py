@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 from django.utils.timezone import now
@@ -40,7 +41,7 @@ def mark(
     untouched = comparison.purpose in WORK and not _touched(comparison)
     if comparison.purpose not in KNOWN and not untouched and comparison.closed_at is None:
         raise StillOpenError
-    same = {"prompt_id": comparison.prompt_id, "response_ids": comparison.response_ids}
+    same: dict[str, Any] = {"prompt_id": comparison.prompt_id, "response_ids": comparison.response_ids}
     known = Comparison.objects.filter(**same, purpose__in=KNOWN).first()
     if untouched:
         # Its row becomes the gold, or is no longer needed beside it.

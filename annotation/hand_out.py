@@ -81,7 +81,7 @@ class Place:
         values = {"project": project.pk, "person": person.pk, "today": today()}
         with connection.cursor() as cursor:
             cursor.execute(PLACE, values)
-            role, passed_at, cap, batches, votes_today, holds = cursor.fetchone()
+            [(role, passed_at, cap, batches, votes_today, holds)] = cursor.fetchall()
         return cls(
             project,
             person,

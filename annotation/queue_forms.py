@@ -76,8 +76,8 @@ class MarkForm(forms.Form):
         self.comparison = comparison
         first, second = comparison.response_ids
         if known is not None:
-            sides = {(first,): "a", (second,): "b"}
-            side = "both_bad" if known.both_bad else sides.get(tuple(known.expected[0]), "tie")
+            preferred = {first: "a", second: "b"}[known.expected[0][0]] if len(known.expected) == 2 else "tie"
+            side = "both_bad" if known.both_bad else preferred
             more["initial"] = {"expected": side, "purpose": comparison.purpose, "explanation": known.explanation}
         super().__init__(*args, **more)
 

@@ -116,7 +116,8 @@ def progress(project: Project, person: User) -> Progress:
     """How far this person and the project are."""
     with connection.cursor() as cursor:
         cursor.execute(PROGRESS, {"project": project.pk, "person": person.pk, "today": today()})
-        return Progress(*cursor.fetchone())
+        [counts] = cursor.fetchall()
+    return Progress(*counts)
 
 
 # With every pair, so by hand.
