@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -37,7 +38,7 @@ def create_project(
     name: str,
     slug: str = "",
     guidelines: str = "",
-    overlap: int = 1,
+    overlap: Decimal | int = 1,
     asks_strength: bool = True,
     asks_reason: bool = False,
     manager: User | None = None,
@@ -108,11 +109,13 @@ def add_comparison(
         content_hash=content_hash(list(messages)),
         defaults={"messages": list(messages), "metadata": dict(metadata or {})},
     )
+    response_ids = sorted(_response(prompt, answer).pk for answer in responses)
+    wanted = judgments_wanted or project.wanted_for(response_ids)
     comparison, _ = Comparison.objects.get_or_create(
         prompt=prompt,
-        response_ids=sorted(_response(prompt, answer).pk for answer in responses),
+        response_ids=response_ids,
         purpose=Comparison.Purpose.COLLECT,
-        defaults={"project": project, "priority": priority, "judgments_wanted": judgments_wanted or project.overlap},
+        defaults={"project": project, "priority": priority, "judgments_wanted": wanted},
     )
     return comparison
 

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from annotation.views import auditing, data, labelling, people, projects
+from annotation.views import auditing, data, labelling, people, projects, queueing
 
 urlpatterns = [
     path("", projects.home, name="home"),
@@ -25,6 +25,18 @@ urlpatterns = [
     path("projects/<slug:slug>/import/", data.upload, name="import"),
     path("projects/<slug:slug>/import/<int:pk>/", data.report, name="import-report"),
     path("projects/<slug:slug>/import/<int:pk>/errors.jsonl", data.report_errors, name="import-errors"),
+    path("projects/<slug:slug>/queue/", queueing.settings, name="queue-settings"),
+    path("projects/<slug:slug>/gold/", queueing.gold_pairs, name="gold"),
+    path("projects/<slug:slug>/gold/mark/<int:pk>/", queueing.mark_gold, name="mark-gold"),
+    path("projects/<slug:slug>/gold/<int:pk>/retire/", queueing.retire_gold, name="retire-gold"),
+    path("projects/<slug:slug>/assignment/", queueing.assignment, name="assignment"),
+    path("projects/<slug:slug>/assignment/teams/", queueing.save_team, name="new-team"),
+    path("projects/<slug:slug>/assignment/teams/<int:pk>/", queueing.save_team, name="team"),
+    path("projects/<slug:slug>/assignment/teams/<int:pk>/delete/", queueing.delete_team, name="delete-team"),
+    path("projects/<slug:slug>/assignment/batches/", queueing.save_batch, name="new-batch"),
+    path("projects/<slug:slug>/assignment/batches/<int:pk>/", queueing.save_batch, name="batch"),
+    path("projects/<slug:slug>/assignment/batches/<int:pk>/delete/", queueing.delete_batch, name="delete-batch"),
+    path("projects/<slug:slug>/assignment/people/<int:pk>/", queueing.change_person, name="change-person"),
     path("projects/<slug:slug>/export/", data.export, name="export"),
     path("projects/<slug:slug>/export/<slug:form>.jsonl", data.download_preferences, name="export-preferences"),
 ]

@@ -323,6 +323,9 @@ STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = not PRODUCTION
 
+# How long a comparison is a person's without a sign of life from their page, which gives one every minute.
+LEASE_SECONDS = number("LEASE_SECONDS", 300, low=1, high=300)
+
 # Where run directories live; web and trainers share it.
 RUNS_DIR = VAR / "runs"
 # What a trainer starts with a run directory, and how long it may take to write a checkpoint when it is told to stop.

@@ -209,7 +209,7 @@ def _comparison(pair: _Pair, project: Project, *, judged: bool) -> Comparison:
         project=project,
         prompt_id=pair.prompt_id,
         response_ids=list(pair.key[1]),
-        judgments_wanted=1 if judged else project.overlap,
+        judgments_wanted=1 if judged else project.wanted_for(pair.key[1]),
         depth=1 if judged else 0,
         closed_at=now() if judged else None,
     )

@@ -17,7 +17,7 @@ from annotation.access import (
 )
 from annotation.forms import MemberForm, ProjectForm
 from annotation.inviting import InviteForm
-from annotation.models import Judgment, Lease, Preference, Project, Role
+from annotation.models import Judgment, Lease, Preference, Project, Role, VoteCount
 from annotation.sources import sources_of
 from annotation.work import progress
 
@@ -51,7 +51,7 @@ def show(request: SignedInRequest, slug: str) -> HttpResponse:
         context |= {
             "people": project.memberships.with_votes(),
             "held": Lease.objects.live().filter(comparison__project=project).select_related("annotator"),
-            "sources": votes.by_sources(),
+            "sources": VoteCount.objects.of_sources(project),
             "last_votes": votes.select_related("annotator", "comparison__prompt").latest_first()[:LAST_VOTES],
             "preferences": Preference.objects.filter(project=project).count(),
             "answers_from": sources_of(project),
