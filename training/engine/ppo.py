@@ -37,6 +37,7 @@ from training.engine.config import PPOConfig
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
 from training.engine.generate import Sample, generate
+from training.engine.loop import name_rows
 from training.engine.models import derived_seed
 from training.engine.ppo_loading import prepare
 from training.engine.ppo_models import POLICY
@@ -239,6 +240,7 @@ def train_on(ppo: PPO, minibatches: Minibatches) -> list[Metrics]:
             ppo.tell("training", len(steps), config.epochs * len(minibatches))
             metrics = accumulate(ppo, minibatches[place])
             where = f"iteration {ppo.iteration + 1}, epoch {epoch + 1}, minibatch {place + 1}"
+            where += f" ({name_rows(prompt_ids(minibatches[place]))})"
             check_finite(metrics, where)
             if not steps:
                 check_first(metrics, where)
@@ -250,6 +252,12 @@ def train_on(ppo: PPO, minibatches: Minibatches) -> list[Metrics]:
             if config.ema_rate > 0:
                 ppo.models.move_reference(config.ema_rate)
     return steps
+
+
+def prompt_ids(minibatch: list[Piece]) -> list[str]:
+    """Whose answers a minibatch holds, those of other processes among them."""
+    shares = processes.gather([prompt.id for piece in minibatch for prompt in piece.prompts])
+    return [name for share in shares for name in share]
 
 
 def accumulate(ppo: PPO, minibatch: list[Piece]) -> Metrics:
