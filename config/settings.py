@@ -331,6 +331,8 @@ RUNS_DIR = VAR / "runs"
 # What a trainer starts with a run directory, and how long it may take to write a checkpoint when it is told to stop.
 ENGINE_COMMAND = [sys.executable, "-m", "training.engine"]
 ENGINE_GRACE_SECONDS = number("ENGINE_GRACE_SECONDS", 30, low=1, high=3600)
+# How many processes it works on a run with: as many as the trainer has GPUs.
+ENGINE_PROCESSES = number("ENGINE_PROCESSES", 1, low=1, high=1024)
 
 # Work in the background
 

@@ -47,13 +47,13 @@ class Plan:
     def check(self) -> Preview:
         """What it would train on. Raises ConfigError or LaunchError."""
         load_config(self.method, self.values)
-        _check_models(self.method, self.base, self.reward)
+        _check_models(self.method, self.base, self.reward, self.values)
         found = preview(self.method, self.project, self.chosen, holdout=self.holdout)
         _check_amount(found)
         return found
 
 
-def _check_models(method: Method, base: Version, reward: Version | None) -> None:
+def _check_models(method: Method, base: Version, reward: Version | None, values: Mapping[str, object]) -> None:
     if base.kind == Kind.REWARD:
         raise LaunchError("base", f"{base} is a reward model; it cannot answer prompts. Choose a base or a policy.")
     if method != Method.PPO:
@@ -64,9 +64,11 @@ def _check_models(method: Method, base: Version, reward: Version | None) -> None
         raise LaunchError("reward", "PPO needs a reward model. Train one on this project first.")
     if reward.kind != Kind.REWARD:
         raise LaunchError("reward", f"{reward} is not a reward model.")
-    if reward.tokenizer_sha256 != base.tokenizer_sha256:
+    if reward.tokenizer_sha256 != base.tokenizer_sha256 and values.get("value_backbone") == "own":
         raise LaunchError(
-            "reward", f"{reward} has another tokenizer than {base}. Choose a reward model trained from the same family."
+            "reward",
+            f"{reward} has another tokenizer than {base}, so no value model can start from it. Choose one of the same "
+            "family, or set the value backbone to shared.",
         )
 
 
