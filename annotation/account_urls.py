@@ -9,6 +9,7 @@ from allauth.mfa.base import views as mfa
 from allauth.mfa.recovery_codes.views import GenerateRecoveryCodesView, ViewRecoveryCodesView
 from allauth.mfa.totp.views import ActivateTOTPView, DeactivateTOTPView
 from allauth.socialaccount.providers.openid_connect import views as oidc
+from django.contrib.auth.decorators import login_required
 from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -51,7 +52,7 @@ urlpatterns = [
     ),
     path(
         "account/two-factor/on/",
-        form(never_cache(ActivateTOTPView.as_view(template_name="accounts/two_factor_on.html"))),
+        form(login_required(never_cache(ActivateTOTPView.as_view(template_name="accounts/two_factor_on.html")))),
         name="mfa_activate_totp",
     ),
     path(
@@ -66,7 +67,7 @@ urlpatterns = [
     ),
     path(
         "account/two-factor/codes/new/",
-        form(GenerateRecoveryCodesView.as_view(template_name="accounts/recovery_codes_new.html")),
+        form(login_required(GenerateRecoveryCodesView.as_view(template_name="accounts/recovery_codes_new.html"))),
         name="mfa_generate_recovery_codes",
     ),
     path("account/data/", personal.show, name="my-data"),

@@ -29,7 +29,7 @@ BY_ADDRESS = {
     ("import", "POST"): Action.IMPORTED,
     ("project-settings", "POST"): Action.SETTINGS,
     ("run-cancel", "POST"): Action.CANCELLED,
-    ("password", "POST"): Action.PASSWORD,
+    ("password", "POST"): Action.RENEWED,
     ("admin:login", "POST"): None,
     ("admin:logout", "POST"): None,
 }
@@ -114,7 +114,7 @@ def _words(request: HttpRequest, match: ResolverMatch) -> str:
     words = [
         str(part) for name, part in match.kwargs.items() if not match.route.startswith("projects/") or name != "slug"
     ]
-    words += [file.name or "" for file in request.FILES.values()] if request.method == "POST" else []
+    words += [str(getattr(file, "name", "")) for file in request.FILES.values()] if request.method == "POST" else []
     if "admin" in match.app_names:
         words = [str(match.url_name).replace("_", " "), *words]
         if action := request.POST.get("action"):

@@ -31,8 +31,8 @@ class InviteForm(forms.Form):
     )
     role = forms.ChoiceField(choices=Role.choices)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, auto_id="invite_%s", **kwargs)
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data, auto_id="invite_%s")
 
 
 @transaction.atomic

@@ -15,7 +15,7 @@ class Action(models.TextChoices):
     SIGNED_IN = "signed-in", "signed in"
     SIGN_IN_FAILED = "sign-in-failed", "failed to sign in"
     SIGNED_OUT = "signed-out", "signed out"
-    PASSWORD = "password", "changed the password"
+    RENEWED = "password", "changed the password"
     TWO_FACTOR = "two-factor", "changed two-factor sign-in"
     LINK = "link", "made a sign-in link"
     INVITED = "invited", "invited"

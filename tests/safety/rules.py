@@ -114,7 +114,7 @@ RULES = {
     "next-round-count": Rule(MANAGERS, READ_ONLY_GET, "project"),
     "version-rounds": Rule(MANAGERS, READ_ONLY_GET, "version_by_id"),
     # The admin's few pages that are not for site admins alone, or not by every method
-    "admin:login": Rule(EVERYBODY, FORM | READ | {"PUT", "OPTIONS"}),
+    "admin:login": Rule(ADMINS, FORM | READ | {"PUT", "OPTIONS"}),
     "admin:logout": Rule(ADMINS, SEND | {"OPTIONS"}),
     "admin:password_change": Rule(ADMINS, FORM | READ | {"PUT", "OPTIONS"}),
     "admin:jsi18n": Rule(ADMINS, READ | {"OPTIONS"}),

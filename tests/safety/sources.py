@@ -28,7 +28,7 @@ def importers_of(*modules: str) -> set[str]:
 
 
 def callers_of(*names: str) -> set[str]:
-    """The product's files that call a function or method of one of these names."""
+    """The product's files that call a function of one of these names, bare or as part of a module."""
     return {str(file.relative_to(ROOT)) for file in product_files() if _called(file) & set(names)}
 
 

@@ -20,7 +20,7 @@ from tests.safety.world import World
 SECRET_FIELDS = ("password__startswith", "email__contains")
 
 
-def lookups_to_people(table: type[Model], depth: int = 2) -> Iterator[str]:
+def lookups_to_people(table: type[Model], depth: int = 1) -> Iterator[str]:
     """Paths of relations from a table to people: `annotator`, `project__memberships__user`."""
     for field in table._meta.get_fields():
         related = field.related_model
@@ -37,14 +37,9 @@ def test_a_list_of_the_admin_does_not_filter_by_passwords(world: World, table: t
     client = client_of(world, Who.ADMIN)
     url = reverse(f"admin:{table._meta.app_label}_{table._meta.model_name}_changelist")
     paths = sorted(set(lookups_to_people(table)))
-    if table is User:
-        paths = [""]
-    answered = [
-        f"{path}__{field}".strip("_")
-        for path in paths
-        for field in SECRET_FIELDS
-        if ask(client, "GET", f"{url}?{path}__{field}=x".replace("?__", "?")).status_code == 200
-    ]
+    asked = [f"{path}__{field}" for path in paths for field in SECRET_FIELDS]
+    asked += ["password__startswith"] if table is User else []
+    answered = [lookup for lookup in asked if ask(client, "GET", f"{url}?{lookup}=x").status_code == 200]
     assert answered == []
 
 

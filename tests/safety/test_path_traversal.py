@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import storages
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
@@ -52,9 +51,10 @@ def test_an_archive_holds_no_such_name(name: str) -> None:
 def test_a_models_manifest_cannot_name_a_file_outside(make_folder: Callable[..., Path], db: None) -> None:  # noqa: F811
     folder = make_folder()
     manifest = folder / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"config.json"', '"../../secret.json"'))
-    (folder.parent.parent / "secret.json").write_text("{}")
-    with pytest.raises(RegistrationError):
+    outside = "../../secret.json"
+    manifest.write_text(manifest.read_text().replace('"config.json"', f'"{outside}"'))
+    (folder / "merged" / outside).write_bytes((folder / "merged" / "config.json").read_bytes())  # size and hash fit
+    with pytest.raises(RegistrationError, match="not a file name that can be stored"):
         register_version(
             model_name="M",
             kind="policy",
@@ -78,9 +78,10 @@ def test_an_uploads_name_is_words_and_no_place(
     signed_in: Callable[[User], Client], project: Project, manager: User, tmp_path: Path
 ) -> None:
     before = set(tmp_path.parent.glob("*"))
-    file = SimpleUploadedFile("x.jsonl", b'{"prompt": "Q", "chosen": "A", "rejected": "B"}\n')
-    file._name = "../../../evil.jsonl"  # past the cleaning of the class itself, as a raw request could
-    answer = signed_in(manager).post(reverse("import", args=[project.slug]), {"file": file})
+    part = b'--X\r\nContent-Disposition: form-data; name="file"; filename="../../../evil.jsonl"\r\n\r\n'
+    body = part + b'{"prompt": "Q", "chosen": "A", "rejected": "B"}\r\n--X--\r\n'
+    url = reverse("import", args=[project.slug])
+    answer = signed_in(manager).post(url, body, content_type="multipart/form-data; boundary=X")
     assert answer.status_code == 302
     assert ImportReport.objects.get().file_name == "evil.jsonl"
     assert set(tmp_path.parent.glob("*")) == before

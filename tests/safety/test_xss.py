@@ -61,7 +61,8 @@ def plant(world: World) -> None:
     Judgment.objects.update(reason=EVIL)
     Skip.objects.update(reason=EVIL)
     ImportReport.objects.update(file_name=SHORT, errors=[{"line": 1, "reason": EVIL}], error_count=1)
-    Model.objects.update(name=SHORT, description=EVIL)
+    for model in Model.objects.all():
+        Model.objects.filter(pk=model.pk).update(name=f"{SHORT}{model.pk}", description=EVIL)
     Version.objects.update(card=EVIL, notice=SHORT, source=SHORT, config={SHORT: EVIL}, metrics={SHORT: 1.0})
     Run.objects.update(
         model_name=SHORT, log_tail=EVIL, worker=SHORT, device=SHORT, config={SHORT: EVIL}, metrics={SHORT: 1}
