@@ -45,7 +45,7 @@ def launch(run_dir: RunDir, processes: int) -> tuple[int, str]:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     # torch's own handler gives the processes 30 seconds, then kills them, and forgets how they ended.
-    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGINT"
+    os.environ["PET_SIGNALS_TO_HANDLE"] = "SIGINT"
     options = ["--multi_gpu", "--num_processes", str(processes), "--num_machines", "1", "--main_process_port", "0"]
     options += ["--mixed_precision", "no", "--dynamo_backend", "no"]
     parser = launch_command_parser()
