@@ -96,7 +96,11 @@ def _launch(run_dir: RunDir, processes: int, before: EventWriter) -> int:
     _be_quiet()
     launch.check_gpus(processes)
     before.close()
-    code, reason = launch.launch(run_dir, processes)
+    try:
+        code, reason = launch.launch(run_dir, processes)
+    except Exception as error:  # noqa: BLE001 - as in main, where the file of events is closed by now
+        traceback.print_exc()
+        code, reason = FAILED, readable(error)
     if not reason:
         return code
     print(reason, file=sys.stderr)
