@@ -49,9 +49,12 @@ def read_options(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line; what it does not name is measured in full."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Ours and the peers, taking turns.")
 
+    def listed(text: str) -> list[str]:
+        return [name.strip() for name in text.split(",") if name.strip()]
+
     def some_of(known: tuple[str, ...]) -> Any:
         def read(text: str) -> list[str]:
-            chosen = [item for item in text.split(",") if item] or list(known)
+            chosen = listed(text) or list(known)
             if unknown := sorted(set(chosen) - set(known)):
                 raise argparse.ArgumentTypeError(f"{unknown[0]} is not one of {', '.join(known)}")
             return chosen
@@ -63,7 +66,7 @@ def read_options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--kinds", type=some_of(rows.DATA), default=list(rows.DATA), help="data: short, long or both")
     parser.add_argument("--precision", type=some_of(rows.PRECISIONS), default=[], help="fp32, bf16 or both")
-    parser.add_argument("--arms", type=lambda text: text.split(","), default=[], help="only these besides the first")
+    parser.add_argument("--arms", type=listed, default=[], help="only these besides the first: names, with commas")
     parser.add_argument("--steps", type=int, default=0, help="rounds to measure; 0 is 5, 3 where a turn is long")
     parser.add_argument("--model", choices=models.NAMES, default="smollm2")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

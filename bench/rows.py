@@ -112,8 +112,8 @@ def training_row(work: str, shop: Workshop, kind: str, precision: str, turns: in
     arms += [arm(f"ours without {lever}", "ours", without=lever) for lever in levers_of(work)]
     arms.append(arm("TRL defaults", "trl"))
     if work == "sft":
-        arms.append(arm("TRL best, packing 8 rows", "trl", options={"best": True, "packed_rows": 8}))
-        arms.append(arm("TRL best, packing 2 rows", "trl", options={"best": True, "packed_rows": 2}))
+        arms.append(arm("TRL best (8 packed rows)", "trl", options={"best": True, "packed_rows": 8}))
+        arms.append(arm("TRL best (2 packed rows)", "trl", options={"best": True, "packed_rows": 2}))
     else:
         arms.append(arm("TRL best", "trl", options={"best": True}))
     count = {"dpo": flops.dpo, "reward": flops.reward, "sft": flops.sft}[work]

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from annotation.access import SignedInRequest
 from training.access import get_project_for_trainer, get_run_for_viewer, get_runs_for_viewer
+from training.accuracy import groupings
 from training.engine_process import log_tail
 from training.launching import cancel_run
 from training.models import TRAIN_QUEUE, Run, Worker
@@ -79,7 +80,7 @@ def _live(run: Run) -> dict[str, object]:
 
 def _results(run: Run) -> dict[str, object]:
     """What changes with an evaluation: too heavy to send every two seconds, and people are reading it."""
-    return {"measures": measures(run), "samples": samples(run)}
+    return {"measures": measures(run), "groupings": groupings(run.metrics), "samples": samples(run)}
 
 
 def _thinned(rows: list[list[object]], most: int = 40) -> list[list[object]]:

@@ -104,6 +104,37 @@ def test_a_checkpoint_of_another_model_is_refused() -> None:
         )
 
 
+def test_a_checkpoint_of_a_model_of_another_shape_is_refused() -> None:
+    weight = torch.nn.Parameter(torch.zeros(3))
+    with pytest.raises(EngineError, match="other shapes"):  # (1,) would fill (3,) without a word
+        checkpoint.restore_training(
+            {"w": weight}, make_optimiser([weight], weight_decay=0), {"weight/w": torch.ones(1)}
+        )
+    assert weight.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(run_dir: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files first, then the folder that lists them, then the new name, then the folder that lists that."""
+    done: list[tuple[str, str]] = []
+    sync, rename = os.fsync, os.rename
+
+    def synced(handle: int) -> None:
+        done.append(("sync", Path(os.readlink(f"/proc/self/fd/{handle}")).name))
+        sync(handle)
+
+    def renamed(old: Path, new: Path) -> None:
+        done.append(("rename", new.name))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    checkpoint.save(run_dir, 5, {"weight/w": torch.ones(1)}, {}, keep=2, best={"w": torch.ones(1)})
+    files, (folder, *rest) = done[:3], done[3:]
+    assert [name for _, name in files[:2]] == ["tensors.safetensors", "best.safetensors"]
+    assert files[2][1].startswith(".state.json")
+    assert [folder, *rest] == [("sync", ".step-000005"), ("rename", "step-000005"), ("sync", "checkpoints")]
+
+
 def final_weights(run_dir: RunDir) -> dict[str, torch.Tensor]:
     return load_file(run_dir.model_path / "adapter" / "adapter_model.safetensors")
 

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.engine.ppo_runs import ROWS, events_of, make_spec, start_run
 from training.engine import stop
 from training.engine.__main__ import main
+from training.engine.errors import Stopped
 
 
 @pytest.mark.parametrize("options", [{}, {"adapter": False}, {"lora": False, "learning_rate": 1e-3}])
@@ -92,7 +93,7 @@ def _stop_after(monkeypatch, checks):
 
     def leave():
         if asked():
-            raise stop.Stopped
+            raise Stopped
 
     monkeypatch.setattr(stop, "requested", asked)
     monkeypatch.setattr(stop, "leave_if_requested", leave)

@@ -10,7 +10,7 @@ import pytest
 from training.engine import chat, stop
 from training.engine.__main__ import main
 from training.engine.config import SampleConfig
-from training.engine.errors import EngineError
+from training.engine.errors import EngineError, Stopped
 from training.engine.events import EventWriter, read_events
 from training.engine.generate import generate, stop_token_ids
 from training.engine.models import load_base, load_tokenizer
@@ -30,10 +30,10 @@ def base(tmp_path_factory):
     return str(folder)
 
 
-def _run_dir(path, base, **options):
+def _run_dir(path, base, prompts=PROMPTS, **options):
     config = {"n": 2, "max_new_tokens": 12, "temperature": 1.0, "precision": "fp32", **options}
     spec = Spec(method="sample", config=config, seed=5, models={"base": ModelRef(base)})
-    rows = [{"id": f"p{place}", "prompt": [{"role": "user", "content": text}]} for place, text in enumerate(PROMPTS)]
+    rows = [{"id": f"p{place}", "prompt": [{"role": "user", "content": text}]} for place, text in enumerate(prompts)]
     return RunDir.create(path, spec, {"prompts": rows})
 
 
@@ -122,7 +122,7 @@ def test_several_versions_answer_as_each_would_alone(tmp_path, base, monkeypatch
 
 def _raise_if(asked):
     if asked:
-        raise stop.Stopped
+        raise Stopped
 
 
 @pytest.mark.parametrize(
@@ -158,12 +158,25 @@ def test_a_spec_without_models_is_an_error(tmp_path, capsys):
 
 
 def test_a_long_prompt_loses_its_beginning_and_is_counted(tmp_path, base):
-    run_dir = _run_dir(tmp_path, base, max_length=40)
+    asked = f"{PROMPTS[2]} " * 3
+    run_dir = _run_dir(tmp_path, base, ["Well, " + asked, "Now then: " + asked, asked + "Why?"], max_length=40)
     assert main([str(tmp_path)]) == 0
-    assert run_dir.result()["truncated"] >= 1
+    assert run_dir.result()["truncated"] == 3
+    # The answer follows from what was read: where only the beginning differs it is the same.
+    first, second, other = (
+        [item["text"] for item in _samples(run_dir) if item["id"] == f"p{place}"] for place in range(3)
+    )
+    assert first == second != other
 
 
 def test_the_room_of_a_prompt_is_bounded_by_the_models_context(base):
     config = build_tiny(0)[0].config
     assert prompt_room(config, max_length=10**6, max_new_tokens=48) == config.max_position_embeddings - 48
     assert asdict(SampleConfig())["max_length"] - 48 == prompt_room(config, max_length=2048, max_new_tokens=48)
+
+
+def test_the_most_likely_token_alone_is_the_greedy_answer(tmp_path, base):
+    greedy, one = _run_dir(tmp_path / "greedy", base, temperature=0.0), _run_dir(tmp_path / "one", base, top_k=1)
+    free = _run_dir(tmp_path / "free", base)
+    assert [main([str(item.path)]) for item in (greedy, one, free)] == [0, 0, 0]
+    assert _samples(one) == _samples(greedy) != _samples(free)

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from annotation.models import Preference, Project, User
 from models_registry.models import Kind, Version
-from training.engine.config import METHODS, describe
+from training.engine.config import describe
 from training.models import Run, Schedule, Snapshot, State
 from training.snapshots import Filter
 
@@ -210,8 +210,3 @@ def test_a_schedule_that_makes_no_sense_is_refused(
     assert response.status_code == 200
     assert field in response.context["adminform"].form.errors
     assert not Schedule.objects.exists()
-
-
-def test_no_option_is_called_like_a_field_of_the_form() -> None:
-    names = {option.name for method in METHODS for option in describe(method)}
-    assert not {f"option_{name}" for name in names} & {"project", "base", "reward", "seed"}

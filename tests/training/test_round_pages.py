@@ -5,6 +5,7 @@ from __future__ import annotations
 from unittest.mock import Mock
 
 import pytest
+from django.core.files.storage import storages
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
@@ -215,6 +216,14 @@ def test_the_runs_page_says_what_came_of_it_and_leads_to_the_project(
     assert "This side" in html
     assert "cut off" in html
     assert "Held out" not in html
+
+
+def test_the_page_opens_although_the_frozen_prompts_are_gone(manager: User, landed: Run) -> None:
+    assert landed.snapshot
+    storages["artifacts"].delete(landed.snapshot.files["prompts"]["path"])
+    page = signed_in(manager).get(landed.get_absolute_url())
+    assert page.status_code == 200
+    assert "What came of it" in page.content.decode()
 
 
 def test_the_projects_page_says_where_its_answers_come_from(

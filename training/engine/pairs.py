@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from training.engine.chat import render_to_fit
+from training.engine.chat import check_prompt, render_to_fit
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
 from training.engine.packing import Tokens
@@ -136,5 +136,4 @@ def _check(row: dict[str, Any], place: str) -> None:
             raise EngineError(f"{place}: {name} must be a number of at least 0")
     if row.get("weight", 1.0) in (0, None):
         raise EngineError(f"{place}: weight must be above 0")
-    if not isinstance(row.get("prompt"), list):
-        raise EngineError(f"{place}: prompt must be a list of messages")
+    check_prompt(row, place)

@@ -94,6 +94,8 @@ def read_demonstrations(
         check_prompt(row, f"{name} row {number}")
         if not isinstance(row.get("response"), str):
             raise EngineError(f"{name} row {number}: response must be text")
+        if not isinstance(row.get("response_ended", True), bool):
+            raise EngineError(f"{name} row {number}: response_ended must be true or false")
         if not row["response"].strip():
             dropped += 1
             continue
@@ -129,16 +131,15 @@ def accumulate_gradients(trainee: Trainee, examples: Sequence[Tokens], loop: Loo
 
 
 def evaluate(loop: Loop, held_out: Sequence[Demonstration], answers: HeldOutAnswers, reference: ReferenceMaker) -> None:
-    """Held-out loss; before and after training also sampled answers. Kept in ``loop.state``."""
+    """Held-out loss, and fresh answers with their length and KL. Kept in ``loop.state``."""
     began = time.monotonic()
     metrics: Metrics = {}
     if held_out:
         metrics["loss"] = held_out_loss(loop, [item.tokens for item in held_out])
-    if loop.step in (0, loop.total):
-        measured, samples = answers.measure(reference, loop)
-        metrics |= measured
-        tell_samples(loop.events, loop.step, samples)
-        loop.state["after" if loop.step else "before"] = metrics
+    measured, samples = answers.measure(reference, loop)
+    metrics |= measured
+    tell_samples(loop.events, loop.step, samples)
+    loop.state["after" if loop.step else "before"] = metrics
     loop.events.write("eval", step=loop.step, metrics=metrics)
     loop.evaluated(began)
 
