@@ -45,12 +45,14 @@ ANY = frozenset(METHODS)
 class Rule:
     """Who is let in, by which methods; `at` names the attribute of the world that fills the address in.
 
-    An address of the API has a rule for every method, as one may be for more people than another.
+    An address of the API has a rule for every method, as one may be for more people than another. `query` is what an
+    address must be asked for to answer at all.
     """
 
     who: frozenset[Who]
     methods: frozenset[str]
     at: str = "nothing"
+    query: str = ""
 
 
 RULES = {
@@ -166,11 +168,29 @@ RULES = {
     "admin:login": Rule(ADMINS, FORM | READ | {"PUT", "OPTIONS"}),
     "admin:logout": Rule(ADMINS, SEND | {"OPTIONS"}),
     "admin:password_change": Rule(ADMINS, FORM | READ | {"PUT", "OPTIONS"}),
+    "admin:password_change_done": Rule(ADMINS, READ | {"OPTIONS"}),
     "admin:jsi18n": Rule(ADMINS, READ | {"OPTIONS"}),
-    "admin:autocomplete": Rule(ADMINS, READ | {"OPTIONS"}, "autocomplete"),
+    "admin:autocomplete": Rule(
+        ADMINS,
+        READ | {"OPTIONS"},
+        query="?app_label=annotation&model_name=membership&field_name=user",
+    ),
+    "admin:training_run_count": Rule(ADMINS, ANY, query="?method=dpo"),
+    "admin/(?P<url>.*)$": Rule(NOBODY, ANY, "admin"),  # what the admin does not have
 }
 # Whatever else the admin has, or will have, is for site admins alone; its views do not look at the method.
 ADMIN_PAGE = Rule(ADMINS, ANY, "admin")
+# But of these tables nobody adds rows there, nobody deletes any, nobody changes any: they follow from what people do.
+NOT_ADDED = {
+    "annotation_prompt", "annotation_response", "annotation_comparison", "annotation_judgment", "annotation_lease",
+    "annotation_skip", "annotation_preference", "annotation_importreport", "models_registry_version",
+    "training_snapshot",
+}  # fmt: skip
+NOT_DELETED = NOT_ADDED - {"annotation_lease"} | {"models_registry_model", "training_run"}
+NOT_CHANGED = NOT_ADDED - {"annotation_comparison", "models_registry_version"} | {"training_run"}
+RULES |= {f"admin:{table}_add": Rule(NOBODY, ANY) for table in NOT_ADDED}
+RULES |= {f"admin:{table}_delete": Rule(NOBODY, ANY, "admin") for table in NOT_DELETED}
+RULES |= {f"admin:{table}_change": Rule(ADMINS, ANY - {"POST"}, "admin") for table in NOT_CHANGED}
 
 
 def rule_of(address: Address) -> Rule | None:
