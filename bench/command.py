@@ -145,11 +145,12 @@ class Bench:
     def add_parts(self, result: dict[str, Any]) -> None:
         """Generation, scoring and training of our first PPO arm apart."""
         sizes = self.shop.sizes
-        prompts = [len(row.prompt_ids) for row in self.shop.rows("short")[: sizes.ppo_prompts]]
-        answers = [sizes.ppo_tokens] * len(prompts)
-        total = sum(prompts) + sum(answers)
-        tokens = {"generation": sum(answers), "scoring": total, "training": EPOCHS * total}
-        results.add_parts(result, rows.ppo_parts(self.shop.shape(), prompts, answers, own_value=False), tokens)
+        prompts = [row.prompt_ids for row in self.shop.rows("short")[: sizes.ppo_prompts]]
+        answers = sizes.ppo_tokens * len(prompts)
+        total = sum(map(len, prompts)) + answers
+        tokens = {"generation": answers, "scoring": total, "training": EPOCHS * total}
+        parts = rows.ppo_parts(self.shop.shape(), prompts, sizes.ppo_tokens, own_value=False)
+        results.add_parts(result, parts, tokens)
 
     def python_of(self, spec: ArmSpec) -> str:
         """This Python, but for the peer's PPO, which is set up when it is first needed."""

@@ -26,6 +26,7 @@ WORDS = {
     "kl": "KL to the base",
     "kl_k3": "KL to the base (k3)",
     "kl_per_token": "KL per token",
+    "kl_k3_per_token": "KL per token (k3)",
     "lr": "learning rate",
     "response_tokens": "answer length",
     "share_ended": "share that ended",

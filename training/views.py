@@ -8,7 +8,7 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_cache_control
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from annotation.access import SignedInRequest
 from training.access import get_project_for_trainer, get_run_for_viewer, get_runs_for_viewer
@@ -26,7 +26,7 @@ STOP_POLLING = 286  # what htmx takes as "this was the last one"
 
 
 @login_required
-@require_GET
+@require_safe
 def index(request: SignedInRequest) -> HttpResponse:
     """All runs this person may see, newest first, and whether a trainer is alive."""
     page = Paginator(get_runs_for_viewer(request), RUNS_A_PAGE).get_page(request.GET.get("page"))
@@ -36,7 +36,7 @@ def index(request: SignedInRequest) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def show(request: SignedInRequest, pk: int) -> HttpResponse:
     run = get_run_for_viewer(request, pk)
     context = (
@@ -54,7 +54,7 @@ def show(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def live(request: SignedInRequest, pk: int) -> HttpResponse:
     """The part of a run's page that changes; after the end it tells htmx to stop asking."""
     run = get_run_for_viewer(request, pk)
@@ -90,7 +90,7 @@ def _thinned(rows: list[list[object]], most: int = 40) -> list[list[object]]:
 
 
 @login_required
-@require_GET
+@require_safe
 def metrics(request: SignedInRequest, pk: int) -> JsonResponse:
     """New points for the charts: `?after=` the number of the last one known."""
     run = get_run_for_viewer(request, pk)
@@ -111,7 +111,7 @@ def cancel(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def log(request: SignedInRequest, pk: int) -> HttpResponse:
     """The end of what the engine printed, as plain text."""
     run = get_run_for_viewer(request, pk)
@@ -119,7 +119,7 @@ def log(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def of_project(request: SignedInRequest, slug: str) -> HttpResponse:
     """A project's schedules and last runs: a fragment for its page, or a small page of its own."""
     project = get_project_for_trainer(request, slug)

@@ -183,7 +183,7 @@ def test_log_probs_do_not_depend_on_company_or_shared_prompts(base_folder: str) 
     with torch.no_grad():
         together_B = sequence_logprobs(trainee.core, sequences, CPU)
         alone_B = torch.cat([sequence_logprobs(trainee.core, [item], CPU) for item in sequences])
-        apart = make_pass(sequences, CPU, share_prompts=False)
+        apart = make_pass(sequences, CPU, share=False)
         apart_B = sum_by_row(response_logprobs(trainee.core, apart), apart.row_N, apart.sequences)
     torch.testing.assert_close(together_B, alone_B, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(apart_B, alone_B, rtol=1e-5, atol=1e-4)

@@ -16,9 +16,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from tests.engine.ppo_runs import build_reward_model
 from training.engine.__main__ import BAD_INPUT, DONE, FAILED, MEMORY_ADVICE, main, readable
 from training.engine.config import METHODS
 from training.engine.events import read_events
+from training.engine.models import load_tokenizer
 from training.engine.run_dir import ModelRef, RunDir, Spec, sha256_of
 
 MakeRun = Callable[..., RunDir]
@@ -271,6 +273,26 @@ def test_a_malformed_row_is_named(make_run: MakeRun, method: str, capsys: pytest
     bad = {**whole, "prompt": [{"role": "user"}]}
     assert main([str(make_run(method, train=[whole, bad]).path)]) == BAD_INPUT
     assert "train row 2: a message needs a role" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["sft", "reward", "dpo", "ppo", "sample"])
+def test_a_conversation_that_the_chat_template_refuses_is_named(
+    tmp_path: Path, base_folder: str, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(base_folder, base)
+    template = base / "chat_template.jinja"
+    no_latin = "{% if 'Salve' in messages[0]['content'] %}{{ raise_exception('no Latin') }}{% endif %}"
+    template.write_text(no_latin + template.read_text())
+    whole = {"prompt": HELLO, "chosen": "Hello!", "rejected": "No.", "response": "Hello!"}
+    rows = [whole, {**whole, "prompt": [{"role": "user", "content": "Salve!"}]}]
+    models = {"base": ModelRef(str(base))}
+    if method == "ppo":
+        models["reward"] = build_reward_model(tmp_path / "reward", load_tokenizer(str(base)))
+    name = "prompts" if method == "sample" else "train"
+    run_dir = RunDir.create(tmp_path / "run", Spec(method=method, config={}, models=models), {name: rows})
+    assert main([str(run_dir.path)]) == BAD_INPUT
+    assert f"{name} row 2: the chat template refuses a conversation: no Latin" in capsys.readouterr().err
 
 
 def test_a_line_that_is_no_text_is_named(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,7 +76,8 @@ def test_what_is_saved_loads_without_this_project_and_is_the_trained_policy(tmp_
 
 # Resume.
 
-BOUNDED = {"max_kl": 0.24, "learning_rate": 3e-2, "rollout_batch": 16}  # ended by its bound in the third iteration
+# Ended by its bound in the third iteration; the policy that is kept is below the bound on the held-out prompts too.
+BOUNDED = {"max_kl": 0.19, "learning_rate": 2.5e-2, "rollout_batch": 16}
 
 
 def _weights(run_dir):

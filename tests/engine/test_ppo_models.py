@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from tests.engine.families import families
 from tests.engine.ppo_runs import (
     CPU,
     SMALL,
+    build_models,
     build_reward_model,
     events_of,
     make_spec,
@@ -146,13 +148,13 @@ def test_with_adapters_every_role_stands_on_one_backbone(ppo_models):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_no_role_has_dropout_whatever_the_models_say(tmp_path, ppo_models, checkpointing):
+def test_no_role_has_dropout_whatever_the_models_say(tmp_path, checkpointing):
     folder = tmp_path / "models"
-    shutil.copytree(ppo_models, folder)
+    build_models(folder, *families["gpt2"]())
     for place in ("base", "reward/merged"):
         path = folder / place / "config.json"
-        path.write_text(path.read_text().replace('"attention_dropout": 0.0', '"attention_dropout": 0.5'))
-        assert "0.5" in path.read_text()
+        drops = {"embd_pdrop": 0.5, "resid_pdrop": 0.5, "attn_pdrop": 0.5}
+        path.write_text(json.dumps({**json.loads(path.read_text()), **drops}))
     options = {"gradient_checkpointing": checkpointing, "epochs": 1, "minibatches": 1, "iterations": 1}
     for adapter in (True, False):
         run_dir, code = start_run(tmp_path / f"run-{adapter}", make_spec(folder, adapter=adapter, **options))

@@ -24,6 +24,7 @@ from training.engine.events import read_events
 from training.engine.run_dir import ModelRef, RunDir, Spec
 
 CLOSE = 1e-6
+SUMS_OVER_ANSWERS = ("kl", "kl_k3")  # of differences of log-probs: each of its tokens brings its own rounding
 # 7 rows in batches of 3: the last step has one row, so one of two processes has none. Passes hold about two rows.
 ROWS = [
     {**row, "response": row["chosen"], "margin": float(place % 3), "weight": 1.0 + place % 2}
@@ -115,9 +116,11 @@ def told(run_dir: RunDir, *kinds: str) -> list[dict[str, Any]]:
 
 
 def figures(run_dir: RunDir) -> dict[str, float]:
-    """Every figure that was told of a step or an evaluation, but for those of the clock."""
+    """Every figure told of a step or an evaluation, but for those of the clock; sums over answers per token."""
     return {
-        f"{event['kind']} {event['step']} {name}": value
+        f"{event['kind']} {event['step']} {name}": (
+            value / event["metrics"]["response_tokens"] if name in SUMS_OVER_ANSWERS else value
+        )
         for event in told(run_dir, "step", "eval")
         for name, value in event["metrics"].items()
         if isinstance(value, float) and not name.endswith(("_second", "_seconds"))

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
-from training.engine import chat, stop
+from training.engine import chat, sample, stop
 from training.engine.__main__ import main
 from training.engine.config import SampleConfig
 from training.engine.errors import EngineError, Stopped
@@ -35,6 +35,18 @@ def _run_dir(path, base, prompts=PROMPTS, **options):
     spec = Spec(method="sample", config=config, seed=5, models={"base": ModelRef(base)})
     rows = [{"id": f"p{place}", "prompt": [{"role": "user", "content": text}]} for place, text in enumerate(prompts)]
     return RunDir.create(path, spec, {"prompts": rows})
+
+
+def _count_answers(monkeypatch):
+    """How many answers every call samples, from now on."""
+    counted = []
+
+    def counting(model, prompts_ids, **options):
+        counted.append(len(prompts_ids))
+        return generate(model, prompts_ids, **options)
+
+    monkeypatch.setattr(sample, "generate", counting)
+    return counted
 
 
 def _samples(run_dir):
@@ -91,7 +103,9 @@ def test_a_stopped_run_goes_on_after_its_last_block(tmp_path, base, monkeypatch)
     assert not stopped.samples_path.exists()
     part.write_bytes(part.read_bytes() + b'{"torn": ')
     monkeypatch.undo()
+    counted = _count_answers(monkeypatch)
     assert main([str(stopped.path)]) == 0
+    assert counted == [2, 2]  # of three blocks
     assert _samples(stopped) == _samples(whole)
     assert not part.exists()
 
@@ -105,11 +119,14 @@ def test_several_versions_answer_as_each_would_alone(tmp_path, base, monkeypatch
     both = {"trained": ModelRef(str(other)), "base": ModelRef(base)}
     together = RunDir.create(tmp_path / "both", Spec("sample", config, 5, both), {"prompts": rows})
     part = together.path / "samples.part.jsonl"
-    # Stopped within the second version: nothing of the first is sampled again.
+    # Stopped within the second version.
     monkeypatch.setattr(stop, "leave_if_requested", lambda: _raise_if(part.exists() and b'"base"' in part.read_bytes()))
     assert main([str(together.path)]) == 75
     monkeypatch.undo()
+    counted = _count_answers(monkeypatch)
     assert main([str(together.path)]) == 0
+    assert counted == [2]  # what was left of the second; nothing of the first is sampled again
+    monkeypatch.undo()
     samples = _samples(together)
     wanted = [(f"p{p}", name, n) for p in range(3) for name in both for n in range(2)]
     assert [(item["id"], item["model"], item["n"]) for item in samples] == wanted

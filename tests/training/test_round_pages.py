@@ -211,7 +211,7 @@ def test_the_runs_page_says_what_came_of_it_and_leads_to_the_project(
 ) -> None:
     html = signed_in(manager).get(landed.get_absolute_url()).content.decode()
     assert "<strong>10 answers</strong> and <strong>5 comparisons</strong>" in html
-    assert f'href="{project.get_absolute_url()}"' in html
+    assert f'href="{project.get_absolute_url()}">To the project</a>' in html
     assert "5 prompts, 2 answers each" in html
     assert "This side" in html
     assert "cut off" in html

@@ -18,7 +18,7 @@ import torch
 from training.engine import processes
 from training.engine.answers import HeldOutAnswers, ReferenceMaker, reference_model, tell_samples
 from training.engine.batches import own_passes
-from training.engine.chat import check_prompt, render_to_fit
+from training.engine.chat import check_prompt, of_row, render_to_fit
 from training.engine.config import SFTConfig
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
@@ -99,9 +99,10 @@ def read_demonstrations(
         if not row["response"].strip():
             dropped += 1
             continue
-        fitted = render_to_fit(
-            trainee.tokenizer, row["prompt"], row["response"], max_length, ended=row.get("response_ended", True)
-        )
+        with of_row(f"{name} row {number}"):
+            fitted = render_to_fit(
+                trainee.tokenizer, row["prompt"], row["response"], max_length, ended=row.get("response_ended", True)
+            )
         cut += bool(fitted.prompt_cut or fitted.response_cut)
         tokens = Tokens(fitted.prompt_ids, fitted.response_ids)
         found.append(Demonstration(str(row.get("id", number)), row["prompt"], tokens))
