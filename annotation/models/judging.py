@@ -55,7 +55,8 @@ class Lease(models.Model):
         indexes = [models.Index(fields=["expires_at"], name="leases_by_expiry")]
 
     def __str__(self) -> str:
-        return f"{self.annotator} holds {self.comparison_id} until {self.expires_at:%H:%M:%S}"
+        """Without the person's name: the admin's log keeps these words."""
+        return f"lease on comparison {self.comparison_id} until {self.expires_at:%H:%M:%S}"
 
 
 class JudgmentQuerySet(models.QuerySet["Judgment"]):

@@ -181,4 +181,5 @@ class Membership(models.Model):
         constraints = [models.UniqueConstraint(fields=["project", "user"], name="one_role_per_person_and_project")]
 
     def __str__(self) -> str:
-        return f"{self.user}: {self.role} of {self.project}"
+        """Without the person's name: the admin's log keeps these words."""
+        return f"{self.role} of {self.project}"
