@@ -98,7 +98,7 @@ class Project(models.Model):
     repeat_share = _percent(
         3, most=50, help_text="Percent of hand-outs that are hidden repeats of a person's own pairs."
     )
-    random_share = _percent(10, least=10, help_text="Percent of the rest that is drawn at random, not taken in order.")
+    random_share = _percent(10, least=10, help_text="Percent of hand-outs drawn at random, not in order.")
     daily_cap = models.PositiveSmallIntegerField(
         null=True,
         blank=True,

@@ -23,7 +23,7 @@ from annotation.work import SKIP_REASONS, progress, why_nothing_is_left, work_on
 
 LONGEST_REASON = 2_000
 LONGEST_SKIP_REASON = 400
-GONE = "This pair has all the judgments it wants: others finished it while you held it. Your vote was not needed."
+LATE = "Others had taken this pair when your vote came. It is kept, and counts as soon as one of them lets go."
 UNKNOWN = "That form was out of date, so nothing was saved. Here is your pair again."
 
 
@@ -65,7 +65,7 @@ def undo(request: SignedInRequest, slug: str) -> HttpResponse:
         if queue.undo_last(project=project, annotator=request.user) is None:
             messages.info(request, "There is nothing to undo.")
     except NoSeatLeftError:
-        messages.warning(request, "Others have finished the pair that you skipped, so it cannot come back.")
+        messages.warning(request, "Others have finished that pair, so it cannot come back.")
     return _next(request, project)
 
 
@@ -96,18 +96,19 @@ def _vote(request: SignedInRequest, project: Project) -> Judgment | None:
     if ticket is None:
         return None
     try:
-        return queue.submit_judgment(
+        judgment = queue.submit_judgment(
             ticket=ticket,
             annotator=request.user,
             choice=request.POST.get("choice", ""),
             reason=_typed(request, "reason")[:LONGEST_REASON],
             active_seconds=_seconds(request.POST.get("active_seconds", "")),
         )
-    except NoSeatLeftError:
-        messages.warning(request, GONE)
     except ValueError:
         messages.error(request, UNKNOWN)
-    return None
+        return None
+    if judgment.seat is None:
+        messages.info(request, LATE)
+    return judgment
 
 
 def _told(request: SignedInRequest, project: Project, judgment: Judgment) -> HttpResponse:
