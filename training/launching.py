@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from django.db import transaction
 from django.utils.timezone import now
 
-from annotation.models import Project, User
+from annotation import audit
+from annotation.models import Action, Project, User
 from models_registry.models import Kind, Version
 from training.engine.config import load_config, to_dict
 from training.models import Method, Run, Schedule, State
 from training.snapshots import HOLDOUT, Filter, Preview, freeze, preview
+from training.telling import tell_finished
 
 # Below this nothing can be learned that a held-out prompt could confirm.
 LEAST_ROWS = 4
@@ -146,6 +148,7 @@ def launch_run(
             model_name=model_name,
             created_by=created_by,
         )
+        audit.record(Action.LAUNCHED, actor=created_by, project=project, what=run)
         announce(run.pk)
     return run
 
@@ -161,9 +164,10 @@ def announce(run_id: int) -> None:
 
 def cancel_run(run: Run) -> bool:
     """Ask a run to stop. A queued one is cancelled at once, a running one by its worker. False: it had ended."""
-    if Run.objects.filter(state=State.QUEUED).finish(
-        run.pk, state=State.CANCELLED, reason="Cancelled before it began."
-    ):
-        return True
+    with transaction.atomic():
+        queued = Run.objects.filter(state=State.QUEUED)
+        if queued.finish(run.pk, state=State.CANCELLED, reason="Cancelled before it began."):
+            tell_finished(run.pk)
+            return True
     asked = Run.objects.filter(pk=run.pk, state=State.RUNNING).update(cancel_requested_at=now())
     return asked == 1
