@@ -1,8 +1,13 @@
-"""The bench itself on a tiny model: real arms in real processes, a few short turns."""
+"""The bench itself on a tiny model: real arms in real processes, a few short turns.
+
+Where arms must come to life, they are forks that have torch loaded; how they are started is seen where they die.
+"""
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +20,7 @@ from bench.errors import ArmError, DisagreementError
 from bench.models import base_folder
 from bench.rows import Workshop, training_row
 from bench.turns import ArmSpec
+from tests.bench.forked_arm import ForkedArm
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +29,11 @@ def keep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench")
     base_folder("tiny", folder / "models")
     return folder
+
+
+@pytest.fixture
+def forked_arms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "subprocess", SimpleNamespace(Popen=ForkedArm, PIPE=subprocess.PIPE))
 
 
 def arguments(keep: Path, pairs: Path, out: Path, *more: str) -> list[str]:
@@ -56,6 +67,7 @@ def test_an_unknown_row_is_named(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_arms")
 def test_our_dpo_and_trls_prove_measure_and_are_written(
     keep: Path, pairs_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,6 +87,7 @@ def test_our_dpo_and_trls_prove_measure_and_are_written(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_arms")
 def test_sampling_is_measured_against_transformers(keep: Path, pairs_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     assert main(arguments(keep, pairs_file, out, "--rows", "sampling")) == 0
@@ -86,6 +99,7 @@ def test_sampling_is_measured_against_transformers(keep: Path, pairs_file: Path,
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_arms")
 def test_arms_that_compute_something_else_are_not_timed(keep: Path, pairs_file: Path, tmp_path: Path) -> None:
     shop = Workshop("tiny", base_folder("tiny", keep / "models"), keep / "models", tmp_path, pairs_file, "cpu", SMALL)
     row = training_row("sft", shop, "short", "fp32", turns=1)

@@ -1,7 +1,5 @@
 """What browser tests about training begin with: a tiny model in the registry, votes, and a launched run."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
@@ -11,6 +9,9 @@ from annotation.services import record_judgment, rule_judge
 from models_registry.models import Version
 from models_registry.services import register_version
 from tests.e2e.people import Pair, add_pair, make_project
+from training.engine import import_model
+from training.engine.config import ImportConfig
+from training.engine.events import EventWriter
 from training.engine.run_dir import RunDir, Spec
 
 SUBJECTS = ("basil", "bread", "a bicycle", "tea", "a knife", "wool", "a lamp", "rice", "paint", "a boat", "ink", "soap")
@@ -23,9 +24,10 @@ QUICK = {"batch_size": "4", "epochs": "4", "sample_tokens": "8", "length_prompts
 
 
 def build_tiny(folder: Path) -> Path:
-    """Run the engine's import of the tiny model once; the folder that it leaves is registered by many tests."""
-    run_dir = RunDir.create(folder, Spec(method="import", config={"kind": "tiny"}))
-    subprocess.run([sys.executable, "-m", "training.engine", str(run_dir.path)], check=True, timeout=120)
+    """The engine's import of the tiny model, here and now; the folder that it leaves is registered by many tests."""
+    spec = Spec(method="import", config={"kind": "tiny"})
+    run_dir = RunDir.create(folder, spec)
+    import_model.run(run_dir, spec, ImportConfig(kind="tiny"), EventWriter(run_dir.events_path))
     return run_dir.model_path
 
 

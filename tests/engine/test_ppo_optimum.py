@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from transformers import LlamaForCausalLM
@@ -40,6 +41,7 @@ class _TableOfScores(PPOModels):
         return torch.stack([self.table[ANSWERS.index(answer)] for answer in answers])
 
 
+@pytest.mark.slow
 def test_ppo_takes_a_transformer_to_the_kl_regularised_optimum():
     policy, reference = tiny_policy(), tiny_policy().requires_grad_(False)
     value_head = nn.Linear(32, 1)

@@ -1,4 +1,7 @@
-"""The real engine under supervision, on the tiny model: what it reports, rows, pages and the registry take in."""
+"""The real engine under supervision, on the tiny model: what it reports, rows, pages and the registry take in.
+
+Most of the engines are forks that have torch loaded; who asks for `command` gets what a trainer starts.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,17 @@ import threading
 from pathlib import Path
 
 import pytest
+from django.conf import LazySettings
 from django.db import connection
 from django.test import Client
 
 from annotation.models import Comparison, Project, User
 from models_registry.models import Version
+from tests.e2e.training import build_tiny, register_tiny
+from tests.engine import forks
 from training.base_models import add_base_model
+from training.engine.run_dir import RunDir
+from training.engine_process import EngineProcess
 from training.launching import cancel_run, launch_run
 from training.models import Run, RunEvent, State
 from training.presentation import headline, measures, samples
@@ -35,12 +43,42 @@ ROLLOUTS = {
 TOPICS = ("basil", "bread", "a bicycle", "tea", "a knife", "wool", "a lamp", "rice", "paint", "a boat", "ink", "soap")
 
 
+class Fork:
+    """An engine that is a fork, as `EngineProcess` sees any."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self._process = forks.start_engine(run_dir)
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self) -> None:
+        self._process.join()
+
+
 @pytest.fixture
-def tiny(db: None) -> Version:
-    run = add_base_model(source_kind="tiny", created_by=None, wait=True)
-    assert run.state == State.SUCCEEDED, run.reason
-    assert run.version is not None
-    return run.version
+def command() -> None:
+    """The engine is the command of the settings."""
+
+
+@pytest.fixture(autouse=True)
+def _engines_are_forks(request: pytest.FixtureRequest, settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(run_dir: RunDir, *, offline: bool = True) -> EngineProcess:
+        return EngineProcess(Fork(run_dir), settings.ENGINE_GRACE_SECONDS)  # type: ignore[arg-type]
+
+    if "command" not in request.fixturenames:
+        monkeypatch.setattr(EngineProcess, "start", start)
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def tiny(db: None, tiny_folder: Path) -> Version:
+    return register_tiny(tiny_folder)
 
 
 @pytest.fixture
@@ -77,6 +115,14 @@ def check_pages(run: Run) -> None:
         assert client.get(address).status_code == 200
 
 
+def test_the_tiny_model_is_built_and_registered_here_and_now() -> None:
+    run = add_base_model(source_kind="tiny", created_by=None, wait=True)
+    assert run.state == State.SUCCEEDED, run.reason
+    assert run.version is not None
+    assert (run.version.kind, str(run.version)) == ("base", "Tiny model v1")
+
+
+@pytest.mark.usefixtures("command")
 def test_dpo_reports_and_registers(tiny: Version, judged: Project) -> None:
     run = trained("dpo", judged, tiny, {**QUICK, **SHORT, "batch_size": 4, "epochs": 2, "learning_rate": 1e-3})
     assert run.snapshot is not None
@@ -156,6 +202,7 @@ def test_a_trained_policy_writes_the_next_pairs(tiny: Version, judged: Project) 
     assert answers.count() == 2 * waiting.count()
 
 
+@pytest.mark.usefixtures("command")
 def test_a_cancelled_engine_leaves_a_checkpoint(tiny: Version, judged: Project) -> None:
     values = {**QUICK, **SHORT, "batch_size": 4, "epochs": 100}
     run = launch_run(method="dpo", project=judged, base=tiny, values=values, created_by=None)
