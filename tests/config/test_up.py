@@ -14,8 +14,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from django.core.management import CommandError, call_command
 
 from config.embedded.services import Services
+from config.management.commands import up as up_command
 from config.supervision import Patience, end_orphans
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,19 +155,17 @@ def test_a_busy_port_is_one_line_and_nothing_stays(var: Path) -> None:
     assert processes_of(var) == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (["--port", "70000"], "CommandError: '70000' is no port"),
-        (["--port", "0"], "CommandError: '0' is no port"),
-        (["--port", "http"], "CommandError: 'http' is no port"),
-        (["--host", "nowhere.invalid"], "CommandError: This machine cannot listen on 'nowhere.invalid'"),
-    ],
-)
-def test_an_address_that_is_none_is_one_line(var: Path, arguments: list[str], line: str) -> None:
-    refused = manage(var, "up", *arguments)
+@pytest.mark.parametrize("port", ["70000", "0", "http"])
+def test_a_port_that_is_none_is_refused_before_anything_starts(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up_command, "_take_lock", lambda var: pytest.fail("it went on"))
+    with pytest.raises(CommandError, match=f"'{port}' is no port"):
+        call_command("up", port=port)
+
+
+def test_a_host_that_is_none_is_one_line(var: Path) -> None:
+    refused = manage(var, "up", "--host", "nowhere.invalid")
     assert refused.returncode == 1
-    assert refused.stderr.startswith(line)
+    assert refused.stderr.startswith("CommandError: This machine cannot listen on 'nowhere.invalid'")
     assert refused.stderr.count("\n") == 1
 
 
