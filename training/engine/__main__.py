@@ -96,7 +96,6 @@ def _checked(run_dir: RunDir) -> tuple[Spec, Config]:
 
 def _launch(run_dir: RunDir, processes: int, before: EventWriter) -> int:
     """Let several processes do it; returns the exit code. A reason that the main one of them has not told is told."""
-    _be_quiet()
     launch.check_gpus(processes)
     before.close()
     try:
