@@ -15,10 +15,11 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from tests.engine import ppo_runs, team
 from tests.engine.conftest import PREFERENCES, SHORT_SAMPLES, SMALL
-from training.engine import processes
+from training.engine import launch, processes
 from training.engine.__main__ import main
 from training.engine.events import read_events
 from training.engine.run_dir import ModelRef, RunDir, Spec
@@ -309,6 +310,19 @@ def test_rows_are_dealt_out_by_length_and_none_twice(monkeypatch: pytest.MonkeyP
     shares = [processes.share(tokens, rank) for rank in range(3)]
     assert shares == [[1, 3, 0], [6, 2], [4, 5]]
     assert processes.share(tokens) == shares[1]
+
+
+def test_a_process_that_is_ended_while_it_leaves_does_not_hide_the_exit_code() -> None:
+    """Both refused the run; torch ended the one that had told of it first, because the other was gone before it."""
+
+    def failure(rank: int, exitcode: int, said_at: int) -> ProcessFailure:
+        found = ProcessFailure(rank, pid=1, exitcode=exitcode, error_file="/nowhere")
+        found.message, found.timestamp = {"message": "EngineError: no such model"}, said_at
+        return found
+
+    ended, left = failure(0, -signal.SIGTERM, 10), failure(1, 2, 11)
+    assert launch._outcome({0: ended, 1: left}) == (2, "no such model")
+    assert launch._outcome({0: ended}) == (1, "no such model")
 
 
 def test_more_processes_than_gpus_are_refused(

@@ -85,9 +85,11 @@ def _outcome(failures: dict[int, Any]) -> tuple[int, str]:
     if codes <= {STOPPED} or (stop.requested() and codes <= {STOPPED, -signal.SIGTERM}):
         return STOPPED, ""
     told = [failure for failure in failures.values() if isinstance(failure.message, dict)]
+    told.sort(key=lambda failure: failure.timestamp)
     if told:
-        first = min(told, key=lambda failure: failure.timestamp)
-        return first.exitcode, first.message["message"].removeprefix(f"{EngineError.__name__}: ")
+        # The first to end makes torch end the others by SIGTERM, among them those that were just leaving by themselves.
+        code = next((failure.exitcode for failure in told if failure.exitcode > 0), FAILED)
+        return code, told[0].message["message"].removeprefix(f"{EngineError.__name__}: ")
     for rank, failure in failures.items():
         if failure.exitcode < 0:
             name = signal.Signals(-failure.exitcode).name
