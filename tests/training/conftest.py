@@ -13,6 +13,7 @@ from django.utils.text import slugify
 
 from annotation.models import Comparison, Judgment, Membership, Preference, Project, Prompt, Response, Role, User
 from models_registry.models import Artifact, Format, Kind, Model, Version
+from training import holding, supervision
 from training.models import Method, Run, State
 
 STAND_IN = Path(__file__).parent / "stand_in_engine.py"
@@ -20,6 +21,12 @@ STAND_IN = Path(__file__).parent / "stand_in_engine.py"
 
 def sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def _engines_are_looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(holding, "BEAT_SECONDS", 0.2)
 
 
 @pytest.fixture
