@@ -15,8 +15,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, Qwen
 from bench.data import ROOT
 from bench.errors import MissingError
 from bench.ours import ALPHA, RANK
+from training.engine.classifier import load_reward_trainee
 from training.engine.config import DPOConfig, RewardConfig
-from training.engine.models import Trainee, load_base, load_reward_trainee, load_tokenizer, load_trainee
+from training.engine.models import Trainee, load_base, load_tokenizer, load_trainee
 from training.engine.run_dir import ModelRef, RunDir, Spec
 from training.engine.tiny import tiny_tokenizer
 

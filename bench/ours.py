@@ -15,10 +15,11 @@ from bench.data import Row, batches_of, read_rows
 from bench.levers import CACHED_REFERENCE, LEVERS, Lever
 from bench.turns import ArmSpec, Turns, new_folder
 from training.engine import dpo, reward, sft
+from training.engine.classifier import load_reward_trainee
 from training.engine.config import load_config
 from training.engine.events import EventWriter
 from training.engine.loop import Loop
-from training.engine.models import Trainee, load_reward_trainee, load_trainee
+from training.engine.models import Trainee, load_trainee
 from training.engine.packing import Tokens
 from training.engine.pairs import Pair
 from training.engine.reference import compute_logprobs

@@ -27,7 +27,8 @@ from trl.trainer.sft_trainer import SFTTrainer
 from bench.data import Row, batches_of, read_rows
 from bench.ours import ALPHA, BETA, CENTRING, MANY_STEPS, RANK, SHARED, put_weights
 from bench.turns import ArmSpec, Finished, Turns
-from training.engine.models import load_base, load_tokenizer, new_reward_model, reward_tokenizer
+from training.engine.classifier import new_reward_model, reward_tokenizer
+from training.engine.models import load_base, load_tokenizer
 from training.engine.run_dir import ModelRef
 
 PACK_LENGTH = 512

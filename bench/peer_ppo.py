@@ -21,7 +21,8 @@ from bench.data import Row, read_rows
 from bench.ours import ALPHA, RANK, put_weights
 from bench.ours_ppo import EPOCHS, LEARNING_RATE, MINIBATCHES, NEW_TOKENS
 from bench.turns import ArmSpec, Finished, Turns
-from training.engine.models import load_base, load_reward, load_tokenizer, reward_tokenizer
+from training.engine.classifier import load_reward, reward_tokenizer
+from training.engine.models import load_base, load_tokenizer
 from training.engine.run_dir import ModelRef
 
 

@@ -12,10 +12,11 @@ from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrained
 
 from training.engine import ppo
 from training.engine.__main__ import main
+from training.engine.classifier import new_reward_model
 from training.engine.config import PPOConfig
 from training.engine.events import EventWriter, read_events
 from training.engine.generate import Sample
-from training.engine.models import LoraShape, add_lora, load_tokenizer, new_reward_model
+from training.engine.models import LoraShape, add_lora, load_tokenizer
 from training.engine.ppo_loading import prepare
 from training.engine.ppo_models import Batch, make_batch
 from training.engine.ppo_rollout import Piece, Prompt, choose_prompts, cut_micro_batches

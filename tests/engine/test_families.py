@@ -12,8 +12,6 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    BertConfig,
-    BertForSequenceClassification,
     ModernBertDecoderConfig,
     ModernBertDecoderForCausalLM,
 )
@@ -22,10 +20,10 @@ from tests.engine.conftest import DEMONSTRATIONS, PREFERENCES, SHORT_SAMPLES, SM
 from tests.engine.families import families
 from training.engine.__main__ import BAD_INPUT, DONE, main
 from training.engine.chat import render
-from training.engine.errors import EngineError
+from training.engine.classifier import load_reward
 from training.engine.generate import generate, stop_token_ids
 from training.engine.logprobs import sequence_logprobs
-from training.engine.models import Trainee, load_reward
+from training.engine.models import Trainee
 from training.engine.packing import Tokens
 from training.engine.reward import score
 from training.engine.run_dir import ModelRef, RunDir, Spec
@@ -191,11 +189,3 @@ def test_a_family_whose_head_has_another_name_is_refused_by_name(tmp_path: Path,
     run_dir = RunDir.create(tmp_path / "run", spec, {"train": PREFERENCES})
     assert main([str(run_dir.path)]) == BAD_INPUT
     assert "modernbert-decoder cannot carry a score head" in capsys.readouterr().err
-
-
-def test_a_reward_model_whose_head_has_another_name_is_refused_by_name(tmp_path: Path) -> None:
-    config = BertConfig(vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=4)
-    config.num_labels = 1
-    BertForSequenceClassification(config).save_pretrained(tmp_path)
-    with pytest.raises(EngineError, match="of type bert, whose head is not one linear layer called score"):
-        load_reward(ModelRef(str(tmp_path)), dtype=torch.float32, device=torch.device("cpu"))

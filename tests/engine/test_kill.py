@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 
 from tests.engine import forks, killing
 from tests.engine.conftest import PREFERENCES, SHORT_SAMPLES, SMALL
+from training.engine.classifier import new_reward_model
 from training.engine.events import read_events
-from training.engine.models import LoraShape, add_lora, load_tokenizer, new_reward_model
+from training.engine.models import LoraShape, add_lora, load_tokenizer
 from training.engine.run_dir import ModelRef, RunDir, Spec
 
 LOOP = {**SMALL, "epochs": 4.0, "learning_rate": 5e-3, "eval_every": 2, "checkpoint_every": 2}

@@ -20,6 +20,7 @@ from training.engine import reward, stop
 from training.engine.__main__ import BAD_INPUT, DONE, STOPPED, main
 from training.engine.calibration import calibration_error
 from training.engine.chat import render
+from training.engine.classifier import load_reward, new_reward_model, reward_tokenizer
 from training.engine.config import RewardConfig
 from training.engine.errors import EngineError
 from training.engine.events import read_events
@@ -28,10 +29,7 @@ from training.engine.models import (
     LoraShape,
     Trainee,
     add_lora,
-    load_reward,
     load_tokenizer,
-    new_reward_model,
-    reward_tokenizer,
     train_everything,
 )
 from training.engine.packing import Tokens

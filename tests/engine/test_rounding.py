@@ -10,7 +10,8 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from tests.engine.test_dpo import CPU
-from training.engine.models import load_base, load_reward, new_reward_model
+from training.engine.classifier import load_reward, new_reward_model
+from training.engine.models import load_base
 from training.engine.rounding import is_finer_than_bf16, narrow
 from training.engine.run_dir import ModelRef
 

@@ -26,8 +26,9 @@ from tests.engine import test_reward
 from tests.engine.test_dpo import QuietLoop, gradients, make_pairs, make_trainee
 from tests.engine.test_sft import QuietLoop as SFTLoop
 from training.engine import dpo, reward, sft
+from training.engine.classifier import new_reward_model
 from training.engine.config import DPOConfig, RewardConfig
-from training.engine.models import Trainee, load_base, new_reward_model
+from training.engine.models import Trainee, load_base
 from training.engine.pairs import Pair
 from training.engine.run_dir import ModelRef
 

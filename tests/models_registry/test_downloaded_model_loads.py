@@ -19,14 +19,13 @@ from annotation.models import User
 from models_registry.models import Artifact, Version
 from models_registry.services import local_folder
 from tests.models_registry.conftest import Register
+from training.engine.classifier import new_reward_model, reward_tokenizer
 from training.engine.import_model import TINY_NOTICE
 from training.engine.models import (
     LoraShape,
     add_lora,
     load_base,
     load_tokenizer,
-    new_reward_model,
-    reward_tokenizer,
 )
 from training.engine.run_dir import ModelRef, RunDir
 from training.engine.saving import finish_model_folder, save_trained

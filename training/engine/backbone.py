@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
+from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -35,6 +36,21 @@ def last_hidden(model: PreTrainedModel, batch: Pass) -> Tensor:
     hidden = _packed_hidden if packs(model) else _padded_hidden  # the probe compares in the format of the weights
     with narrow_products(model):
         return hidden(model, batch)
+
+
+def outside_backbone(model: PreTrainedModel) -> dict[str, nn.Module]:
+    """What lies outside the backbone and has weights, by name: the head of a classifier. {} where all is backbone."""
+    named = model.named_children() if model.base_model is not model else ()
+    return {name: item for name, item in named if item is not model.base_model and any(True for _ in item.parameters())}
+
+
+def score_head(model: PreTrainedModel) -> nn.Module | None:
+    """The linear layer called ``score`` that a decoder reads at the last token; None for any other classifier: its own
+    forward scores padded rows (see ``classifier.py``)."""
+    head = getattr(model, "score", None)
+    layer = head.original_module if isinstance(head, ModulesToSaveWrapper) else head
+    looks_ahead = getattr(model.config, "use_bidirectional_attention", None) is True  # Gemma's encoders
+    return head if isinstance(layer, nn.Linear) and not looks_ahead else None
 
 
 def multiply_in(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:

@@ -6,6 +6,8 @@
    response is broken up too where plain pieces do not help, as a unigram model knows special tokens as words.
 4. A template without a system role gets the system message at the head of the first user message; a tokenizer without
    a template gets "User: …" and "Assistant:" lines.
+5. A classifier that is no decoder reads prompt and answer as the pair of texts that its tokenizer makes of them, unless
+   that has a template: BERT's "[CLS] prompt [SEP] answer [SEP]". What stands around the texts is never cut off.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -38,15 +41,65 @@ class Rendered:
     response_cut: int = 0
 
 
+@dataclass(frozen=True)
+class PairFrame:
+    """What a tokenizer writes before, between and after two texts. ``answer_type`` is the token type of the second text
+    and of what follows it, where that of all before is 0; None for a tokenizer without types."""
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    after: tuple[int, ...]
+    answer_type: int | None
+
+    @property
+    def tokens(self) -> int:
+        return len(self.before) + len(self.between) + len(self.after)
+
+    def around(self, prompt_ids: list[int], response_ids: list[int]) -> tuple[list[int], list[int]]:
+        """Prompt and response with the frame around them."""
+        return [*self.before, *prompt_ids, *self.between], [*response_ids, *self.after]
+
+
+_frames: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, PairFrame] = weakref.WeakKeyDictionary()
+
+
+def read_as_pair(tokenizer: PreTrainedTokenizerBase) -> None:
+    """From now on this tokenizer renders prompt and response as a pair of texts, unless it has a chat template or
+    writes nothing between two texts. EngineError for token types of another pattern than 0 … 0 1 … 1 (XLNet's)."""
+    if tokenizer.chat_template:
+        return
+    found = tokenizer("a", "b", return_special_tokens_mask=True)
+    ids, types = list(found["input_ids"]), found.get("token_type_ids")
+    texts = [place for place, special in enumerate(found["special_tokens_mask"]) if not special]
+    one = len(encode(tokenizer, "a"))
+    second = texts[one]  # where the second text begins
+    before, between, after = ids[: texts[0]], ids[texts[one - 1] + 1 : second], ids[texts[-1] + 1 :]
+    if not between:
+        return
+    if types is not None and list(types) != [0] * second + [types[second]] * (len(ids) - second):
+        raise EngineError("the tokenizer gives the texts of a pair token types of an unknown pattern")
+    answer_type = None if types is None else int(types[second])
+    _frames[tokenizer] = PairFrame(tuple(before), tuple(between), tuple(after), answer_type)
+
+
+def frame_of(tokenizer: PreTrainedTokenizerBase) -> PairFrame | None:
+    """The frame of a tokenizer that was told to read pairs; None for any other."""
+    return _frames.get(tokenizer)
+
+
 def render(
     tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], response: str | None = None, *, ended: bool = True
 ) -> tuple[list[int], list[int]]:
     """Ids of the prompt (ready for the assistant to speak) and of the response with its end token; [] without one.
 
     A response that has not ``ended`` was cut off where it was written: it gets no end token, or it would teach to stop
-    in the middle of a sentence. An empty one keeps it, as a response has at least one token.
+    in the middle of a sentence. An empty one keeps it, as a response has at least one token. What closes a pair of
+    texts says nothing of that and is always there.
     """
     check_messages(messages)
+    if (frame := frame_of(tokenizer)) is not None:
+        prompt_ids, response_ids = frame.around(*_pair_ids(tokenizer, messages, response or ""))
+        return prompt_ids, [] if response is None else response_ids
     prompt_ids = encode(tokenizer, prompt_text(tokenizer, messages))
     prompt_ids = with_one_bos(tokenizer, prompt_ids)
     if response is None:
@@ -65,15 +118,33 @@ def render_to_fit(
 ) -> Rendered:
     """Like :func:`render`, cut to ``max_length``: the response keeps at least half, the prompt loses its beginning.
 
-    A cut response has lost its end token; a leading BOS survives the cut of the prompt.
+    A cut response has lost its end token; a leading BOS survives the cut of the prompt, as does the frame of a pair.
     """
+    if response is not None and (frame := frame_of(tokenizer)) is not None:
+        check_messages(messages)
+        fitted = _fit(*_pair_ids(tokenizer, messages, response), max_length - frame.tokens)
+        return Rendered(*frame.around(fitted.prompt_ids, fitted.response_ids), fitted.prompt_cut, fitted.response_cut)
     prompt_ids, response_ids = render(tokenizer, messages, response, ended=ended)
+    return _fit(prompt_ids, response_ids, max_length, first=tokenizer.bos_token_id)
+
+
+def _fit(prompt_ids: list[int], response_ids: list[int], max_length: int, first: int | None = None) -> Rendered:
+    """Both cut to ``max_length``; ``first`` is a token that stays at the head of the prompt if it stands there."""
     kept = response_ids[: max(1, max_length - min(len(prompt_ids), max_length // 2))]
     room = max(1, max_length - len(kept))
     cut = max(0, len(prompt_ids) - room)
-    head = prompt_ids[:1] if cut and room > 1 and prompt_ids[0] == tokenizer.bos_token_id else []
+    head = prompt_ids[:1] if cut and room > 1 and prompt_ids[0] == first else []
     shown = [*head, *prompt_ids[len(prompt_ids) - room + len(head) :]] if cut else prompt_ids
     return Rendered(shown, kept, prompt_cut=cut, response_cut=len(response_ids) - len(kept))
+
+
+def _pair_ids(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], response: str
+) -> tuple[list[int], list[int]]:
+    """Ids of both texts of a pair. A prompt of one message is its content; of more, a line "User: …" for each."""
+    turns = [f"{item['role'].capitalize()}: {item['content']}" for item in messages]
+    prompt = messages[0]["content"] if len(messages) == 1 else PLAIN_TURN_END.join(turns)
+    return encode(tokenizer, prompt, special_as_text=True), encode(tokenizer, response, special_as_text=True)
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, response_ids: Sequence[int]) -> str:
@@ -173,7 +244,8 @@ def with_one_bos(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int
 
 
 def end_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that ends an answer: what the chat template writes after one, else EOS. EngineError without either."""
+    """The token that ends an answer: what the chat template writes after one, else EOS, else what separates texts (BERT
+    has no EOS). EngineError without any."""
     marker = "answer-goes-here"
     if tokenizer.chat_template:
         conversation = [{"role": "user", "content": "a"}, {"role": "assistant", "content": marker}]
@@ -185,9 +257,10 @@ def end_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
         for item in special_strings(tokenizer):
             if item and after.startswith(item):
                 return cast(int, tokenizer.convert_tokens_to_ids(item))
-    if tokenizer.eos_token_id is None:
-        raise EngineError("the tokenizer has no end-of-sequence token, so no answer could ever end")
-    return cast(int, tokenizer.eos_token_id)
+    for token in (tokenizer.eos_token_id, tokenizer.sep_token_id):
+        if token is not None:
+            return cast(int, token)
+    raise EngineError("the tokenizer has no end-of-sequence token, so no answer could ever end")
 
 
 def scoring_pad_id(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -1,11 +1,9 @@
-"""Models in and out: tokenizers, bases, adapters, reward heads. Safetensors only."""
+"""Models in and out: tokenizers, bases, adapters. Safetensors only; reward models are in ``classifier.py``."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import math
 import random
 import struct
 from collections.abc import Iterator
@@ -19,9 +17,7 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model, get_peft_model
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -29,8 +25,8 @@ from transformers import (
 
 from training.engine import processes, sharding
 from training.engine.adapters import drop_in_training_passes, fuse
-from training.engine.backbone import multiply_in
-from training.engine.chat import render, scoring_pad_id
+from training.engine.backbone import multiply_in, outside_backbone, score_head
+from training.engine.chat import render
 from training.engine.config import CommonConfig, TrainingConfig
 from training.engine.errors import EngineError
 from training.engine.rounding import is_finer_than_bf16, narrow
@@ -134,7 +130,7 @@ def load_base(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> Pre
     """A causal language model without dropout; the adapter of ``ref`` is merged in. EngineError if unreadable."""
     model = load_model(AutoModelForCausalLM, ref.path, read_as(ref, dtype))
     if ref.adapter:
-        model = _merge_adapter(model, ref.adapter)
+        model = merge_adapter(model, ref.adapter)
     return without_dropout(moved(model, dtype, device))
 
 
@@ -147,94 +143,10 @@ def read_as(ref: ModelRef, dtype: torch.dtype) -> torch.dtype:
         raise EngineError(f"the model in {ref.path} cannot be loaded: {first_line(error)}") from None
 
 
-def load_reward(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
-    """A reward model with one score in fp32. EngineError unless its head has one output and is called ``score``."""
-    if ref.adapter and not is_score_adapter(ref.adapter):
-        raise EngineError(f"the adapter in {ref.adapter} is not a reward model's: it was not trained to score")
-    if ref.adapter:
-        model = _merge_adapter(new_reward_model(ModelRef(ref.path), torch.float32, pad_id=0, seed=0), ref.adapter)
-    else:
-        model = load_model(AutoModelForSequenceClassification, ref.path, torch.float32)
-    if model.config.num_labels != 1:
-        raise EngineError(f"the reward model in {ref.path} has {model.config.num_labels} outputs; it must have one")
-    if not isinstance(getattr(model, "score", None), nn.Linear):
-        kind = model.config.model_type
-        raise EngineError(
-            f"the reward model in {ref.path} is of type {kind}, whose head is not one linear layer called score"
-        )
-    return without_dropout(moved_but_head(model, dtype, device))
-
-
 def moved(model: PreTrainedModel, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """The model's weights in a number format, rounded as :mod:`rounding` says, on a device."""
     narrow(model, dtype)
     return nn.Module.to(model, device=device)
-
-
-def moved_but_head(model: PreTrainedModel, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
-    """A model loaded in fp32, moved, with its score head in fp32 as it was: rounding that would change every score."""
-    head = cast(nn.Linear, model.score)
-    weights = {name: item.clone() for name, item in head.state_dict().items()}
-    model = moved(model, dtype, device)
-    head.float().load_state_dict(weights)
-    return model
-
-
-def new_reward_model(base: ModelRef, dtype: torch.dtype, *, pad_id: int, seed: int) -> PreTrainedModel:
-    """A base with a score head in fp32: its own where it is a reward model, else a fresh one, std 1/sqrt(H + 1).
-
-    A reward model is a sequence classifier with one output, or the adapter of one on its base. EngineError for a
-    classifier with other than one output, or a model that cannot carry a head called ``score``.
-    """
-    is_scorer, continued = is_classifier(base.path), is_score_adapter(base.adapter)
-    has_head = is_scorer or continued
-    kept = torch.float32 if has_head else dtype
-    new_head: dict[str, Any] = {} if is_scorer else {"num_labels": 1}
-    model = load_model(AutoModelForSequenceClassification, base.path, kept, **new_head)
-    if continued:
-        model = _merge_adapter(model, base.adapter)
-    elif base.adapter and has_head:
-        raise EngineError(f"the adapter in {base.adapter} is no reward model's and does not fit a classifier")
-    elif base.adapter:
-        policy = load_base(base, dtype=dtype, device=torch.device("cpu"))
-        model.base_model.load_state_dict(policy.base_model.state_dict())
-    head = getattr(model, "score", None)
-    if not isinstance(head, nn.Linear):
-        raise EngineError(f"a model of type {model.config.model_type} cannot carry a score head: it has another head")
-    model.config.pad_token_id = pad_id
-    if has_head:
-        return without_dropout(moved_but_head(model, dtype, model.device))
-    head.float()
-    hidden = head.weight.shape[1]
-    generator = torch.Generator().manual_seed(derived_seed(seed, "score head"))
-    with torch.no_grad():
-        head.weight.copy_(torch.randn(1, hidden, generator=generator) / math.sqrt(hidden + 1))
-        if head.bias is not None:
-            head.bias.zero_()
-    return without_dropout(model)
-
-
-def is_classifier(folder: str) -> bool:
-    """Whether the folder holds a sequence classifier, whose head is a score. EngineError unless it has one output."""
-    check_folder(Path(folder))
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except LOAD_ERRORS as error:
-        raise EngineError(f"the model in {folder} cannot be loaded: {first_line(error)}") from None
-    if not any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
-        return False
-    if config.num_labels != 1:
-        raise EngineError(f"the classifier in {folder} has {config.num_labels} outputs; a reward model has one")
-    return True
-
-
-def is_score_adapter(folder: str) -> bool:
-    """Whether an adapter folder ("" for none) is a reward model's, with its head in it."""
-    try:
-        content = json.loads((Path(folder) / "adapter_config.json").read_text(encoding="utf-8")) if folder else {}
-    except (OSError, ValueError):
-        return False  # putting the adapter on its base will say what is wrong
-    return isinstance(content, dict) and content.get("task_type") == TaskType.SEQ_CLS.value
 
 
 def load_model(auto: Any, folder: str, dtype: torch.dtype, **options: Any) -> PreTrainedModel:
@@ -293,7 +205,7 @@ def check_folder(folder: Path) -> None:
     raise EngineError(f"{folder} holds no safetensors")
 
 
-def _merge_adapter(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
+def merge_adapter(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
     """The fp32 model with an adapter's weights (and its score head) merged in. EngineError when it lacks any."""
     file = Path(adapter) / "adapter_model.safetensors"
     if not file.is_file():
@@ -314,8 +226,8 @@ def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        for name in ("attention_dropout", "dropout"):
-            if isinstance(getattr(module, name, None), float):
+        for name, value in list(vars(module).items()):
+            if "drop" in name and isinstance(value, float):  # dropout, attention_dropout, activation_dropout, layerdrop
                 setattr(module, name, 0.0)
     for name, value in list(vars(model.config).items()):
         if ("dropout" in name or name.endswith("pdrop")) and isinstance(value, float):
@@ -326,7 +238,7 @@ def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
 def add_lora(
     core: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, shape: LoraShape, *, reward: bool, seed: int
 ) -> Trainee:
-    """Adapters in fp32 on a frozen model; a reward model's score head is trained and saved with them."""
+    """Adapters in fp32 on a frozen model; a reward model's head is trained and saved with them."""
     targets = shape.targets.strip()
     named: str | list[str] = targets
     if targets != "all-linear":
@@ -337,7 +249,7 @@ def add_lora(
         lora_dropout=shape.dropout,
         target_modules=named,
         task_type=TaskType.SEQ_CLS if reward else TaskType.CAUSAL_LM,
-        modules_to_save=["score"] if reward else None,
+        modules_to_save=list(outside_backbone(core)) if reward else None,
     )
     seed_everything(seed, "adapter")
     try:
@@ -350,8 +262,9 @@ def add_lora(
     peft.eval()
     if shape.dropout:
         drop_in_training_passes(peft)
-    fuse(peft)
     inner = cast(PreTrainedModel, peft.get_base_model())
+    if not reward or score_head(inner) is not None:  # other forwards may write into a layer's output
+        fuse(peft)
     return Trainee(core=inner, tokenizer=tokenizer, device=next(core.parameters()).device, peft=peft)
 
 
@@ -372,16 +285,6 @@ def load_trainee(spec: Spec, config: TrainingConfig) -> Trainee:
     core = load_base(base, dtype=weights_dtype(config), device=device)
     check_tokenizer(tokenizer, core)
     return prepare(core, tokenizer, config, reward=False, seed=spec.seed)
-
-
-def load_reward_trainee(spec: Spec, config: TrainingConfig) -> Trainee:
-    """The base of a spec with a fresh score head, ready to be trained."""
-    base = base_of(spec)
-    device = loading_device(config)
-    tokenizer = reward_tokenizer(load_tokenizer(base.path))
-    core = new_reward_model(base, weights_dtype(config), pad_id=scoring_pad_id(tokenizer), seed=spec.seed)
-    check_tokenizer(tokenizer, core)
-    return prepare(nn.Module.to(core, device=device), tokenizer, config, reward=True, seed=spec.seed)
 
 
 def weights_dtype(config: CommonConfig) -> torch.dtype:
@@ -405,7 +308,7 @@ def prepare(
     core: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig, *, reward: bool, seed: int
 ) -> Trainee:
     """Adapters or every weight, and gradient checkpointing, as the config says. EngineError for a long max_length."""
-    context = getattr(core.config, "max_position_embeddings", None)
+    context = reads_at_most(core)
     if context and config.max_length > context:
         raise EngineError(f"max_length is {config.max_length}, but the model reads at most {context} tokens")
     if config.lora and config.shard:
@@ -421,6 +324,19 @@ def prepare(
         sharding.shard(trainee.core)
         trainee.device = pick_device()
     return trainee
+
+
+def reads_at_most(model: PreTrainedModel) -> int | None:
+    """The tokens of the longest row that the model reads; None where nothing bounds it.
+
+    RoBERTa and its kin count positions from behind that of the pad token: so many fewer than their config says.
+    """
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if not limit or limit < 0:  # XLNet says -1
+        return None
+    tables = [item for name, item in model.named_modules() if name.endswith("position_embeddings")]
+    skipped = [getattr(item, "padding_idx", None) for item in tables]
+    return int(limit) - max((place + 1 for place in skipped if place is not None), default=0)
 
 
 def save_memory(trainee: Trainee) -> None:
@@ -450,12 +366,6 @@ def head_is_frozen(model: PreTrainedModel) -> bool:
     """Whether nothing in the output head learns, so that its gradient is that of the hidden states alone."""
     head = cast(nn.Module, cast(Any, model).get_output_embeddings())
     return not any(item.requires_grad for item in head.parameters())
-
-
-def reward_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """The tokenizer with a pad token that is not its end token, as sequence classification finds the end by it."""
-    tokenizer.pad_token_id = scoring_pad_id(tokenizer)
-    return tokenizer
 
 
 def first_line(error: BaseException) -> str:

@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from training.engine.backbone import multiply_in
-from training.engine.chat import end_token_id
+from training.engine.backbone import multiply_in, score_head
+from training.engine.chat import end_token_id, read_as_pair
+from training.engine.classifier import load_reward
 from training.engine.config import PPOConfig
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
@@ -27,10 +28,10 @@ from training.engine.models import (
     add_lora,
     check_tokenizer,
     load_base,
-    load_reward,
     load_tokenizer,
     pick_device,
     pick_dtype,
+    reads_at_most,
     save_memory,
     train_everything,
     weights_dtype,
@@ -102,7 +103,7 @@ def _announce(ppo: PPO, events: EventWriter, *, held_out: bool, normalised: bool
         "No prompt is held out: the evaluation uses training prompts.": not held_out,
         f"{cut} of {prompts} prompts are too long and lost their beginning.": cut > MANY_CUT * prompts,
         "The reward model has no stored mean and std: its scores are used as they are.": not normalised,
-        "The reward model has another tokenizer or chat template: it reads answers as text.": bool(ppo.models.reader),
+        "The reward model has another tokenizer, template or form: it reads answers as text.": bool(ppo.models.reader),
     }
     for message, holds in warnings.items():
         if holds:
@@ -118,8 +119,8 @@ def load_models(spec: Spec, config: PPOConfig) -> PPOModels:
     device = pick_device()
     dtype = pick_dtype(config.precision, device)
     tokenizer = load_tokenizer(base.path)
-    reward_tokenizer = load_tokenizer(reward.adapter or reward.path)
-    same_ids = reads_same_ids(tokenizer, reward_tokenizer)
+    judge_tokenizer = load_tokenizer(reward.adapter or reward.path)
+    same_ids = reads_same_ids(tokenizer, judge_tokenizer)
     if config.value_backbone == "own" and not same_ids:
         raise EngineError(
             "the reward model has another tokenizer, so no value model can start from it; set value_backbone to shared"
@@ -133,17 +134,19 @@ def load_models(spec: Spec, config: PPOConfig) -> PPOModels:
     else:
         trainee = train_everything(core, tokenizer, dtype)
 
-    reward_head = _reward_adapter(trainee, base, reward)
+    reward_head: nn.Module | None = _reward_adapter(trainee, base, reward)
     reward_model = None
     if reward_head is None:
         # A merged model is kept in fp32: bf16 would round away much of what its adapter changed.
         reward_model = load_reward(reward, dtype=dtype if config.precision == "bf16" else torch.float32, device=device)
         reward_model.requires_grad_(False)
-        reward_head = cast(nn.Linear, reward_model.score)
+        reward_head = score_head(reward_model)
+        if reward_head is None:
+            read_as_pair(judge_tokenizer)
     reader = None
-    if not same_ids or reward_tokenizer.chat_template != tokenizer.chat_template:
-        limit = getattr((reward_model or trainee.core).config, "max_position_embeddings", None)
-        reader = Reader(reward_tokenizer, min(config.max_length, limit or config.max_length))
+    if not same_ids or judge_tokenizer.chat_template != tokenizer.chat_template or reward_head is None:
+        limit = reads_at_most(reward_model or trainee.core)
+        reader = Reader(judge_tokenizer, min(config.max_length, limit or config.max_length))
     value_head, value_model = _value_function(trainee, reward, reward_head, reward_model, config, dtype)
     reference_model = _reference(trainee, spec, config, dtype)
     if config.gradient_checkpointing:
@@ -208,7 +211,7 @@ def add_adapter_like(peft: PeftModel, name: str, folder: str, weights: dict[str,
 def _value_function(
     trainee: Trainee,
     reward: ModelRef,
-    reward_head: nn.Linear,
+    reward_head: nn.Module | None,
     reward_model: PreTrainedModel | None,
     config: PPOConfig,
     dtype: torch.dtype,
@@ -218,13 +221,17 @@ def _value_function(
     It starts as the reward model where it can, in the units of the rewards: its scores as they are normalised. On the
     policy's backbone it starts as 0: the reward model's head reads another adapter's hidden states.
     """
-    head = nn.Linear(reward_head.weight.shape[1], 1, bias=True, device=trainee.device)
     if config.value_backbone == "shared":
         outputs = cast(Any, trainee.core).get_output_embeddings()
         hidden = outputs.weight.shape[1]
         head = nn.Linear(hidden, 1, bias=True, device=trainee.device)
         nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
         return head, None
+    if not isinstance(reward_head, nn.Linear):
+        raise EngineError(
+            "the reward model scores whole texts, so no value model can start from it; set value_backbone to shared"
+        )
+    head = nn.Linear(reward_head.weight.shape[1], 1, bias=True, device=trainee.device)
     mean, std = reward_statistics(reward) or (0.0, 1.0)
     # (w·h + b − mean) / std
     bias = 0.0 if reward_head.bias is None else float(reward_head.bias)

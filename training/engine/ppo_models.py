@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from training.engine import ppo_maths
 from training.engine.backbone import last_hidden, narrow_products
+from training.engine.classifier import scores
 from training.engine.errors import EngineError
 from training.engine.maths import token_logprobs
 from training.engine.models import Trainee, head_is_frozen, logits_of
@@ -60,7 +60,7 @@ class PolicyPass:
 
 @dataclass(frozen=True)
 class Reader:
-    """How a reward model of another tokenizer or chat template reads: in its own tokens, at most so many."""
+    """How a reward model of another tokenizer, template or form reads: in its own tokens, at most so many."""
 
     tokenizer: PreTrainedTokenizerBase
     max_length: int
@@ -69,7 +69,8 @@ class Reader:
 class PPOModels:
     """Policy, value, reward and reference. Build with `ppo_loading.load_models`.
 
-    `reader` is None when the reward model reads the very ids that the policy writes.
+    `reader` is None when the reward model reads the very ids that the policy writes; `reward_head` when its own forward
+    scores.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class PPOModels:
         value_head: nn.Linear,
         value_model: PreTrainedModel | None,
         reward_model: PreTrainedModel | None,
-        reward_head: nn.Linear,
+        reward_head: nn.Module | None,
         reference_model: PreTrainedModel | None,
         reference_moves: bool,
         temperature: float,
@@ -213,16 +214,15 @@ class PPOModels:
         return self.value_model is None and not self._has_adapter(VALUE)
 
     def scores(self, batch: Batch) -> Tensor:
-        """The reward model's score of each sequence, read at its last token, (B,), without gradient."""
-        model = self.reward_model
+        """The reward model's score of each sequence, (B,), without gradient."""
+        model, tokenizer = self.reward_model, (self.reader or self.trainee).tokenizer
         if model is None:
             self.activate(REWARD)
             model = self.trainee.core
         with torch.no_grad():
-            hidden_BH = last_hidden(model, batch.packed)[batch.packed.last_B]
-            score_B = self.reward_head(hidden_BH.to(self.reward_head.weight.dtype))[:, 0].float()
+            score_B = scores(model, batch.packed, head=self.reward_head, tokenizer=tokenizer)
         self.activate(POLICY)
-        return cast(Tensor, score_B)
+        return score_B
 
     def _pass(self, model: PreTrainedModel, batch: Batch, head: Callable[[Tensor], Tensor]) -> PolicyPass:
         """One forward of a model; `head` maps hidden states (N, H) to what the softmax sees, (N, V)."""

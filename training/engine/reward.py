@@ -1,6 +1,7 @@
 """A Bradley-Terry reward model (Christiano et al. 2017; Ouyang et al. 2022, arXiv 2203.02155, eq. 1).
 
-1. The score is read at the last response token, which is the end token unless the answer was cut.
+1. The score is read at the last response token, which is the end token unless the answer was cut; a classifier that is
+   no decoder reads it where its own forward does (``classifier.py``).
 2. The head starts with std 1/sqrt(H + 1), or as it is where the base is a sequence classifier with one output. It is
    trained and saved in fp32 beside the adapters.
 3. Chosen and rejected of a pair share one pass and its prompt; the loss is a weighted mean over the pairs of a step.
@@ -17,23 +18,24 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.engine import processes
 from training.engine.answers import distinct_prompts
-from training.engine.backbone import last_hidden
+from training.engine.backbone import score_head
 from training.engine.batches import own_passes
 from training.engine.calibration import calibration
 from training.engine.chat import decode, render_to_fit
+from training.engine.classifier import load_reward_trainee, scores
 from training.engine.config import RewardConfig
 from training.engine.events import EventWriter
 from training.engine.generate import generate, stop_token_ids
 from training.engine.loop import Loop
 from training.engine.maths import reward_loss, share_won
-from training.engine.models import Trainee, load_base, load_reward_trainee, load_tokenizer, pick_dtype
+from training.engine.models import Trainee, load_base, load_tokenizer, pick_dtype
 from training.engine.packing import Tokens, make_pass, on_device
 from training.engine.pairs import Pair, read_train_and_eval
 from training.engine.run_dir import RunDir, Spec, write_json
@@ -98,15 +100,10 @@ def run(run_dir: RunDir, spec: Spec, config: RewardConfig, events: EventWriter) 
 
 
 def score(trainee: Trainee, sequences: Sequence[Tokens]) -> Tensor:
-    """Scores at the last response token, (B,), fp32, in one pass."""
-    batch = make_pass(sequences, trainee.device)
-
-    def work() -> Tensor:
-        hidden_BH = last_hidden(trainee.core, batch)[batch.last_B]
-        head = cast(nn.Module, trainee.core.score)
-        return cast(Tensor, head(hidden_BH.float()))
-
-    return with_weights(trainee.core, work)[:, 0]
+    """Scores of the sequences, (B,), fp32, in one pass."""
+    batch, core = make_pass(sequences, trainee.device), trainee.core
+    head = score_head(core)
+    return with_weights(core, lambda: scores(core, batch, head=head, tokenizer=trainee.tokenizer))
 
 
 def accumulate_gradients(trainee: Trainee, pairs: Sequence[Pair], config: RewardConfig, loop: Loop) -> Metrics:
