@@ -15,9 +15,9 @@ from django.db import transaction
 from django.utils.crypto import salted_hmac
 from django.utils.timezone import now
 
+from annotation.ballots import Ballot
 from annotation.judging import (
     NoSeatLeftError,
-    Verdict,
     free_seat,
     lock_comparison,
     lock_person,
@@ -27,22 +27,10 @@ from annotation.judging import (
 from annotation.models import Comparison, Judgment, Lease, Project, Skip, User
 
 LEASE_TIME = timedelta(minutes=5)
+# A page gets its next comparison beforehand only while so many others wait: the last ones are not held in reserve.
+AHEAD_NEEDS = 10
 TICKET_AGE = timedelta(days=7)
 TICKET_SALT = "annotation.queue.ticket"
-
-# A vote as the page sends it: side, and by how much. A is the response shown first.
-CHOICES: dict[str, tuple[str, int | None]] = {
-    "a3": ("a", 3),
-    "a2": ("a", 2),
-    "a1": ("a", 1),
-    "a": ("a", None),
-    "tie": ("tie", None),
-    "b": ("b", None),
-    "b1": ("b", 1),
-    "b2": ("b", 2),
-    "b3": ("b", 3),
-    "both_bad": ("both_bad", None),
-}
 
 
 class BadTicketError(Exception):
@@ -102,14 +90,33 @@ def lease_next(*, project: Project, annotator: User) -> Lease | None:
 
 def _renewed_lease(project: Project, annotator: User) -> Lease | None:
     mine = Lease.objects.filter(annotator=annotator, comparison__project=project, comparison__closed_at=None)
-    lease = mine.select_related("comparison__prompt", "comparison__project").first()
+    lease = mine.select_related("comparison__prompt", "comparison__project").order_by("pk").first()
     # Conditional: somebody may be reclaiming it at this moment.
     return lease if lease is not None and extend(lease_id=lease.pk, annotator=annotator) else None
 
 
-def _new_lease(project: Project, annotator: User) -> Lease | None:
+@transaction.atomic
+def lease_ahead(*, project: Project, annotator: User) -> Lease | None:
+    """A second comparison for a person who holds one, so that their page has it ready when they vote; never a third.
+
+    None while they hold none, and where few others wait. `lease_next` hands out the older of the two first.
+    """
+    if project.archived_at is not None:
+        return None
+    lock_person(annotator)
+    mine = Lease.objects.live().filter(annotator=annotator, comparison__project=project, comparison__closed_at=None)
+    held = list(mine.select_related("comparison__prompt", "comparison__project").order_by("pk")[:2])
+    if len(held) != 1:
+        return held[1] if held else None
+    waiting = Comparison.objects.filter(project=project).still_open().new_to(annotator)
+    if waiting.exclude(pk=held[0].comparison_id)[:AHEAD_NEEDS].count() < AHEAD_NEEDS:
+        return None
+    return _new_lease(project, annotator, besides=held[0].comparison_id)
+
+
+def _new_lease(project: Project, annotator: User, *, besides: int = 0) -> Lease | None:
     queue = Comparison.objects.filter(project=project).still_open().new_to(annotator).with_a_free_seat()
-    queue = queue.in_queue_order()
+    queue = queue.exclude(pk=besides).in_queue_order()
     while True:
         comparison = queue.select_for_update(skip_locked=True, no_key=True, of=("self",)).first()
         if comparison is None:
@@ -149,26 +156,22 @@ def release(*, project: Project, annotator: User) -> None:
     Lease.objects.filter(comparison__project=project, annotator=annotator).delete()
 
 
-def verdict_from(choice: str, *, shown_order: list[int], reason: str = "") -> Verdict:
-    """What a choice on the page says about the two responses. Raises ValueError for an unknown choice."""
-    try:
-        side, strength = CHOICES[choice]
-    except KeyError:
-        raise ValueError(f"There is no choice {choice!r}.") from None
-    first, second = shown_order
-    tiers = {"a": [[first], [second]], "b": [[second], [first]]}.get(side, [sorted(shown_order)])
-    return Verdict(tiers=tiers, both_bad=side == "both_bad", strength=strength, reason=reason)
-
-
 @transaction.atomic
 def submit_judgment(
-    *, ticket: Ticket, annotator: User, choice: str, reason: str = "", active_seconds: float = 0.0
+    *,
+    ticket: Ticket,
+    annotator: User,
+    choice: str = "",
+    reason: str = "",
+    ballot: Ballot | None = None,
+    active_seconds: float = 0.0,
 ) -> Judgment:
-    """Keep a vote and give the lease back. Sent twice, it is kept once.
+    """Keep a vote and give the lease back. Sent twice, it is kept once. A choice and a reason are a ballot.
 
     After the lease ran out it still counts if a seat is free. Raises NoSeatLeftError if others took them all, and
-    ValueError for an unknown choice.
+    ValueError for a ballot that says nothing about this comparison.
     """
+    ballot = ballot or Ballot(choice=choice, reason=reason)
     lock_person(annotator)
     comparison = lock_comparison(ticket.comparison_id)
     standing = Judgment.objects.standing().filter(comparison=comparison, annotator=annotator).first()
@@ -187,7 +190,7 @@ def submit_judgment(
     judgment = write_judgment(
         comparison,
         annotator,
-        verdict_from(choice, shown_order=order, reason=reason),
+        ballot.verdict(order),
         seat=seat,
         shown_order=order,
         active_seconds=min(max(active_seconds, 0.0), max((now() - since).total_seconds(), 0.0)),

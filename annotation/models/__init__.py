@@ -2,11 +2,12 @@
 
 from annotation.models.content import Comparison, Prompt, Response
 from annotation.models.importing import ImportReport
-from annotation.models.judging import Judgment, Lease, Preference, Skip
+from annotation.models.judging import Flag, Judgment, Lease, Preference, Skip
 from annotation.models.projects import Membership, Project, Role, User
 
 __all__ = [
     "Comparison",
+    "Flag",
     "ImportReport",
     "Judgment",
     "Lease",

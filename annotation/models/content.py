@@ -49,7 +49,7 @@ class ResponseQuerySet(models.QuerySet["Response"]):
 
 
 class Response(models.Model):
-    """One answer. Its author is a model version with its sampling parameters, or the label of an import.
+    """One answer. Its author is a model version with its sampling parameters, the label of an import, or a person.
 
     `sampling` of a model's answer says `ended`: false when the token limit cut it off.
     """
@@ -60,6 +60,10 @@ class Response(models.Model):
         "models_registry.Version", on_delete=models.PROTECT, null=True, blank=True, related_name="responses"
     )
     author_label = models.CharField(max_length=200, blank=True)
+    # The person who wrote or edited it, who is never asked to judge it.
+    written_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="written_responses", db_index=False
+    )
     sampling = models.JSONField(default=dict, blank=True)
     content_hash = models.CharField(max_length=64)
     created_at = models.DateTimeField(default=now, editable=False)
@@ -72,6 +76,11 @@ class Response(models.Model):
                 fields=["prompt", "content_hash", "author", "author_label"],
                 nulls_distinct=False,
                 name="one_response_per_author_and_text",
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["written_by"], condition=Q(written_by__isnull=False), name="responses_written_by_people"
             )
         ]
 
@@ -107,7 +116,7 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
 
 
 class Comparison(models.Model):
-    """Two to nine responses to one prompt that people put in order.
+    """Two to nine responses to one prompt that people put in order, or one that they call good or bad.
 
     `response_ids` is an array and not a table of its own: a comparison never changes once made, and a million of them
     must be imported in under a minute. Responses are only ever deleted together with their prompt. The array is sorted,
@@ -137,7 +146,7 @@ class Comparison(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(response_ids__len__gte=2, response_ids__len__lte=9), name="two_to_nine_responses"
+                condition=Q(response_ids__len__gte=1, response_ids__len__lte=9), name="one_to_nine_responses"
             ),
             models.CheckConstraint(condition=Q(judgments_wanted__gte=1), name="at_least_one_judgment_wanted"),
             # The target of the foreign key behind "a seat number never passes the number of judgments wanted".

@@ -16,7 +16,8 @@ from annotation.access import (
     require_staff,
 )
 from annotation.forms import MemberForm, ProjectForm
-from annotation.models import Judgment, Lease, Preference, Project, Role
+from annotation.models import Flag, Judgment, Lease, Preference, Project, Role
+from annotation.regroup import regroup
 from annotation.sources import sources_of
 from annotation.work import progress
 
@@ -54,6 +55,7 @@ def show(request: SignedInRequest, slug: str) -> HttpResponse:
             "last_votes": votes.select_related("annotator", "comparison__prompt").latest_first()[:LAST_VOTES],
             "preferences": Preference.objects.filter(project=project).count(),
             "answers_from": sources_of(project),
+            "open_flags": Flag.objects.unsettled().in_project(project).count(),
         }
     return render(request, "annotation/project.html", context)
 
@@ -77,6 +79,8 @@ def edit(request: SignedInRequest, slug: str) -> HttpResponse:
     form = ProjectForm(request.POST or None, instance=project)
     if request.method == "POST" and form.is_valid():
         form.save()
+        if "kind" in form.changed_data:
+            regroup(project)
         messages.success(request, "Saved.")
         return redirect(project)
     return render(request, "annotation/project_form.html", {"form": form, "project": project, "section": "projects"})

@@ -8,7 +8,7 @@
   apply(read());
   document.addEventListener("DOMContentLoaded", () => {
     for (const button of document.querySelectorAll("[data-theme-switch]")) {
-      const show = () => { button.textContent = `Theme: ${read()}`; };
+      const show = () => { button.textContent = button.dataset[read()]; };
       button.hidden = false;
       show();
       button.addEventListener("click", () => {
