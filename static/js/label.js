@@ -91,23 +91,26 @@
     const votes = outbox.filter((one) => one.vote).map((one) => ({ ...one, body: [...one.body] }));
     store(UNSENT, votes.length ? JSON.stringify(votes) : null);
   };
+  let sending = false;           // one at a time: an answer takes exactly the vote off that it is for
   const send = async () => {
+    if (sending) return;
+    sending = true;
     const mine = outbox[0];
     // Signing in again, in another tab, makes a new token for forms.
     if (token()) mine.body.set("csrfmiddlewaretoken", token());
     show("saving", words.saving);
     if (given) work().setAttribute("aria-busy", "true");
-    let answer;
+    let answer, text;
     try {
       answer = await fetch(mine.url, { method: "POST", body: mine.body, headers: { "X-Fragment": "1" } });
-      const text = await answer.text();
-      if (answer.ok && !answer.redirected) {
-        outbox.shift();
-        keep();
-        return outbox.length ? send() : arrived(parsed(text), mine);
-      }
+      text = await answer.text();
     } catch { answer = null; }
-    if (outbox[0] !== mine) return;
+    sending = false;
+    if (answer?.ok && !answer.redirected) {
+      outbox.shift();
+      keep();
+      return outbox.length ? send() : arrived(parsed(text), mine);
+    }
     if (answer && !answer.redirected && answer.status < 500 && ![403, 408, 429].includes(answer.status)) return refused();
     const signedOut = answer && (answer.redirected || answer.status === 403);
     if (signedOut) show("failed", words.signedOut);
@@ -160,6 +163,8 @@
     if (given) return;
     const kind = ["undo", "skip"].find((name) => addressOf(button).endsWith(`/${name}/`)) ?? "vote";
     if (kind === "vote" && "asksMore" in form().dataset && !form().reportValidity()) return;
+    const other = form().elements.skip_other;
+    if (kind === "skip" && !button.value && !other.value.trim()) return other.focus();
     const body = new FormData(form());
     if (button.name) body.set(button.name, button.value);
     body.set("active_seconds", String(activeSeconds));
@@ -237,7 +242,7 @@
       const values = said.get(field.name) ?? [];
       if (["checkbox", "radio"].includes(field.type)) field.checked = values.includes(field.value);
       else if (values.length) field.value = values[0];
-      if (field.dataset.edit && values.length) field.closest("details").open = true;
+      if (field.dataset.edit && values.length) { field.closest("details").open = true; field.disabled = false; }
     }
     activeSeconds = kept.seconds;
     const button = kept.choice && form().querySelector(`.choice[value="${CSS.escape(kept.choice)}"]`);
@@ -262,9 +267,12 @@
     const letter = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (paused) return letter === "p" ? pause(false) : undefined;
     if (letter === "Enter" && event.target.closest("button, a, summary")) return;
+    if (letter === "Enter" && event.target.matches("input")) event.preventDefault();
     // Arrows move between the options of a question, and between cards, before they choose a side.
     if (letter.startsWith("Arrow") && event.target.closest("[type=radio], .answers")) return;
-    const name = event.shiftKey && /^Digit[1-9]$/.test(event.code) ? `⇧${event.code.slice(5)}` : letter;
+    // Where digits themselves take shift, it is no shift.
+    const digit = /^Digit\d$/.test(event.code) && !/\d/.test(letter) ? event.code.slice(5) : "";
+    const name = digit ? `${event.shiftKey ? "⇧" : ""}${digit}` : letter;
     if (name === "e" && openEdit()) return event.preventDefault();
     if (name === "c" && foldStart()) return event.preventDefault();
     const target = find(name);

@@ -1,7 +1,8 @@
 // Ways to look at the answers: words that differ, scrolling in step, cards on a phone. Nothing of it moves the text.
 "use strict";
 (() => {
-  const MOST_CELLS = 4_000_000;  // of a table of words by words; a stretch with more is taken to differ as a whole
+  const FEW_CELLS = 250_000;     // of a table of words by words: so many are compared without looking for anchors first
+  const MOST_CELLS = 4_000_000;  // a stretch with more is taken to differ as a whole
   const words = document.getElementById("words").dataset;
   const SCROLLS = ["page", "together", "apart"];
   const work = () => document.getElementById("work");
@@ -24,8 +25,8 @@
     return found;
   };
 
-  // Which words of two lists are not in their longest common subsequence. Common ends and words that both have once
-  // (patience diff) cut the lists into short stretches first.
+  // Which words of two lists are not in their longest common subsequence. Common ends are taken off first, and words that
+  // both have once (patience diff) cut long lists into short stretches.
   const differing = (a, b) => {
     const kept = [new Set(), new Set()];
     const match = (i, j) => { kept[0].add(i); kept[1].add(j); };
@@ -33,7 +34,7 @@
       while (a0 < a1 && b0 < b1 && a[a0].word === b[b0].word) match(a0++, b0++);
       while (a0 < a1 && b0 < b1 && a[a1 - 1].word === b[b1 - 1].word) match(--a1, --b1);
       if (a0 === a1 || b0 === b1) return;
-      const anchors = uniqueInBoth(a0, a1, b0, b1);
+      const anchors = (a1 - a0) * (b1 - b0) > FEW_CELLS ? uniqueInBoth(a0, a1, b0, b1) : [];
       if (!anchors.length) return table(a0, a1, b0, b1);
       for (const [i, j] of [...anchors, [a1, b1]]) {
         between(a0, i, b0, j);
@@ -111,7 +112,11 @@
     work().dataset.scroll = scrolling;
     button.toggleAttribute("data-on", scrolling !== "page");
     button.querySelector("span").textContent = words[`scroll${scrolling[0].toUpperCase()}${scrolling.slice(1)}`];
-    for (const pane of work().querySelectorAll(".answer .text")) pane.tabIndex = scrolling === "page" ? -1 : 0;
+    for (const pane of work().querySelectorAll(".answer .text")) reachable(pane, scrolling !== "page");
+  };
+  const reachable = (pane, scrolls) => {  // by the keyboard, where it scrolls by itself
+    if (scrolls) pane.tabIndex = 0;
+    else pane.removeAttribute("tabindex");
   };
   let leading = null;
   document.addEventListener("scroll", (event) => {
@@ -131,6 +136,7 @@
     watcher?.disconnect();
     const cards = work().querySelector(".answers");
     if (!cards || !work().querySelector(".tabs")) return;
+    reachable(cards, cards.scrollWidth > cards.clientWidth);
     watcher = new IntersectionObserver((entries) => {
       for (const entry of entries) {
         const tab = work().querySelector(`[data-tab="${entry.target.id.slice(5)}"]`);
