@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce
 from django.utils.crypto import salted_hmac
+from django.utils.functional import Promise
 from django.utils.safestring import SafeString
 from django.utils.timezone import localdate
 from django.utils.translation import gettext as _
@@ -57,9 +58,10 @@ THUMBS = (
     Choice("up", "", pgettext_lazy("an answer is", "good"), "1", "1"),
     Choice("down", "", pgettext_lazy("an answer is", "bad"), "0", "0"),
 )
+SAME_ANSWERS = gettext_lazy("The answers say the same")
 SKIP_REASONS = (
     gettext_lazy("I do not know enough about this"),
-    gettext_lazy("The two answers say the same"),
+    SAME_ANSWERS,
     gettext_lazy("Something is broken or unreadable"),
     gettext_lazy("It is against the guidelines"),
 )
@@ -143,7 +145,7 @@ class Work:
     start_characters: int
     choices: Sequence[Choice]
     tags: list[Option]
-    questions: list[Question]
+    questions: list[list[Question]]
     earlier: Ballot | None
     judgment_id: int | None = None
 
@@ -231,6 +233,11 @@ def _work(
     )
 
 
+def skip_reasons(work: Work | None) -> list[Promise]:
+    """What one may say by a key when passing something on."""
+    return [reason for reason in SKIP_REASONS if reason != SAME_ANSWERS or work is None or work.kind != "single"]
+
+
 def _choices(project: Project, answers: int) -> Sequence[Choice]:
     if answers == 1:
         return THUMBS
@@ -240,32 +247,34 @@ def _choices(project: Project, answers: int) -> Sequence[Choice]:
     return (*(WITH_STRENGTH if project.asks_strength else WITHOUT_STRENGTH), *both)
 
 
-def _questions(project: Project, sides: str, said: Ballot) -> list[Question]:
+def _questions(project: Project, sides: str, said: Ballot) -> list[list[Question]]:
     """What the project asks beside the vote and its tags: whether each answer will do, and every aspect of a pair."""
+    groups = [_acceptable(sides, said) if project.asks_acceptability else [], _aspects(project.aspects, sides, said)]
+    return [group for group in groups if group]
+
+
+def _acceptable(sides: str, said: Ballot) -> list[Question]:
     found = []
-    if project.asks_acceptability and len(sides) > 1:
-        for side in sides:
-            keys = ACCEPTABLE_KEYS[side] if len(sides) == 2 else ("", "")
-            will_do = said.acceptable.get(side)
-            options = [
-                Option("yes", _("will do"), keys[0], will_do is True),
-                Option("no", _("will not do"), keys[1], will_do is False),
-            ]
-            found.append(Question(f"acceptable:{side}", side, options))
-    if len(sides) == 2:
-        for n, aspect in enumerate(project.aspects):
-            keys_of_aspect = ASPECT_KEYS[n] if n < len(ASPECT_KEYS) else ("", "", "")
-            values = (("A", "A"), ("tie", _("tie")), ("B", "B"))
-            found.append(
-                Question(
-                    f"aspect:{aspect}",
-                    aspect,
-                    [
-                        Option(value, words, key, said.aspects.get(aspect) == value)
-                        for (value, words), key in zip(values, keys_of_aspect, strict=True)
-                    ],
-                )
-            )
+    for side in sides if len(sides) > 1 else "":
+        yes, no = ACCEPTABLE_KEYS[side] if len(sides) == 2 else ("", "")
+        will_do = said.acceptable.get(side)
+        options = [
+            Option("yes", _("will do"), yes, will_do is True),
+            Option("no", _("will not do"), no, will_do is False),
+        ]
+        found.append(Question(f"acceptable:{side}", side, options))
+    return found
+
+
+def _aspects(aspects: list[str], sides: str, said: Ballot) -> list[Question]:
+    found = []
+    for n, aspect in enumerate(aspects if len(sides) == 2 else []):
+        keys = ASPECT_KEYS[n] if n < len(ASPECT_KEYS) else ("", "", "")
+        options = [
+            Option(value, words, key, said.aspects.get(aspect) == value)
+            for (value, words), key in zip((("A", "A"), ("tie", _("tie")), ("B", "B")), keys, strict=True)
+        ]
+        found.append(Question(f"aspect:{aspect}", aspect, options))
     return found
 
 

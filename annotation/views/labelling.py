@@ -22,7 +22,7 @@ from annotation.examples import examples_for
 from annotation.judging import NoSeatLeftError
 from annotation.models import Flag, Lease, Project
 from annotation.queue import BadTicketError, Ticket
-from annotation.work import SKIP_REASONS, Work, progress, why_nothing_is_left, work_on
+from annotation.work import Work, progress, skip_reasons, why_nothing_is_left, work_on
 
 LONGEST_COMMENT = 1_000
 GONE = gettext_lazy(
@@ -173,7 +173,8 @@ def page_context(request: SignedInRequest, project: Project, work: Work | None) 
     return {
         "project": project,
         "work": work,
+        "lease_seconds": int(queue.LEASE_TIME.total_seconds()),
         "progress": progress(project, request.user),
-        "skip_reasons": SKIP_REASONS,
+        "skip_reasons": skip_reasons(work),
         "examples": examples_for(project),
     }

@@ -6,6 +6,7 @@
   const IDLE_MS = 30_000;        // after that long without a key or a pointer the clock stands still
   const ABANDONED_MS = 300_000;  // after that long the page no longer holds its pair
   const RETRY_MS = 3_000;
+  const STILL_HELD = 0.8;        // of the time of a lease: a pair ahead not heard of for longer may be another's by now
   const BLIND_MS = 250;          // a vote this soon after a new pair was meant for the last one
   const NOT_DRAFTED = ["csrfmiddlewaretoken", "ticket", "active_seconds", "choice"];
 
@@ -13,6 +14,7 @@
   const outbox = [];             // { url, body, words, work } in order, each until the server has it
   let given = false;             // the pair in view has been voted on, and no other is here yet
   let ahead = null;              // the next pair, ready to be shown
+  let aheadHeldAt = 0;           // when the server last said so, by the wall clock: laptops sleep
   let chosen = null;
   let paused = false;
   let shownAt = performance.now();
@@ -61,7 +63,12 @@
     if (performance.now() - lastActivity > ABANDONED_MS) return;
     try {
       const hold = (ticket) => fetch(work().dataset.heartbeat, { method: "POST", body: small({ ticket }) });
-      if (ticketOf(ahead) && (await hold(ticketOf(ahead))).status === 409) ahead = null;
+      const second = ahead;
+      if (second) {
+        const { status } = await hold(ticketOf(second));
+        if (status === 204) aheadHeldAt = Date.now();
+        if (status === 409 && ahead === second) ahead = null;
+      }
       if ((await hold(ticketOf(work()))).status === 409) show("failed", words.lost);
     } catch { /* the vote itself will say that the connection is gone */ }
   };
@@ -81,7 +88,8 @@
       const answer = await fetch(work().dataset.ahead, { method: "POST", body: small(), headers: { "X-Fragment": "1" } });
       if (answer.status !== 200 || answer.redirected) return;
       const section = parsed(await answer.text());
-      if (!given && work().dataset.work === now && section.dataset.work !== now) ahead = section;
+      if (given || work().dataset.work !== now || section.dataset.work === now) return;
+      [ahead, aheadHeldAt] = [section, Date.now()];
     } catch { /* then the next pair comes with the answer to the vote */ }
   };
 
@@ -141,7 +149,7 @@
     const told = [...section.querySelectorAll("[data-say]")].map((notice) => notice.textContent);
     document.getElementById("progress").replaceChildren(section.querySelector("[data-progress]").content.cloneNode(true));
     const inView = !given && section.dataset.work && section.dataset.work === work().dataset.work;
-    if (inView) work().prepend(...section.querySelectorAll("[data-say]"));
+    if (inView) document.getElementById("told").replaceChildren(...section.querySelectorAll("[data-say]"));
     else display(section);
     show("saved", sent.words);
     say([...told, `${sent.words}. ${ticketOf(work()) ? words.next : words.nothing}`].join(" "));
@@ -149,6 +157,8 @@
   };
   const display = (section) => {
     work().replaceWith(section);
+    document.getElementById("told").replaceChildren();
+    section.inert = paused;
     ahead = chosen = null;
     given = false;
     activeSeconds = 0;
@@ -175,7 +185,7 @@
     store(DRAFT, null);
     given = true;
     if (kind === "undo") ahead = null;
-    if (ahead) display(ahead);
+    if (ahead && Date.now() - aheadHeldAt < Number(work().dataset.leaseSeconds) * 1000 * STILL_HELD) display(ahead);
     if (outbox.length === 1) send();
     else show("saving", words.saving);
   };
@@ -333,7 +343,6 @@
   }, true);
 
   const dress = () => {
-    for (const part of document.querySelectorAll("[data-needs-script]")) part.hidden = false;
     form().noValidate = true;  // a choice is marked before everything is filled in; sending checks
     for (const field of work().querySelectorAll("[data-edit]")) field.disabled = !field.closest("details").open;
     const earlier = work().querySelector(".choice[data-earlier]");

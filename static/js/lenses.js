@@ -86,12 +86,14 @@
   };
 
   // Drawn as a highlight, which changes no element, so no line moves.
-  const drawDiff = () => {
+  const markDiff = () => {  // whether there is anything to draw
     globalThis.CSS?.highlights?.delete("differs");
     const button = work().querySelector("[data-lens=diff]");
-    if (!button) return;
-    button.setAttribute("aria-pressed", String(diffing));
-    if (!diffing || !globalThis.CSS?.highlights) return;
+    button?.setAttribute("aria-pressed", String(diffing));
+    return Boolean(button && diffing && globalThis.CSS?.highlights);
+  };
+  const drawDiff = () => {  // returns what to say of it
+    if (!markDiff()) return "";
     const [a, b] = [...work().querySelectorAll(".answer .text")].map(tokensOf);
     const differs = differing(a, b);
     const ranges = differs.flat().map(({ node, at, word }) => {
@@ -101,8 +103,7 @@
       return range;
     });
     CSS.highlights.set("differs", new Highlight(...ranges));
-    document.getElementById("said").textContent = ranges.length
-      ? words.differences.replace("{n}", differs.map((list) => list.length).join(" / ")) : words.same;
+    return ranges.length ? words.differences.replace("{n}", differs.map((list) => list.length).join(" / ")) : words.same;
   };
 
   // Scrolling: the page as a whole, or each answer in a pane of its own, in step by its share or apart.
@@ -149,7 +150,11 @@
 
   document.addEventListener("click", (event) => {
     const lens = event.target.closest("[data-lens]")?.dataset.lens;
-    if (lens === "diff") { diffing = !diffing; remember("label-diff", diffing ? "on" : "off"); drawDiff(); }
+    if (lens === "diff") {
+      diffing = !diffing;
+      remember("label-diff", diffing ? "on" : "off");
+      document.getElementById("said").textContent = drawDiff();
+    }
     if (lens === "scroll") {
       scrolling = SCROLLS[(SCROLLS.indexOf(scrolling) + 1) % SCROLLS.length];
       remember("label-scroll", scrolling);
@@ -163,6 +168,10 @@
       cards.scrollTo({ left: cards.scrollLeft + card.getBoundingClientRect().left - cards.getBoundingClientRect().left - 12 });
     }
   });
-  document.addEventListener("toggle", (event) => { if (event.target.matches?.("details.start")) drawDiff(); }, true);
-  document.addEventListener("work-shown", () => { drawDiff(); setScrolling(); watchCards(); });
+  document.addEventListener("work-shown", () => {
+    markDiff();
+    setScrolling();
+    watchCards();
+    requestAnimationFrame(() => setTimeout(drawDiff));  // the next pair does not wait to be seen until long texts are compared
+  });
 })();

@@ -55,15 +55,18 @@
 
   // Dragging, by mouse or finger
   let held = null;
-  const under = (event) => document.elementFromPoint(event.clientX, event.clientY)?.closest("#work .spot");
+  let from = null;
+  const under = (event) => document.elementsFromPoint(event.clientX, event.clientY).find((one) => one.matches("#work .spot"));
   document.addEventListener("pointerdown", (event) => {
     held = event.target.closest("#work .board .letter");
     if (!held) return;
     event.preventDefault();
     held.classList.add("held");
+    from = event;
   });
   document.addEventListener("pointermove", (event) => {
     if (!held) return;
+    held.style.translate = `${event.clientX - from.clientX}px ${event.clientY - from.clientY}px`;
     const over = under(event);
     for (const spot of document.querySelectorAll("#work .spot")) spot.classList.toggle("over", spot === over);
   });

@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const root = document.documentElement;
+  root.classList.add("scripted");  // shows what needs a script, before anything is drawn
   const order = ["system", "light", "dark"];
   const read = () => { try { return localStorage.getItem("theme") || "system"; } catch { return "system"; } };
   const apply = (theme) => theme === "system" ? root.removeAttribute("data-theme") : root.setAttribute("data-theme", theme);
@@ -9,7 +10,6 @@
   document.addEventListener("DOMContentLoaded", () => {
     for (const button of document.querySelectorAll("[data-theme-switch]")) {
       const show = () => { button.textContent = button.dataset[read()]; };
-      button.hidden = false;
       show();
       button.addEventListener("click", () => {
         const next = order[(order.indexOf(read()) + 1) % order.length];
