@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from random import SystemRandom
 
 from django.db import connection
@@ -78,7 +79,7 @@ class Place:
     @classmethod
     def of(cls, project: Project, person: User) -> Place:
         """One statement. A site admin who is no member has no cap and no training."""
-        values = {"project": project.pk, "person": person.pk, "today": today()}
+        values: dict[str, int | date] = {"project": project.pk, "person": person.pk, "today": today()}
         with connection.cursor() as cursor:
             cursor.execute(PLACE, values)
             [(role, passed_at, cap, batches, votes_today, holds)] = cursor.fetchall()

@@ -93,7 +93,7 @@ class MarkForm(forms.Form):
         }
 
 
-class PeopleField(forms.ModelMultipleChoiceField):
+class PeopleField(forms.ModelMultipleChoiceField[User]):
     """Some of a project's members."""
 
     def __init__(self) -> None:

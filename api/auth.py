@@ -8,7 +8,6 @@ from django.http import HttpRequest
 from ninja.security import HttpBearer
 
 from annotation.access import SignedInRequest
-from annotation.models import User
 from api.errors import Problem, unauthorized
 from api.limits import spend
 from api.models import Scope, Token
@@ -35,7 +34,7 @@ class BearerToken(HttpBearer):
         if found is None:
             raise unauthorized("The token is not known, or it was revoked, or its day is past.")
         asked = cast(ApiRequest, request)
-        asked.user = cast(User, found.user)
+        asked.user = found.user
         asked.rate_headers = spend(found.user_id)
         if self.scope is not None and self.scope not in found.scopes:
             raise Problem(

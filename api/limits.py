@@ -45,7 +45,9 @@ def _count(key: str) -> int:
     """How often this key was counted, this time included; 0 if Redis does not answer."""
     try:
         with _redis(settings.REDIS_URL).pipeline(transaction=True) as pipe:
-            used, _ = pipe.incr(key).expire(key, 2 * WINDOW).execute()
+            pipe.incr(key)
+            pipe.expire(key, 2 * WINDOW)
+            used, _ = pipe.execute()
     except redis.RedisError:
         logger.warning("requests to the API are not counted: Redis does not answer", exc_info=True)
         return 0

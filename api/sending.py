@@ -60,7 +60,7 @@ def _post(to: Destination, body: bytes, headers: Mapping[str, str]) -> int:
     watchdog.daemon = True
     watchdog.start()
     connection = http.client.HTTPConnection(to.host, to.port, timeout=DEADLINE_SECONDS)
-    connection.auto_open = 0  # type: ignore[assignment]  # it must never look the name up again
+    connection.auto_open = 0  # it must never look the name up again
     try:
         connection.sock = _tls(plain, to.host) if to.scheme == "https" else plain
         connection.request("POST", to.target, body=body, headers={**headers, "Host": _host(to), "Connection": "close"})

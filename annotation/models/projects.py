@@ -33,7 +33,9 @@ class User(AbstractUser):
         return self.display_name or self.username
 
 
-def _percent(default: int, *, least: int = 0, most: int = 100, help_text: str) -> models.PositiveSmallIntegerField:
+def _percent(
+    default: int, *, least: int = 0, most: int = 100, help_text: str
+) -> models.PositiveSmallIntegerField[int, int]:
     """A whole number of percents."""
     validators = [MinValueValidator(least), MaxValueValidator(most)]
     return models.PositiveSmallIntegerField(default=default, validators=validators, help_text=help_text)

@@ -82,7 +82,7 @@ def add_people(project: Project, count: int) -> list[Seat]:
             BACKEND_SESSION_KEY: settings.AUTHENTICATION_BACKENDS[0],
             HASH_SESSION_KEY: person.get_session_auth_hash(),
         }
-        key = store._get_new_session_key()
+        key = store._get_new_session_key()  # type: ignore[attr-defined]  # the stubs leave it out
         expires = now() + timedelta(days=1)
         sessions.append(Session(session_key=key, session_data=store.encode(said), expire_date=expires))
         seats.append(Seat(person.pk, key))
