@@ -79,7 +79,7 @@ class VoteIn(TicketIn):
     ranks: dict[Text, int] = Field(
         {},
         max_length=len(LETTERS),
-        description='For three answers or more: the place of each, 1 is best, the same for ties: `{"A": 2, "B": 1, "C": 2}`.',
+        description='The place of each of three answers or more, 1 is best: `{"A": 2, "B": 1, "C": 2}`.',
     )
     reason: Text = Field("", max_length=LONGEST_REASON)
     active_seconds: float = Field(
