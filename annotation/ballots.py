@@ -79,7 +79,7 @@ class Ballot:
         """The ballot that makes this judgment."""
         letters = dict(zip(judgment.shown_order, LETTERS, strict=False))
         return cls(
-            choice=_choice(judgment),
+            choice=choice_of(judgment),
             ranks={letters[pk]: place for place, tier in enumerate(judgment.tiers, start=1) for pk in tier}
             if len(letters) > 2
             else {},
@@ -136,7 +136,7 @@ def _tiers(side: str, shown_order: Sequence[int]) -> Tiers:
     return [[first], [second]] if side == "a" else [[second], [first]]
 
 
-def _choice(judgment: Judgment) -> str:
+def choice_of(judgment: Judgment) -> str:
     """The button that makes this judgment; none for a ranking."""
     if len(judgment.shown_order) == 1:
         return "up" if judgment.acceptable.get(str(judgment.shown_order[0])) else "down"

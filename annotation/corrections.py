@@ -23,7 +23,7 @@ def correct(*, judgment_id: int, annotator: User, ballot: Ballot, active_seconds
     Raises NotStandingError for a judgment that no longer counts, or is not theirs, and ValueError as a vote does.
     """
     lock_person(annotator)
-    old = Judgment.objects.standing().by(annotator).filter(pk=judgment_id).first()
+    old = Judgment.objects.correctable().by(annotator).filter(pk=judgment_id).first()
     if old is None:
         raise NotStandingError
     comparison = lock_comparison(old.comparison_id)
@@ -36,5 +36,6 @@ def correct(*, judgment_id: int, annotator: User, ballot: Ballot, active_seconds
         seat=old.seat,
         shown_order=old.shown_order,
         active_seconds=old.active_seconds + active_seconds,
+        arm=old.arm,
         created_at=old.created_at,
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext_lazy as _
 
 from annotation.models import Project, Role, User
 from annotation.services import check_source_name
@@ -18,7 +19,7 @@ class DisplayNameForm(forms.ModelForm[User]):
     class Meta:
         model = User
         fields = ("display_name",)
-        labels = {"display_name": "Name that others see"}
+        labels = {"display_name": _("Name that others see")}
 
 
 class ProjectForm(forms.ModelForm[Project]):
@@ -95,7 +96,7 @@ class MemberForm(forms.Form):
     def clean_username(self) -> User:
         person = User.objects.filter(username=self.cleaned_data["username"], is_active=True).first()
         if person is None:
-            raise forms.ValidationError("There is nobody with this username. An admin can add people.")
+            raise forms.ValidationError("There is nobody with this username. Invite them below.")
         return person
 
     def person(self) -> User:

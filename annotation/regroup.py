@@ -56,7 +56,7 @@ def _missing(project: Project, prompt_id: int, sets: Iterable[tuple[int, ...]], 
             prompt_id=prompt_id,
             response_ids=list(ids),
             priority=priority,
-            judgments_wanted=project.overlap,
+            judgments_wanted=project.wanted_for(ids),
         )
         for ids in sets
     ]

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Count, Q, Sum
-from django.db.models.functions import Coalesce
+from django.db import connection
 from django.utils.crypto import salted_hmac
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
-from django.utils.timezone import localdate
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from annotation.ballots import Ballot
 from annotation.common_start import common_start
+from annotation.hand_out import Place, has_practice
 from annotation.models import Comparison, Judgment, Lease, Project, Response, User
 from annotation.models.judging import LETTERS
+from annotation.models.projects import today
 from annotation.queue import Ticket
 from annotation.rendering import render
 
@@ -159,6 +159,11 @@ class Work:
         return range(1, len(self.answers) + 1)
 
 
+def turns_of(messages: list[dict[str, str]]) -> list[Turn]:
+    """The messages of a prompt as they are shown."""
+    return [Turn(one["role"], ROLES.get(one["role"], one["role"]), render(one["content"])) for one in messages]
+
+
 def work_on(lease: Lease) -> Work:
     """What to show for a lease. A is the response that its order puts first."""
     withdrawn = Judgment.objects.filter(comparison=lease.comparison, annotator=lease.annotator_id)
@@ -195,13 +200,11 @@ def _work(
     judgment_id: int | None = None,
 ) -> Work:
     project = comparison.project
-    by_id = dict(Response.objects.filter(pk__in=shown_order).values_list("pk", "text"))
+    shown = Response.objects.filter(pk__in=shown_order).values_list("pk", "text", "prompt__messages")
+    by_id = {pk: text for pk, text, _messages in shown}
     texts = [by_id[pk] for pk in shown_order]
     start = common_start(texts)
-    turns = [
-        Turn(turn["role"], ROLES.get(turn["role"], turn["role"]), render(turn["content"]))
-        for turn in comparison.prompt.messages
-    ]
+    turns = turns_of(shown[0][2])
     folded = len(turns) - OPEN_TURNS + 1 if len(turns) > OPEN_TURNS else 0
     said = earlier or Ballot()
     sides = LETTERS[: len(texts)]
@@ -222,7 +225,7 @@ def _work(
             for side, text in zip(sides, texts, strict=True)
         ],
         start_characters=start,
-        choices=_choices(project, len(texts)),
+        choices=choices_for(project, len(texts)),
         tags=[
             Option(tag, tag, str(n) if n < 10 else "", tag in said.tags)
             for n, tag in enumerate(project.reason_tags, start=1)
@@ -235,10 +238,11 @@ def _work(
 
 def skip_reasons(work: Work | None) -> list[Promise]:
     """What one may say by a key when passing something on."""
-    return [reason for reason in SKIP_REASONS if reason != SAME_ANSWERS or work is None or work.kind != "single"]
+    return [reason for reason in SKIP_REASONS if reason is not SAME_ANSWERS or work is None or work.kind != "single"]
 
 
-def _choices(project: Project, answers: int) -> Sequence[Choice]:
+def choices_for(project: Project, answers: int) -> Sequence[Choice]:
+    """The buttons of the bar; none for a ranking."""
     if answers == 1:
         return THUMBS
     if answers > 2:
@@ -280,23 +284,37 @@ def _aspects(aspects: list[str], sides: str, said: Ballot) -> list[Question]:
 
 def progress(project: Project, person: User) -> Progress:
     """How far this person and the project are."""
-    mine = (
-        Judgment.objects.standing()
-        .in_project(project)
-        .by(person)
-        .aggregate(mine=Count("pk"), mine_today=Count("pk", filter=Q(created_at__date=localdate())))
-    )
-    sums = Comparison.objects.filter(project=project).aggregate(
-        done=Coalesce(Sum("depth"), 0), wanted=Coalesce(Sum("judgments_wanted"), 0)
-    )
-    return Progress(**mine, **sums)
+    with connection.cursor() as cursor:
+        cursor.execute(PROGRESS, {"project": project.pk, "person": person.pk, "today": today()})
+        [counts] = cursor.fetchall()
+    return Progress(*counts)
+
+
+# With every pair, so by hand.
+PROGRESS = """
+SELECT mine.today::int, mine.votes::int, work.done::bigint, work.wanted::bigint
+  FROM (SELECT COALESCE(sum(votes) FILTER (WHERE day = %(today)s), 0) AS today, COALESCE(sum(votes), 0) AS votes
+          FROM annotation_votecount WHERE project_id = %(project)s AND annotator_id = %(person)s) AS mine,
+       (SELECT COALESCE(sum(done), 0) AS done, COALESCE(sum(wanted), 0) AS wanted
+          FROM annotation_workcount WHERE project_id = %(project)s) AS work
+"""
 
 
 def why_nothing_is_left(project: Project, person: User) -> str:
-    """`empty`, `archived`, `done` (all judged), `held` (others hold the rest) or `yours` (you did your part)."""
+    """Why this person gets no pair.
+
+    `empty`, `archived`, `cap` (enough for today), `practice` (the training phase is over and a manager decides), `done`
+    (all judged), `held` (others hold the rest) or `yours` (you did your part).
+    """
     comparisons = Comparison.objects.filter(project=project)
     if project.archived_at is not None:
         return "archived"
+    place = Place.of(project, person)
+    if not place.may_have(1):
+        return "cap"
+    if place.practises and has_practice(project):
+        return "practice"
+    comparisons = comparisons.work()
     if not comparisons.exists():
         return "empty"
     if not comparisons.still_open().exists():

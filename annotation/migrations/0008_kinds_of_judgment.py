@@ -28,7 +28,7 @@ def response():
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotation", "0005_import_reports")]
+    dependencies = [("annotation", "0007_queue")]
 
     operations = [
         migrations.AddField(
@@ -56,24 +56,6 @@ class Migration(migrations.Migration):
         migrations.AddField("judgment", "aspects", models.JSONField(blank=True, db_default={}, default=dict)),
         migrations.AddField("judgment", "edited", response()),
         migrations.AddField("judgment", "edit_of", response()),
-        migrations.AddField(
-            "response",
-            "written_by",
-            models.ForeignKey(
-                blank=True,
-                db_index=False,
-                null=True,
-                on_delete=django.db.models.deletion.SET_NULL,
-                related_name="written_responses",
-                to=settings.AUTH_USER_MODEL,
-            ),
-        ),
-        migrations.AddIndex(
-            "response",
-            models.Index(
-                condition=Q(written_by__isnull=False), fields=["written_by"], name="responses_written_by_people"
-            ),
-        ),
         migrations.RemoveConstraint("comparison", "two_to_nine_responses"),
         migrations.AddConstraint(
             "comparison",

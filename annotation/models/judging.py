@@ -21,6 +21,16 @@ from annotation.models.projects import Project, User
 LETTERS = "ABCDEFGHI"  # what people call the responses of a comparison, in the order in which they were shown
 
 
+class Arm(models.TextChoices):
+    """Why a comparison was handed to a person just then. The order does not bias what is measured on the random arm."""
+
+    ORDER = "order", "in order"
+    RANDOM = "random", "drawn at random"
+    GOLD = "gold", "gold"
+    REPEAT = "repeat", "hidden repeat"
+    PRACTICE = "practice", "practice"
+
+
 class LeaseQuerySet(models.QuerySet["Lease"]):
     def live(self) -> Self:
         """Leases that have not run out."""
@@ -34,6 +44,7 @@ class Lease(models.Model):
     annotator = models.ForeignKey(User, on_delete=models.CASCADE, related_name="leases")
     seat = models.PositiveSmallIntegerField()
     shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids from left to right.")
+    arm = models.CharField(max_length=10, choices=Arm.choices, db_default="", blank=True)
     leased_at = models.DateTimeField(default=now)
     heartbeat_at = models.DateTimeField(default=now)
     expires_at = models.DateTimeField()
@@ -56,17 +67,15 @@ class JudgmentQuerySet(models.QuerySet["Judgment"]):
         """Judgments that count: not withdrawn."""
         return self.filter(withdrawn_at=None)
 
+    def correctable(self) -> Self:
+        """Standing ones that their authors may change: not practice, where they have been told what was expected."""
+        return self.standing().exclude(comparison__purpose=Comparison.Purpose.PRACTICE)
+
     def in_project(self, project: Project) -> Self:
         return self.filter(comparison__project=project)
 
     def by(self, annotator: User) -> Self:
         return self.filter(annotator=annotator)
-
-    def by_sources(self) -> list[tuple[str, int]]:
-        """(name, votes) of every rule and imported source, the accounts that cannot sign in; most votes first."""
-        named = self.filter(annotator__is_active=False).values("annotator__username")
-        counted = named.annotate(votes=models.Count("pk")).order_by("-votes", "annotator__username")
-        return list(counted.values_list("annotator__username", "votes"))
 
     def latest_first(self) -> Self:
         return self.order_by("-created_at", "-id")
@@ -109,6 +118,13 @@ class Judgment(models.Model):
     )
     shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids from left to right.")
     active_seconds = models.FloatField(default=0.0)
+    arm = models.CharField(
+        max_length=10,
+        choices=Arm.choices,
+        db_default="",
+        blank=True,
+        help_text="Empty for a source that asks no queue.",
+    )
     created_at = models.DateTimeField(default=now)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
 

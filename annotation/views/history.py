@@ -24,9 +24,9 @@ VOTES_A_PAGE = 50
 @login_required
 @require_GET
 def history(request: SignedInRequest, slug: str) -> HttpResponse:
-    """My standing votes in this project, each with a link to change it."""
+    """My standing votes on work in this project, each with a link to change it."""
     project = get_project_for_annotator(request, slug)
-    mine = Judgment.objects.standing().in_project(project).by(request.user).latest_first()
+    mine = Judgment.objects.correctable().in_project(project).by(request.user).latest_first()
     pages = Paginator(mine.select_related("comparison__prompt", "edited"), VOTES_A_PAGE)
     votes = pages.get_page(request.GET.get("page"))
     return render(request, "annotation/history.html", {"project": project, "votes": votes, "section": "projects"})
@@ -38,7 +38,7 @@ def history(request: SignedInRequest, slug: str) -> HttpResponse:
 def change(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """One of my votes as I gave it. POST puts another in its place; an archived project takes none."""
     project = get_project_for_annotator(request, slug)
-    mine = Judgment.objects.standing().in_project(project).by(request.user)
+    mine = Judgment.objects.correctable().in_project(project).by(request.user)
     if request.method == "POST":
         _correct(request, pk, Ballot.read(request.POST, project), may=project.archived_at is None)
         return redirect("history", project.slug)
