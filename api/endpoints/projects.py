@@ -41,7 +41,7 @@ class ProjectOut(Schema):
     slug: str
     name: str
     guidelines: str
-    overlap: int
+    overlap: float
     asks_strength: bool
     asks_reason: bool
     role: str | None
@@ -54,7 +54,9 @@ class ProjectOut(Schema):
 class ProjectIn(Schema):
     name: Text = Field(min_length=1, max_length=120)
     guidelines: Text = Field("", max_length=100_000, description="Markdown, shown beside the labelling page.")
-    overlap: int = Field(1, ge=1, le=50, description="How many people judge each new comparison.")
+    overlap: float = Field(
+        1, ge=1, le=50, description="How many people judge each new comparison. 1.2: one in five is judged twice."
+    )
     asks_strength: bool = Field(True, description="Ask how much better: slightly, clearly, much.")
     asks_reason: bool = Field(False, description="Offer a field for the reason.")
 
@@ -64,7 +66,7 @@ class ProjectPatch(Schema):
 
     name: Text | None = Field(None, min_length=1, max_length=120)
     guidelines: Text | None = Field(None, max_length=100_000)
-    overlap: int | None = Field(None, ge=1, le=50)
+    overlap: float | None = Field(None, ge=1, le=50)
     asks_strength: bool | None = None
     asks_reason: bool | None = None
 
@@ -133,7 +135,7 @@ def _out(project: Any, user: User) -> ProjectOut:
         slug=project.slug,
         name=project.name,
         guidelines=project.guidelines,
-        overlap=project.overlap,
+        overlap=float(project.overlap),
         asks_strength=project.asks_strength,
         asks_reason=project.asks_reason,
         role=role,

@@ -152,7 +152,8 @@
     if (inView) document.getElementById("told").replaceChildren(...section.querySelectorAll("[data-say]"));
     else display(section);
     show("saved", sent.words);
-    say([...told, `${sent.words}. ${ticketOf(work()) ? words.next : words.nothing}`].join(" "));
+    const follows = ticketOf(work()) ? words.next : work().querySelector(".empty") ? words.nothing : "";
+    say([...told, `${sent.words}. ${follows}`.trim()].join(" "));
     fetchAhead();
   };
   const display = (section) => {
