@@ -14,12 +14,10 @@ from django.db.models import Q, QuerySet
 from django.http import JsonResponse
 
 from annotation import audit
-<<<<<<< HEAD
-from annotation.models import Action, AuditEvent, Flag, Judgment, Lease, Membership, Project, Role, Skip, User
-=======
 from annotation.models import (
     Action,
     AuditEvent,
+    Flag,
     Judgment,
     Lease,
     Membership,
@@ -30,7 +28,6 @@ from annotation.models import (
     User,
     VoteCount,
 )
->>>>>>> next
 
 ABOUT_ME = ("username", "display_name", "email", "first_name", "last_name", "date_joined", "last_login")
 OF_A_JUDGMENT = (
@@ -88,7 +85,6 @@ def everything_about(person: User) -> dict[str, Any]:
         "projects": _rows(Membership.objects.filter(user=person), "project__name", "role", "daily_cap", "passed_at"),
         "teams": _rows(person.teams.all(), "project__name", "name"),
         "judgments": _rows(Judgment.objects.by(person), "comparison__project__name", *OF_A_JUDGMENT),
-        "edits": _rows(person.written_responses.all(), "prompt__project__name", "text", "created_at"),
         "flags": _rows(Flag.objects.filter(annotator=person), "comparison_id", "comment", "created_at"),
         "skips": _rows(Skip.objects.filter(annotator=person), "comparison_id", "reason", "created_at"),
         "votes_a_day": _rows(VoteCount.objects.filter(annotator=person), "project__name", "day", "votes", "seconds"),

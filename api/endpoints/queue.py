@@ -15,20 +15,13 @@ from pydantic import Field
 
 from annotation import queue
 from annotation.access import get_project_for_annotator
-<<<<<<< HEAD
 from annotation.ballots import CHOICES, LONGEST_REASON, THUMBS, Ballot
-from annotation.judging import NoSeatLeftError
-from annotation.models import Lease, Project, Response
-from annotation.models.judging import LETTERS
-from annotation.queue import LEASE_TIME, BadTicketError, Ticket
-from annotation.work import choices_for, why_nothing_is_left
-=======
 from annotation.gold import feedback_on
 from annotation.judging import NoSeatLeftError
 from annotation.models import Arm, Judgment, Lease, Project, Response
-from annotation.queue import CHOICES, LEASE_TIME, BadTicketError, Ticket
-from annotation.work import WITH_STRENGTH, WITHOUT_STRENGTH, why_nothing_is_left
->>>>>>> next
+from annotation.models.judging import LETTERS
+from annotation.queue import LEASE_TIME, BadTicketError, Ticket
+from annotation.work import choices_for, why_nothing_is_left
 from api.auth import ApiRequest, needs
 from api.endpoints.judgments import OwnJudgmentOut
 from api.errors import Problem, invalid

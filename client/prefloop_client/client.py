@@ -98,7 +98,6 @@ class Client:
         """Give back what you hold."""
         self._send("POST", f"/projects/{slug}/queue/release", again=True)
 
-<<<<<<< HEAD
     def submit(
         self,
         slug: str,
@@ -108,7 +107,7 @@ class Client:
         ranks: Mapping[str, int] | None = None,
         reason: str = "",
         active_seconds: float = 0.0,
-    ) -> OwnJudgment:
+    ) -> Vote:
         """Vote: `a3` is A much better, `b1` B slightly, `tie`, `both_bad`; `ranks` puts three answers or more in order
         (`{"A": 2, "B": 1, "C": 2}`). Raises ApiError `no_seat_left` if others finished the pair meanwhile."""
         body = {
@@ -118,14 +117,7 @@ class Client:
             "reason": reason,
             "active_seconds": active_seconds,
         }
-        return read(OwnJudgment, self._json("POST", f"/projects/{slug}/queue/submit", body=body, key=_new_key()))
-=======
-    def submit(self, slug: str, pair: Pair, choice: str, *, reason: str = "", active_seconds: float = 0.0) -> Vote:
-        """Vote: `a3` is A much better, `b1` B slightly, `tie`, `both_bad`. Raises ApiError `no_seat_left` if others
-        finished the pair meanwhile."""
-        body = {"ticket": pair.ticket, "choice": choice, "reason": reason, "active_seconds": active_seconds}
         return read(Vote, self._json("POST", f"/projects/{slug}/queue/submit", body=body, key=_new_key()))
->>>>>>> next
 
     def skip(self, slug: str, pair: Pair, reason: str) -> None:
         body = {"ticket": pair.ticket, "reason": reason}

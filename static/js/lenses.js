@@ -136,7 +136,7 @@
   const watchCards = () => {
     watcher?.disconnect();
     const cards = work().querySelector(".answers");
-    if (!cards || !work().querySelector(".tabs")) return;
+    if (!cards || !work().querySelector(".sides")) return;
     reachable(cards, cards.scrollWidth > cards.clientWidth);
     watcher = new IntersectionObserver((entries) => {
       for (const entry of entries) {

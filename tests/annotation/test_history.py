@@ -12,7 +12,7 @@ from django.utils.timezone import now
 from annotation import queue
 from annotation.ballots import Ballot
 from annotation.corrections import NotStandingError, correct
-from annotation.models import Comparison, Judgment, Lease, Preference, Project, User
+from annotation.models import Arm, Comparison, Judgment, Lease, Preference, Project, User
 from annotation.queue import Ticket
 from tests.annotation.conftest import MakeComparison
 
@@ -164,3 +164,8 @@ def test_two_changes_at_once_leave_one_vote(ann: User, judgment: Judgment) -> No
     assert sorted(outcomes) == ["changed", "late"]
     assert Judgment.objects.standing().count() == 1
     assert Comparison.objects.get().depth == 1
+
+
+def test_a_correction_stays_in_the_arm_of_the_vote(project: Project, ann: User, judgment: Judgment) -> None:
+    Judgment.objects.update(arm=Arm.RANDOM)
+    assert correct(judgment_id=judgment.pk, annotator=ann, ballot=Ballot(choice="tie")).arm == Arm.RANDOM

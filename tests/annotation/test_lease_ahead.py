@@ -136,3 +136,12 @@ def test_strangers_and_wrong_methods_are_refused(
     assert signed_in(stranger).post(address).status_code == 404
     assert signed_in(ann).get(address).status_code == 405
     assert not Lease.objects.exists()
+
+
+def test_a_days_cap_leaves_room_for_the_pair_ahead_or_there_is_none(project: Project, ann: User, many: None) -> None:
+    Project.objects.update(daily_cap=1)
+    project.refresh_from_db()
+    hold(project, ann)
+    assert ahead(project, ann) is None
+    project.daily_cap = 2
+    assert ahead(project, ann) is not None

@@ -9,15 +9,10 @@ from django.db import connection
 from django.utils.timezone import now
 
 from annotation import queue
-<<<<<<< HEAD
-from annotation.models import Judgment, Lease, Project, Response, Skip, User
-from annotation.services import AnswerIn, add_comparison, record_judgment
-=======
 from annotation.gold import mark
 from annotation.judging import Verdict
 from annotation.models import Comparison, Judgment, Lease, Project, Response, Skip, User
-from annotation.services import record_judgment
->>>>>>> next
+from annotation.services import AnswerIn, add_comparison, record_judgment
 from api.models import RememberedAnswer, Scope
 from api.once import KEPT_FOR, forget_old_answers
 from tests.annotation.conftest import MakeComparison
@@ -79,7 +74,6 @@ def test_nothing_of_authors_ids_or_other_peoples_votes_reaches_an_annotators_pro
         assert error_of(program.get(f"/projects/everyday-help/{path}")) == (404, "not_found")
 
 
-<<<<<<< HEAD
 def test_a_program_puts_three_answers_in_order(program: Program, project: Project) -> None:
     asked = [{"role": "user", "content": "Which?"}]
     add_comparison(project=project, messages=asked, responses=[AnswerIn(letter) for letter in "xyz"])
@@ -92,7 +86,8 @@ def test_a_program_puts_three_answers_in_order(program: Program, project: Projec
     texts = [[Response.objects.get(pk=pk).text for pk in tier] for tier in Judgment.objects.get().tiers]
     by_side = {answer["side"]: answer["text"] for answer in pair["answers"]}
     assert [sorted(tier) for tier in texts] == [[by_side["B"]], sorted([by_side["A"], by_side["C"]])]
-=======
+
+
 def test_a_practice_pair_is_answered_with_what_was_expected(
     program: Program, project: Project, make_comparison: MakeComparison
 ) -> None:
@@ -119,7 +114,6 @@ def test_a_practice_pair_is_answered_with_what_was_expected(
     }
     assert again.json() == answer.json()
     assert program.post(f"{QUEUE}/lease").json() == {"pair": None, "why": "practice"}
->>>>>>> next
 
 
 @pytest.mark.parametrize("path", ["lease", "extend", "release", "submit", "skip", "undo"])

@@ -303,7 +303,7 @@ def test_on_a_phone_answers_are_cards_to_swipe_between(
     expect(first).to_be_in_viewport(ratio=0.3)
     assert (second.bounding_box() or {"x": 0})["x"] > 300
     page.get_by_role("link", name="B", exact=True).tap()
-    expect(page.locator(".tabs [aria-current]")).to_have_text("B")
+    expect(page.locator(".sides [aria-current]")).to_have_text("B")
     assert (second.bounding_box() or {"x": 999})["x"] < 60
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     other.close()
