@@ -44,7 +44,7 @@ BY_ADDRESS = {
     ("revoke-api-token", "POST"): Action.TOKEN,
     ("switch-webhook", "POST"): Action.WEBHOOK,
     ("remove-webhook", "POST"): Action.WEBHOOK,
-    ("api-v1:change_project", "PATCH"): Action.SETTINGS,
+    ("api-v1:show_project", "PATCH"): Action.SETTINGS,  # of an address with several methods the first name counts
     ("api-v1:new_import", "POST"): Action.IMPORTED,
     ("api-v1:export", "GET"): Action.EXPORTED,
     ("admin:login", "POST"): None,

@@ -109,7 +109,7 @@ def test_a_practice_pair_is_answered_with_what_was_expected(
     again = program.post(f"{QUEUE}/submit", vote, key="one")
     assert answer.json()["feedback"] == {
         "right": False,
-        "expected": f"{best} is better",
+        "expected": f"{best} better",
         "explanation": "It is **right**.",
     }
     assert again.json() == answer.json()
