@@ -86,12 +86,15 @@ def lock_comparison(comparison_id: int) -> Comparison:
     raise Comparison.DoesNotExist
 
 
-# One statement: leases that ran out go, and the seats that are left taken are listed.
+# One statement: leases that ran out go, and the seats that are left taken are listed. A lease that its person renews at
+# this moment is not among those that go, whatever this statement first saw of it: so its seat is taken.
 TAKEN_SEATS = """
-WITH ran_out AS (DELETE FROM annotation_lease WHERE comparison_id = %(comparison)s AND expires_at <= %(now)s)
+WITH ran_out AS (DELETE FROM annotation_lease
+                  WHERE comparison_id = %(comparison)s AND expires_at <= %(now)s RETURNING id)
 SELECT seat FROM annotation_judgment WHERE comparison_id = %(comparison)s AND withdrawn_at IS NULL
 UNION ALL
-SELECT seat FROM annotation_lease WHERE comparison_id = %(comparison)s AND expires_at > %(now)s
+SELECT seat FROM annotation_lease
+ WHERE comparison_id = %(comparison)s AND id NOT IN (SELECT id FROM ran_out)
 """
 
 

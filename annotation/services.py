@@ -65,8 +65,7 @@ def create_project(
 
 def _unused_slug(name: str) -> str:
     stem = slugify(name)[:100] or "project"
-    # "new" is the address of the page that makes projects.
-    taken = {*Project.objects.filter(slug__startswith=stem).values_list("slug", flat=True), "new"}
+    taken = set(Project.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
     numbered = (f"{stem}-{n}" for n in range(2, len(taken) + 3))
     return stem if stem not in taken else next(slug for slug in numbered if slug not in taken)
 

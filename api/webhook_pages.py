@@ -7,7 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotation.access import SignedInRequest, get_project_for_manager
 from annotation.models import Project
@@ -22,7 +22,7 @@ SHOWN_DELIVERIES = 100
 
 @login_required
 @never_cache
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def webhooks(request: SignedInRequest, slug: str) -> HttpResponse:
     """The list and the form. The answer to POST is the only page that shows the new secret."""
     project = get_project_for_manager(request, slug)
@@ -45,7 +45,7 @@ def webhooks(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def webhook(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """One webhook and its log."""
     return _page(request, _found(get_project_for_manager(request, slug), pk))

@@ -15,6 +15,13 @@ hypothesis_settings.register_profile("patient", deadline=None, suppress_health_c
 hypothesis_settings.load_profile("patient")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests out: a file's stay together, and so do all that need a running stack."""
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("e2e" if file.startswith("tests/e2e/") else file))
+
+
 @pytest.fixture(scope="session")
 def services() -> Iterator[None]:
     """PostgreSQL and Redis run for the whole session, and the queues start empty."""

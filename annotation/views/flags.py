@@ -8,7 +8,7 @@ from django.db.models import F
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.timezone import now
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from annotation.access import SignedInRequest, get_project_for_manager
 from annotation.models import Flag, Response
@@ -17,7 +17,7 @@ FLAGS_A_PAGE = 20
 
 
 @login_required
-@require_GET
+@require_safe
 def flags(request: SignedInRequest, slug: str) -> HttpResponse:
     """Open flags first, newest first, each with its prompt and answers."""
     project = get_project_for_manager(request, slug)

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from annotation.access import SignedInRequest, get_project_for_annotator
 from annotation.ballots import Ballot
@@ -22,7 +22,7 @@ VOTES_A_PAGE = 50
 
 
 @login_required
-@require_GET
+@require_safe
 def history(request: SignedInRequest, slug: str) -> HttpResponse:
     """My standing votes on work in this project, each with a link to change it."""
     project = get_project_for_annotator(request, slug)
@@ -34,7 +34,7 @@ def history(request: SignedInRequest, slug: str) -> HttpResponse:
 
 @login_required
 @never_cache
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def change(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """One of my votes as I gave it. POST puts another in its place; an archived project takes none."""
     project = get_project_for_annotator(request, slug)

@@ -27,6 +27,7 @@ from annotation.queue import BadTicketError, Ticket
 from annotation.work import Work, progress, skip_reasons, why_nothing_is_left, work_on
 
 LONGEST_COMMENT = 1_000
+LONGEST_SKIP_REASON = 400
 GONE = gettext_lazy(
     "This pair has all the judgments it wants: others finished it while you held it. Your vote was not needed."
 )
@@ -54,7 +55,7 @@ def label(request: SignedInRequest, slug: str) -> HttpResponse:
 @require_POST
 def skip(request: SignedInRequest, slug: str) -> HttpResponse:
     project = get_project_for_annotator(request, slug)
-    reason = (request.POST.get("skip_other", "").strip() or request.POST.get("skip", "").strip())[:400]
+    reason = (_typed(request, "skip_other") or _typed(request, "skip"))[:LONGEST_SKIP_REASON]
     ticket = _ticket(request, project)
     if ticket is not None and reason:
         queue.skip(ticket=ticket, annotator=request.user, reason=reason)
@@ -92,7 +93,7 @@ def flag(request: SignedInRequest, slug: str) -> HttpResponse:
     """Tell the managers about a pair. It stays to be judged or skipped; a page with JavaScript keeps what it shows."""
     project = get_project_for_annotator(request, slug)
     ticket = _ticket(request, project)
-    comment = request.POST.get("flag", "").replace("\x00", "").strip()[:LONGEST_COMMENT]
+    comment = _typed(request, "flag")[:LONGEST_COMMENT]
     if ticket is not None and comment:
         Flag.objects.create(comparison_id=ticket.comparison_id, annotator=request.user, comment=comment)
         if request.headers.get("X-Fragment"):
@@ -161,6 +162,11 @@ def _ticket(request: SignedInRequest, project: Project) -> Ticket | None:
     except BadTicketError:
         messages.error(request, UNKNOWN)
         return None
+
+
+def _typed(request: SignedInRequest, name: str) -> str:
+    """What somebody typed, without the one character that PostgreSQL takes in no text."""
+    return request.POST.get(name, "").replace("\x00", "").strip()
 
 
 def seconds(text: str) -> float:

@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from annotation import audit
 from annotation.access import SignedInRequest
@@ -40,14 +40,14 @@ class DeleteForm(forms.Form):
 
 
 @login_required
-@require_GET
+@require_safe
 def show(request: SignedInRequest) -> HttpResponse:
     votes = Judgment.objects.standing().by(request.user).count()
     return render(request, "accounts/my_data.html", {"votes": votes, "section": "account"})
 
 
 @login_required
-@require_GET
+@require_safe
 @never_cache
 @reauthentication_required  # type: ignore[untyped-decorator]
 def export(request: SignedInRequest) -> HttpResponse:
@@ -57,7 +57,7 @@ def export(request: SignedInRequest) -> HttpResponse:
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @reauthentication_required  # type: ignore[untyped-decorator]
 def delete(request: SignedInRequest) -> HttpResponse:
     form = DeleteForm(request.user, request.POST or None)

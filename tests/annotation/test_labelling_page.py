@@ -249,6 +249,7 @@ def test_undo_without_a_vote_says_so(
     [
         ({"skip": "The answers say the same"}, "The answers say the same"),
         ({"skip": "", "skip_other": " No idea "}, "No idea"),
+        ({"skip": "", "skip_other": "No\x00 idea"}, "No idea"),
     ],
 )
 def test_skip_keeps_the_reason_and_moves_on(

@@ -2,17 +2,18 @@
 
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils.timezone import now
 
 from annotation import queue
-from annotation.judging import NoSeatLeftError
+from annotation.judging import NoSeatLeftError, free_seat, lock_comparison
 from annotation.models import Comparison, Judgment, Lease, Preference, Project, Role, User
 from annotation.queue import Ticket
 from annotation.services import set_role
@@ -65,6 +66,43 @@ def label_everything(project: Project, person: User, lost: Counter[str]) -> None
             lost["late"] += 1
         if fate > 0.95:
             queue.undo_last(project=project, annotator=person)
+
+
+def wait_for_somebody_who_waits() -> None:
+    """Until another connection waits for a lock."""
+    for _ in range(1_000):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone() != (0,):
+                return
+        time.sleep(0.02)
+    raise AssertionError("nobody waits")
+
+
+def test_a_lease_that_is_renewed_while_it_is_reclaimed_keeps_its_seat(
+    project: Project, ann: User, make_comparison: MakeComparison
+) -> None:
+    """The one who reclaims has seen it run out, waits for the renewal, and must not take its seat for free then."""
+    comparison = make_comparison()
+    lease = queue.lease_next(project=project, annotator=ann)
+    assert lease is not None
+    Lease.objects.filter(pk=lease.pk).update(expires_at=now() - timedelta(seconds=1))
+    seats: list[int | None] = []
+
+    def reclaim() -> None:
+        with transaction.atomic():
+            seats.append(free_seat(lock_comparison(comparison.pk)))
+        connection.close()
+
+    reclaimer = threading.Thread(target=reclaim)
+    with transaction.atomic():
+        assert queue.extend(lease_id=lease.pk, annotator=ann)
+        reclaimer.start()
+        wait_for_somebody_who_waits()
+    reclaimer.join(timeout=60)
+
+    assert seats == [None]
+    assert Lease.objects.filter(pk=lease.pk).exists()
 
 
 def test_a_crowd_fills_every_seat_once(project: Project, make_comparison: MakeComparison) -> None:

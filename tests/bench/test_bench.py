@@ -14,6 +14,7 @@ from bench.driver import Arm
 from bench.errors import ArmError, DisagreementError
 from bench.models import base_folder
 from bench.rows import Workshop, training_row
+from bench.turns import ArmSpec
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +47,12 @@ def test_without_a_gpu_it_refuses_in_one_line(
     assert "\n" not in said
 
 
-def test_an_unknown_row_is_named(keep: Path, pairs_file: Path, tmp_path: Path) -> None:
+def test_an_unknown_row_is_named(
+    keep: Path, pairs_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         main(arguments(keep, pairs_file, tmp_path / "out.json", "--rows", "dpo,knitting"))
+    assert "--rows: knitting is not one of " in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -100,3 +104,12 @@ def test_an_arm_that_dies_leaves_its_last_words(keep: Path, pairs_file: Path, tm
     with Arm(spec, driver.python_here(spec)) as arm, pytest.raises(ArmError, match=r"no-model.*log\.txt"):
         arm.ready()
     assert arm.process.poll() is not None
+
+
+def test_an_arm_that_is_killed_is_told_of_in_one_line(tmp_path: Path) -> None:
+    spec = ArmSpec("peer", "trl", "dpo", "model", "data", "adapter", str(tmp_path / "arm"))
+    with Arm(spec, driver.python_here(spec)) as arm:
+        arm.process.kill()
+        arm.process.wait()
+        with pytest.raises(ArmError, match=r"^peer ended with code -9: killed, most often because the memory ran out"):
+            arm.turn()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -30,6 +32,11 @@ def run_dir(tmp_path: Path) -> RunDir:
     return RunDir(tmp_path)
 
 
+def drawn() -> tuple[float, float, float]:
+    """The next number of every generator that a run may draw from."""
+    return float(torch.rand(1)), float(numpy.random.rand()), random.random()
+
+
 def test_weights_optimiser_state_and_random_numbers_come_back(run_dir: RunDir) -> None:
     weight = torch.nn.Parameter(torch.ones(3))
     optimiser = make_optimiser([weight], weight_decay=0.0)
@@ -38,14 +45,14 @@ def test_weights_optimiser_state_and_random_numbers_come_back(run_dir: RunDir) -
     optimiser.step()
     saved = weight.detach().clone()
     checkpoint.save(run_dir, 7, checkpoint.training_tensors({"w": weight}, optimiser), {"evaluated": 5}, keep=2)
-    expected_random = torch.rand(2)
+    expected_random = drawn()
     optimiser.step()
     expected_weight = weight.detach().clone()
 
     found = checkpoint.load_latest(run_dir)
     assert found is not None
     assert (found.step, found.state) == (7, {"evaluated": 5})
-    assert torch.equal(torch.rand(2), expected_random)
+    assert drawn() == expected_random
     again = torch.nn.Parameter(torch.zeros(3))
     fresh = make_optimiser([again], weight_decay=0.0)
     checkpoint.restore_training({"w": again}, fresh, found.tensors)
@@ -102,6 +109,37 @@ def test_a_checkpoint_of_another_model_is_refused() -> None:
         checkpoint.restore_training(
             {"w": weight}, make_optimiser([weight], weight_decay=0), {"weight/v": torch.ones(1)}
         )
+
+
+def test_a_checkpoint_of_a_model_of_another_shape_is_refused() -> None:
+    weight = torch.nn.Parameter(torch.zeros(3))
+    with pytest.raises(EngineError, match="other shapes"):  # (1,) would fill (3,) without a word
+        checkpoint.restore_training(
+            {"w": weight}, make_optimiser([weight], weight_decay=0), {"weight/w": torch.ones(1)}
+        )
+    assert weight.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(run_dir: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files first, then the folder that lists them, then the new name, then the folder that lists that."""
+    done: list[tuple[str, str]] = []
+    sync, rename = os.fsync, os.rename
+
+    def synced(handle: int) -> None:
+        done.append(("sync", Path(os.readlink(f"/proc/self/fd/{handle}")).name))
+        sync(handle)
+
+    def renamed(old: Path, new: Path) -> None:
+        done.append(("rename", new.name))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    checkpoint.save(run_dir, 5, {"weight/w": torch.ones(1)}, {}, keep=2, best={"w": torch.ones(1)})
+    files, (folder, *rest) = done[:3], done[3:]
+    assert [name for _, name in files[:2]] == ["tensors.safetensors", "best.safetensors"]
+    assert files[2][1].startswith(".state.json")
+    assert [folder, *rest] == [("sync", ".step-000005"), ("rename", "step-000005"), ("sync", "checkpoints")]
 
 
 def final_weights(run_dir: RunDir) -> dict[str, torch.Tensor]:

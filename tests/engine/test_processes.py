@@ -24,6 +24,7 @@ from training.engine.events import read_events
 from training.engine.run_dir import ModelRef, RunDir, Spec
 
 CLOSE = 1e-6
+SUMS_OVER_ANSWERS = ("kl", "kl_k3")  # of differences of log-probs: each of its tokens brings its own rounding
 # 7 rows in batches of 3: the last step has one row, so one of two processes has none. Passes hold about two rows.
 ROWS = [
     {**row, "response": row["chosen"], "margin": float(place % 3), "weight": 1.0 + place % 2}
@@ -115,9 +116,11 @@ def told(run_dir: RunDir, *kinds: str) -> list[dict[str, Any]]:
 
 
 def figures(run_dir: RunDir) -> dict[str, float]:
-    """Every figure that was told of a step or an evaluation, but for those of the clock."""
+    """Every figure told of a step or an evaluation, but for those of the clock; sums over answers per token."""
     return {
-        f"{event['kind']} {event['step']} {name}": value
+        f"{event['kind']} {event['step']} {name}": (
+            value / event["metrics"]["response_tokens"] if name in SUMS_OVER_ANSWERS else value
+        )
         for event in told(run_dir, "step", "eval")
         for name, value in event["metrics"].items()
         if isinstance(value, float) and not name.endswith(("_second", "_seconds"))
@@ -222,9 +225,11 @@ def wait_for(run_dir: RunDir, kind: str, process: subprocess.Popen[bytes]) -> No
         time.sleep(0.05)
 
 
-def team_of(process: subprocess.Popen[bytes]) -> dict[str, psutil.Process]:
-    """Its processes by rank."""
-    return {child.environ()["RANK"]: child for child in psutil.Process(process.pid).children()}
+def in_the_middle(run_dir: RunDir) -> tuple[subprocess.Popen[bytes], dict[str, psutil.Process]]:
+    """A launched run after a step of it, and its processes by rank."""
+    process = started(run_dir)
+    wait_for(run_dir, "step", process)
+    return process, {child.environ()["RANK"]: child for child in psutil.Process(process.pid).children()}
 
 
 LONG = {"max_steps": 100_000, "eval_every": 0, "checkpoint_every": 100_000}
@@ -233,9 +238,7 @@ LONG = {"max_steps": 100_000, "eval_every": 0, "checkpoint_every": 100_000}
 @pytest.mark.slow
 def test_a_launched_run_passes_sigterm_on_and_goes_on_afterwards(make: Make) -> None:
     run_dir = make("sft", "launched", **LONG)
-    process = started(run_dir)
-    wait_for(run_dir, "step", process)
-    team = team_of(process)
+    process, team = in_the_middle(run_dir)
     assert sorted(team) == ["0", "1"]
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 75, (run_dir.path / "engine.log").read_text()[-3000:]
@@ -256,9 +259,7 @@ def test_a_launched_run_passes_sigterm_on_and_goes_on_afterwards(make: Make) -> 
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_a_process_that_is_killed_takes_the_others_down_with_one_readable_error(rank: str, make: Make) -> None:
     run_dir = make("sft", f"killed{rank}", **LONG)
-    process = started(run_dir)
-    wait_for(run_dir, "step", process)
-    team = team_of(process)
+    process, team = in_the_middle(run_dir)
     team[rank].kill()
     assert process.wait(timeout=60) == 1
     assert not any(child.is_running() for child in team.values())
@@ -269,9 +270,7 @@ def test_a_process_that_is_killed_takes_the_others_down_with_one_readable_error(
 @pytest.mark.slow
 def test_a_launcher_that_is_killed_leaves_no_process_behind(make: Make) -> None:
     run_dir = make("sft", "orphaned", **LONG)
-    process = started(run_dir)
-    wait_for(run_dir, "step", process)
-    team = team_of(process)
+    process, team = in_the_middle(run_dir)
     process.kill()
     process.wait()
     _, alive = psutil.wait_procs(list(team.values()), timeout=20)

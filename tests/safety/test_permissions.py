@@ -46,13 +46,13 @@ def test_the_table_is_the_whole_site() -> None:
 
 @pytest.mark.parametrize(("address", "rule"), RULED, ids=[address.key for address, _ in RULED])
 def test_only_who_may_gets_in(world: World, address: Address, rule: Rule) -> None:
-    path = address.path(world.arguments(rule.at, address))
+    path = address.path(world.arguments(rule.at, address)) + rule.query
     wrong = []
     for who in Who:
         client = client_of(world, who)
         for method in methods_to_ask(address, rule, who):
             found, writes = outcome(client, method, path)
-            if found not in expected(rule, who, method):
+            if found not in expected(address, rule, who, method):
                 wrong.append(f"{who} {method} {path}: {found}")
             if found != LET_IN and writes:
                 wrong.append(f"{who} {method} {path}: refused, and yet it wrote")
@@ -71,14 +71,14 @@ def methods_to_ask(address: Address, rule: Rule, who: Who) -> list[str]:
     return [method for method in METHODS if method not in said_there]
 
 
-def expected(rule: Rule, who: Who, method: str) -> set[str]:
+def expected(address: Address, rule: Rule, who: Who, method: str) -> set[str]:
     """What may come of it. Which of two reasons to refuse comes first is the view's own business."""
     if may(rule, who, method):
         return {LET_IN}
     if who in rule.who:
-        return {WRONG_METHOD}
+        return {WRONG_METHOD, DENIED} if address.in_admin else {WRONG_METHOD}
     if not rule.who:
-        return {DENIED}
+        return {DENIED, SIGN_IN} if address.in_admin else {DENIED}
     if who == Who.ANONYMOUS:
         return {SIGN_IN} if method in rule.methods else {SIGN_IN, WRONG_METHOD}
     return {DENIED, SIGN_IN} if method in rule.methods else {DENIED, SIGN_IN, WRONG_METHOD}

@@ -12,6 +12,7 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
 from django.contrib import admin
 from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
 from django.utils.timezone import now
 
@@ -94,7 +95,7 @@ class World:
             return self.token
         if at == "provider":
             return {"provider_id": "oidc"}
-        if at in ("admin", "autocomplete"):
+        if at == "admin":
             return _admin_arguments(address)
         found: Arguments = getattr(self.mine, at)
         return found
@@ -218,10 +219,12 @@ def _trained(project: Project, artifacts: Path) -> tuple[Version, Run]:
 def _admin_arguments(address: Address) -> Arguments:
     """An object of the table that the address is about; the first that there is."""
     Group.objects.get_or_create(name="clerks")
-    model = next((table for table in admin.site._registry if _is_about(address, table)), User)
+    # What is on no table of its own is a way to a row's page on the site: projects have one.
+    model = next((table for table in admin.site._registry if _is_about(address, table)), Project)
     pk = model._default_manager.values_list("pk", flat=True).first()
     assert pk is not None, f"the world has no {model._meta.verbose_name}: give it one"
-    return {"object_id": pk, "id": pk, "app_label": "annotation", "content_type_id": 1, "url": "nothing/here"}
+    kind = ContentType.objects.get_for_model(model).pk
+    return {"object_id": pk, "id": pk, "app_label": "annotation", "content_type_id": kind, "url": "nothing/here"}
 
 
 def _is_about(address: Address, table: type[Model]) -> bool:

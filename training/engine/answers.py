@@ -1,4 +1,4 @@
-"""Sampled answers to held-out prompts, before and after training: what they say, how long they are, how far they moved.
+"""Sampled answers to held-out prompts at every evaluation: what they say, how long they are, how far they moved.
 
 The same prompts and the same random numbers every time, so that the difference is the training's.
 """
@@ -26,6 +26,7 @@ from training.engine.models import Trainee, load_base, pick_dtype
 from training.engine.packing import Tokens, make_pass
 from training.engine.ppo_maths import kl_k1, kl_k3
 from training.engine.run_dir import ModelRef
+from training.engine.sample import prompt_room
 
 Row = dict[str, Any]
 ReferenceMaker = Callable[[], contextlib.AbstractContextManager[PreTrainedModel]]
@@ -50,8 +51,11 @@ class HeldOutAnswers:
     ) -> None:
         self.trainee, self.config, self.seed = trainee, config, seed
         self.rows = distinct_prompts(rows, max(config.sample_prompts, config.length_prompts))
-        room = max(1, max_length - config.sample_tokens)
-        self.prompts = [render_to_fit(trainee.tokenizer, row["prompt"], None, room).prompt_ids for row in self.rows]
+        self.prompts: list[list[int]] = []
+        if self.rows:
+            room = prompt_room(trainee.core.config, max_length=max_length, max_new_tokens=config.sample_tokens)
+            rendered = [render_to_fit(trainee.tokenizer, row["prompt"], None, room) for row in self.rows]
+            self.prompts = [item.prompt_ids for item in rendered]
 
     def measure(self, reference: ReferenceMaker, loop: Loop) -> tuple[dict[str, float], list[Row]]:
         """(metrics, samples for the run's page); both empty without prompts. Leaves between batches after SIGTERM.

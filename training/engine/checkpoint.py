@@ -181,6 +181,8 @@ def restore_training(
     names = {name.removeprefix("weight/") for name in tensors if name.startswith("weight/")}
     if names != set(parameters):
         raise EngineError("the checkpoint does not belong to this model: its trainable weights have other names")
+    if any(tensors[f"weight/{name}"].shape != parameter.shape for name, parameter in parameters.items()):
+        raise EngineError("the checkpoint does not belong to this model: its trainable weights have other shapes")
     for name, parameter in parameters.items():
         with torch.no_grad():
             parameter.copy_(sharding.like(parameter, tensors[f"weight/{name}"]))

@@ -6,6 +6,7 @@
 4. Logits exist at response positions only, one chunk at a time.
 5. The loss of a step is a weighted mean over its pairs, whatever the passes it was cut into.
 6. Dropout is off everywhere, so before the first step the margin is 0 and the loss ln 2 (IPO: 1/(4β²)).
+   An adapter's, if asked for, is on in training passes alone.
 7. The reference's log-probs are kept as sums, so that they serve every loss, averaged by length or not.
 """
 
@@ -165,7 +166,7 @@ def evaluate(
     reference: ReferenceMaker,
     config: DPOConfig,
 ) -> None:
-    """Held-out metrics; before and after training also sampled answers. Kept in ``loop.state``."""
+    """Held-out metrics, and fresh answers with their length and KL. Kept in ``loop.state``."""
     began = time.monotonic()
     metrics: Metrics = {}
     if held_out:
@@ -178,11 +179,10 @@ def evaluate(
         )
         _, line = losses(logprob_BK[:, 0], logprob_BK[:, 1], held_out, reference_BK, config)
         metrics = dict(zip(METRICS, line.mean(1).tolist(), strict=True))
-    if loop.step in (0, loop.total):
-        measured, samples = answers.measure(reference, loop)
-        metrics |= measured
-        tell_samples(loop.events, loop.step, samples)
-        loop.state["after" if loop.step else "before"] = metrics
+    measured, samples = answers.measure(reference, loop)
+    metrics |= measured
+    tell_samples(loop.events, loop.step, samples)
+    loop.state["after" if loop.step else "before"] = metrics
     loop.events.write("eval", step=loop.step, metrics=metrics)
     loop.evaluated(began)
 

@@ -45,7 +45,7 @@ def all_logprobs(
 ) -> Tensor:
     """Sequence log-probs of examples of K sequences each, (examples, K), on the CPU.
 
-    Neighbours with the same prompt share it. ``on_pass`` hears how many examples are done before each pass, by this
+    Neighbours share what they begin with. ``on_pass`` hears how many examples are done before each pass, by this
     process's pace, and may raise to stop.
     """
     width = len(groups_of_sequences[0]) if groups_of_sequences else 0

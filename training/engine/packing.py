@@ -1,7 +1,7 @@
-"""A pass without padding: the tokens of all sequences stand side by side, and a prompt that several responses follow
-stands there once.
+"""A pass without padding: the tokens of all sequences stand side by side, and what neighbours begin with in common (a
+prompt that several responses follow, the system prompt of a chat template) stands there once.
 
-Everything but attention treats tokens one by one, so it never sees padding and computes a shared prompt once. Attention
+Everything but attention treats tokens one by one, so it never sees padding and computes a shared token once. Attention
 needs to know who sees whom: it spreads its queries, keys and values over one row per sequence, where ordinary causal
 attention is right, and takes the tokens' places back (see ``backbone.py``). What stands in the padding of those rows is
 a copy of a real token that nothing reads, so it changes no value and no gradient.
@@ -35,8 +35,8 @@ class Tokens:
 class Rows:
     """How tokens are spread over one row per sequence, and taken back.
 
-    ``source_BS`` is the token at each place of a row, ``place_T`` the first place (b·S + s) of each token. A token of a
-    shared prompt has more places: ``copies`` holds (token_M, place_M), no token twice in one of them.
+    ``source_BS`` is the token at each place of a row, ``place_T`` the first place (b·S + s) of each token. A token that
+    rows share has more places: ``copies`` holds (token_M, place_M), no token twice in one of them.
     """
 
     source_BS: Tensor
@@ -65,21 +65,20 @@ class Pass:
         return len(self.last_B)
 
 
-def make_pass(sequences: Sequence[Tokens], device: torch.device, *, share_prompts: bool = True) -> Pass:
-    """Lay sequences out side by side. Neighbours with the same prompt share it."""
+def make_pass(sequences: Sequence[Tokens], device: torch.device, *, share: bool = True) -> Pass:
+    """Lay sequences out side by side. A sequence shares what it and its left neighbour begin with."""
     ids: list[int] = []
     positions: list[int] = []
     places: list[list[int]] = []  # the tokens of each sequence, prompt and response
-    prompt: list[int] = []
-    prompt_places: list[int] = []
+    neighbour: list[int] = []
     for item in sequences:
-        if not share_prompts or item.prompt_ids != prompt or not prompt_places:
-            prompt, prompt_places = item.prompt_ids, list(range(len(ids), len(ids) + len(item.prompt_ids)))
-            ids += prompt
-            positions += range(len(prompt))
-        places.append([*prompt_places, *range(len(ids), len(ids) + len(item.response_ids))])
-        ids += item.response_ids
-        positions += range(len(prompt), item.length)
+        sequence = [*item.prompt_ids, *item.response_ids]
+        alike = alike_at_start(neighbour, sequence) if share else 0
+        shared = places[-1][:alike] if alike else []
+        places.append([*shared, *range(len(ids), len(ids) + len(sequence) - alike)])
+        ids += sequence[alike:]
+        positions += range(alike, len(sequence))
+        neighbour = sequence
 
     def tensor(values: list[int]) -> Tensor:
         return torch.tensor(values, device=device)
@@ -96,6 +95,12 @@ def make_pass(sequences: Sequence[Tokens], device: torch.device, *, share_prompt
         token_N=tensor([token for item in sequences for token in item.response_ids]),
         last_B=tensor([row[-1] for row in places]),
     )
+
+
+def alike_at_start(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with in common."""
+    differing = (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(differing, min(len(one), len(other)))
 
 
 def spread(places: Sequence[Sequence[int]], *, tokens: int, device: torch.device) -> Rows:

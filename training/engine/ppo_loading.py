@@ -208,18 +208,21 @@ def _value_function(
 ) -> tuple[nn.Linear, PreTrainedModel | None]:
     """The value head, and the value's own model where it has one (detail 14).
 
-    It starts as the reward model where it can. On the policy's backbone it starts as 0: the reward model's head reads
-    another adapter's hidden states.
+    It starts as the reward model where it can, in the units of the rewards: its scores as they are normalised. On the
+    policy's backbone it starts as 0: the reward model's head reads another adapter's hidden states.
     """
     head = nn.Linear(reward_head.weight.shape[1], 1, bias=True, device=trainee.device)
-    nn.init.zeros_(head.bias)
     if config.value_backbone == "shared":
         outputs = cast(Any, trainee.core).get_output_embeddings()
         hidden = outputs.weight.shape[1]
         head = nn.Linear(hidden, 1, bias=True, device=trainee.device)
         nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
         return head, None
-    head.weight.data.copy_(reward_head.weight)
+    mean, std = reward_statistics(reward) or (0.0, 1.0)
+    # (w·h + b − mean) / std
+    bias = 0.0 if reward_head.bias is None else float(reward_head.bias)
+    head.weight.data.copy_(reward_head.weight / std)
+    nn.init.constant_(head.bias, (bias - mean) / std)
     if reward_model is None:
         assert trainee.peft is not None
         weights = {n: w for n, w in _read_adapter(reward.adapter).items() if ".score." not in n}

@@ -232,7 +232,7 @@ class PPOModels:
 
     def _logits(self, model: PreTrainedModel, hidden_NH: Tensor) -> Tensor:
         """What the softmax sees, (N, H) -> (N, V) in fp32 (detail 4)."""
-        return logits_of(model, hidden_NH) / self.temperature
+        return logits_of(model, hidden_NH).div_(self.temperature)
 
     def move_reference(self, rate: float) -> None:
         """π_ref ← (1 − η)·π_ref + η·π, weight by weight.

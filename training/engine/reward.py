@@ -37,6 +37,7 @@ from training.engine.models import Trainee, load_base, load_reward_trainee, load
 from training.engine.packing import Tokens, make_pass
 from training.engine.pairs import Pair, read_train_and_eval
 from training.engine.run_dir import RunDir, Spec, write_json
+from training.engine.sample import prompt_room
 from training.engine.saving import save_trained
 from training.engine.sharding import with_weights
 
@@ -223,7 +224,7 @@ def sample_policy(
     model = load_base(policy, dtype=pick_dtype(config.precision, device), device=device)
     rows = distinct_prompts([{"prompt": pair.messages} for pair in train], config.policy_answers)
     prompts = [rows[number % len(rows)]["prompt"] for number in range(config.policy_answers)]
-    room = max(1, config.max_length - config.policy_tokens)
+    room = prompt_room(model.config, max_length=config.max_length, max_new_tokens=config.policy_tokens)
     loop.phase("sampling the policy", 0, len(prompts))
     answers = generate(
         model,

@@ -148,7 +148,7 @@ class RunDir:
         if item is None:
             return []
         rows = []
-        with open(self.path / item.path, encoding="utf-8") as file:
+        with open(self.path / item.path, "rb") as file:
             for number, line in enumerate(file, start=1):
                 try:
                     row = json.loads(line)

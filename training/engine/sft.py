@@ -18,7 +18,7 @@ import torch
 from training.engine import processes
 from training.engine.answers import HeldOutAnswers, ReferenceMaker, reference_model, tell_samples
 from training.engine.batches import own_passes
-from training.engine.chat import check_prompt, render_to_fit
+from training.engine.chat import check_prompt, of_row, render_to_fit
 from training.engine.config import SFTConfig
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
@@ -94,12 +94,15 @@ def read_demonstrations(
         check_prompt(row, f"{name} row {number}")
         if not isinstance(row.get("response"), str):
             raise EngineError(f"{name} row {number}: response must be text")
+        if not isinstance(row.get("response_ended", True), bool):
+            raise EngineError(f"{name} row {number}: response_ended must be true or false")
         if not row["response"].strip():
             dropped += 1
             continue
-        fitted = render_to_fit(
-            trainee.tokenizer, row["prompt"], row["response"], max_length, ended=row.get("response_ended", True)
-        )
+        with of_row(f"{name} row {number}"):
+            fitted = render_to_fit(
+                trainee.tokenizer, row["prompt"], row["response"], max_length, ended=row.get("response_ended", True)
+            )
         cut += bool(fitted.prompt_cut or fitted.response_cut)
         tokens = Tokens(fitted.prompt_ids, fitted.response_ids)
         found.append(Demonstration(str(row.get("id", number)), row["prompt"], tokens))
@@ -129,16 +132,15 @@ def accumulate_gradients(trainee: Trainee, examples: Sequence[Tokens], loop: Loo
 
 
 def evaluate(loop: Loop, held_out: Sequence[Demonstration], answers: HeldOutAnswers, reference: ReferenceMaker) -> None:
-    """Held-out loss; before and after training also sampled answers. Kept in ``loop.state``."""
+    """Held-out loss, and fresh answers with their length and KL. Kept in ``loop.state``."""
     began = time.monotonic()
     metrics: Metrics = {}
     if held_out:
         metrics["loss"] = held_out_loss(loop, [item.tokens for item in held_out])
-    if loop.step in (0, loop.total):
-        measured, samples = answers.measure(reference, loop)
-        metrics |= measured
-        tell_samples(loop.events, loop.step, samples)
-        loop.state["after" if loop.step else "before"] = metrics
+    measured, samples = answers.measure(reference, loop)
+    metrics |= measured
+    tell_samples(loop.events, loop.step, samples)
+    loop.state["after" if loop.step else "before"] = metrics
     loop.events.write("eval", step=loop.step, metrics=metrics)
     loop.evaluated(began)
 
