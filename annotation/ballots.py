@@ -6,7 +6,7 @@ A ballot becomes a verdict about responses once the order is known in which they
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from django.http import QueryDict
@@ -38,6 +38,8 @@ CHOICES: dict[str, tuple[str, int | None]] = {
 }
 # A vote on one answer.
 THUMBS = {"up": True, "down": False}
+# A vote on one aspect of two answers.
+SIDES = ("A", "B", "tie")
 
 
 @dataclass(frozen=True)
@@ -62,16 +64,25 @@ class Ballot:
         will_do = {letter: data.get(f"acceptable:{letter}", "") for letter in LETTERS}
         aspects = {name: data.get(f"aspect:{name}", "") for name in project.aspects}
         edits = {letter: _typed(data.get(f"edit:{letter}", "")) for letter in LETTERS}
-        return cls(
+        ballot = cls(
             choice=data.get("choice", ""),
             ranks={letter: int(place) for letter, place in ranks.items() if place in PLACES},
             reason=_typed(data.get("reason", "")).strip()[:LONGEST_REASON],
-            tags=tuple(tag for tag in project.reason_tags if tag in data.getlist("tag")),
-            acceptable={letter: said == "yes" for letter, said in will_do.items() if said in ("yes", "no")}
-            if project.asks_acceptability
-            else {},
-            aspects={name: side for name, side in aspects.items() if side in ("A", "B", "tie")},
-            edits={letter: text for letter, text in edits.items() if text.strip()} if project.offers_edit else {},
+            tags=tuple(data.getlist("tag")),
+            acceptable={letter: said == "yes" for letter, said in will_do.items() if said in ("yes", "no")},
+            aspects={name: side for name, side in aspects.items() if side in SIDES},
+            edits={letter: text for letter, text in edits.items() if text.strip()},
+        )
+        return ballot.of_what_is_asked(project)
+
+    def of_what_is_asked(self, project: Project) -> Ballot:
+        """Without what the project does not ask beside the vote."""
+        return replace(
+            self,
+            tags=tuple(tag for tag in project.reason_tags if tag in self.tags),
+            acceptable=self.acceptable if project.asks_acceptability else {},
+            aspects={name: side for name, side in self.aspects.items() if name in project.aspects},
+            edits=self.edits if project.offers_edit else {},
         )
 
     @classmethod

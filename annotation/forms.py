@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
+from django.contrib.postgres.forms import SimpleArrayField
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext_lazy as _
 
@@ -67,7 +68,7 @@ class ProjectForm(forms.ModelForm[Project]):
         super().__init__(*args, **kwargs)
         self.fields["kind"].required = False
         for name in ("aspects", "reason_tags"):
-            self.fields[name].base_field.required = False  # a comma at the end is no mistake
+            cast(SimpleArrayField, self.fields[name]).base_field.required = False  # a comma at the end is no mistake
 
     def clean_kind(self) -> str:
         return self.cleaned_data["kind"] or self.instance.kind
@@ -82,6 +83,8 @@ class ProjectForm(forms.ModelForm[Project]):
 def _different(names: list[str], *, most: int) -> list[str]:
     """The names without repetitions and empty ones, in their order."""
     found = [name for name in dict.fromkeys(names) if name]
+    if any("," in name for name in found):  # a program may send one; the page would part it
+        raise forms.ValidationError("A comma parts two names, so none has one.")
     if len(found) > most:
         raise forms.ValidationError(f"At most {most}.")
     return found

@@ -48,6 +48,8 @@ class Verdict:
         for tiers in (self.tiers, *self.aspects.values()):
             if sorted(pk for tier in tiers for pk in tier) != sorted(response_ids) or not all(tiers):
                 raise ValueError("The tiers must name every response of the comparison exactly once.")
+        if not {*self.acceptable, *self.edits} <= set(response_ids):
+            raise ValueError("Only responses of the comparison are acceptable or edited.")
         if (self.both_bad or self.both_good) and len(self.tiers) != 1:
             raise ValueError("Both bad and both good prefer no response over another.")
         if self.both_bad and self.both_good:

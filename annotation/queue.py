@@ -28,6 +28,7 @@ from annotation.judging import (
     write_judgment,
 )
 from annotation.models import Arm, Comparison, Judgment, Lease, Project, Skip, User, WorkCount
+from annotation.models.content import WORK
 
 # How long a comparison is held without a sign of life: at most five minutes.
 LEASE_TIME = timedelta(seconds=settings.LEASE_SECONDS)
@@ -121,7 +122,7 @@ def lease_ahead(*, project: Project, annotator: User) -> Lease | None:
     """A second comparison for a person who holds one, so that their page has it ready when they vote; never a third.
 
     None while they hold none or practise (each practice pair is followed by what was expected), and where few judgments
-    are left. `lease_next` hands out the older of the two first.
+    wait. `lease_next` hands out the older of the two first.
     """
     if project.archived_at is not None:
         return None
@@ -131,9 +132,15 @@ def lease_ahead(*, project: Project, annotator: User) -> Lease | None:
     if len(held) != 1:
         return held[1] if held else None
     place = Place.of(project, annotator)
-    if place.practises or WorkCount.objects.left_in(project) <= AHEAD_NEEDS:
+    if place.practises or _waiting_in(project) < AHEAD_NEEDS:
         return None
     return _new_lease(place, besides=[held[0].comparison_id])
+
+
+def _waiting_in(project: Project) -> int:
+    """Judgments of work that nobody has given or holds."""
+    work_held = Lease.objects.live().filter(comparison__project=project, comparison__purpose__in=WORK)
+    return WorkCount.objects.left_in(project) - work_held.count()
 
 
 def _new_lease(place: Place, *, besides: Sequence[int] = ()) -> Lease | None:

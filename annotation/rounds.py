@@ -76,7 +76,7 @@ def land(*, project: Project, author: Version, against: Version | None, batch: S
     empty = sum(not given.text.strip() for answered in batch for given in answered.answers)
     compared = _compare(_pairs(texts, response_ids, others), project)
     if project.kind != Project.Kind.PAIRS:
-        regroup(project)
+        regroup(project, prompt_ids)
     return Landed(
         answers=added,
         repeated=drawn - empty - added,

@@ -10,7 +10,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext_lazy
+from django.utils.translation import gettext_lazy, override, pgettext_lazy
 
 from annotation.ballots import Ballot
 from annotation.common_start import common_start
@@ -20,6 +20,8 @@ from annotation.models.judging import LETTERS
 from annotation.models.projects import today
 from annotation.queue import Ticket
 from annotation.rendering import render
+
+Words = str | Promise  # a promise is read in the reader's language
 
 # Earlier turns of a conversation are folded when they are more than this many, the last ones left open.
 OPEN_TURNS = 4
@@ -31,7 +33,7 @@ class Choice:
 
     value: str
     side: str
-    words: str
+    words: Words
     key: str
     key_name: str
 
@@ -80,7 +82,7 @@ class Turn:
     """One message of the conversation: who speaks, and what, as safe HTML."""
 
     role: str
-    speaker: str
+    speaker: Words
     html: SafeString
 
 
@@ -236,9 +238,11 @@ def _work(
     )
 
 
-def skip_reasons(work: Work | None) -> list[Promise]:
-    """What one may say by a key when passing something on."""
-    return [reason for reason in SKIP_REASONS if reason is not SAME_ANSWERS or work is None or work.kind != "single"]
+def skip_reasons(work: Work | None) -> list[tuple[str, Promise]]:
+    """What one may say by a key when passing something on: as it is kept, in English whoever says it, and as shown."""
+    offered = [one for one in SKIP_REASONS if one is not SAME_ANSWERS or work is None or work.kind != "single"]
+    with override("en"):
+        return [(str(reason), reason) for reason in offered]
 
 
 def choices_for(project: Project, answers: int) -> Sequence[Choice]:

@@ -14,7 +14,6 @@ from annotation.exporting import CONVERSATIONAL, FORMS, preference_lines
 from annotation.forms import ImportForm
 from annotation.importing.landing import MOST_ERRORS_KEPT, import_rows
 from annotation.models import Judgment, Preference
-from annotation.regroup import regroup
 
 JSON_LINES = "application/jsonl; charset=utf-8"
 SHOWN_ERRORS = 50
@@ -36,8 +35,6 @@ def upload(request: SignedInRequest, slug: str) -> HttpResponse:
             file_name=file.name,
             created_by=request.user,
         )
-        if project.kind != project.Kind.PAIRS:
-            regroup(project)
         return redirect(report)
     reports = project.imports.select_related("created_by", "judged_by")[:10]
     context = {"project": project, "form": form, "reports": reports, "section": "projects"}

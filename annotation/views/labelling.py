@@ -21,7 +21,7 @@ from annotation.access import SignedInRequest, get_project_for_annotator
 from annotation.ballots import Ballot
 from annotation.examples import examples_for
 from annotation.judging import NoSeatLeftError
-from annotation.models import Arm, Flag, Judgment, Lease, Project
+from annotation.models import Arm, Comparison, Flag, Judgment, Lease, Project
 from annotation.practising import look_back_on, practised_by
 from annotation.queue import BadTicketError, Ticket
 from annotation.work import Work, progress, skip_reasons, why_nothing_is_left, work_on
@@ -32,6 +32,7 @@ GONE = gettext_lazy(
     "This pair has all the judgments it wants: others finished it while you held it. Your vote was not needed."
 )
 UNKNOWN = gettext_lazy("That form was out of date, so nothing was saved. Here is your pair again.")
+TAKEN_OUT = gettext_lazy("That was taken out of the project meanwhile, so nothing was saved.")
 
 
 @login_required
@@ -57,10 +58,13 @@ def skip(request: SignedInRequest, slug: str) -> HttpResponse:
     project = get_project_for_annotator(request, slug)
     reason = (_typed(request, "skip_other") or _typed(request, "skip"))[:LONGEST_SKIP_REASON]
     ticket = _ticket(request, project)
-    if ticket is not None and reason:
-        queue.skip(ticket=ticket, annotator=request.user, reason=reason)
-    elif ticket is not None:
+    if ticket is not None and not reason:
         messages.warning(request, _("Say why you skip it: choose a reason or type one."))
+    elif ticket is not None:
+        try:
+            queue.skip(ticket=ticket, annotator=request.user, reason=reason)
+        except Comparison.DoesNotExist:
+            messages.warning(request, TAKEN_OUT)
     return _next(request, project)
 
 
@@ -94,7 +98,9 @@ def flag(request: SignedInRequest, slug: str) -> HttpResponse:
     project = get_project_for_annotator(request, slug)
     ticket = _ticket(request, project)
     comment = _typed(request, "flag")[:LONGEST_COMMENT]
-    if ticket is not None and comment:
+    if ticket is not None and not Comparison.objects.filter(pk=ticket.comparison_id).exists():
+        messages.warning(request, TAKEN_OUT)
+    elif ticket is not None and comment:
         Flag.objects.create(comparison_id=ticket.comparison_id, annotator=request.user, comment=comment)
         if request.headers.get("X-Fragment"):
             return HttpResponse(status=204)
@@ -139,6 +145,8 @@ def _vote(request: SignedInRequest, project: Project) -> Judgment | None:
         )
     except NoSeatLeftError:
         messages.warning(request, GONE)
+    except Comparison.DoesNotExist:
+        messages.warning(request, TAKEN_OUT)
     except ValueError:
         messages.error(request, UNKNOWN)
     return None

@@ -18,7 +18,7 @@ from annotation.access import (
 from annotation.forms import MemberForm, ProjectForm
 from annotation.inviting import InviteForm
 from annotation.models import Flag, Judgment, Lease, Preference, Project, Role, VoteCount
-from annotation.regroup import regroup
+from annotation.regroup import follow_kind
 from annotation.sources import sources_of
 from annotation.work import progress
 
@@ -81,7 +81,7 @@ def edit(request: SignedInRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         form.save()
         if "kind" in form.changed_data:
-            regroup(project)
+            follow_kind(project)
         messages.success(request, "Saved.")
         return redirect(project)
     return render(request, "annotation/project_form.html", {"form": form, "project": project, "section": "projects"})

@@ -6,6 +6,7 @@ A pair has no ids of answers and no authors: what can tell the two sides apart i
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated, Literal
 
 from django.http import HttpResponse
 from django.utils.timezone import now
@@ -15,7 +16,8 @@ from pydantic import Field
 
 from annotation import queue
 from annotation.access import get_project_for_annotator
-from annotation.ballots import CHOICES, LONGEST_REASON, THUMBS, Ballot
+from annotation.ballots import CHOICES, LONGEST_EDIT, LONGEST_REASON, THUMBS, Ballot
+from annotation.forms import MOST_ASPECTS, MOST_TAGS
 from annotation.gold import feedback_on
 from annotation.judging import NoSeatLeftError
 from annotation.models import Arm, Judgment, Lease, Project, Response
@@ -31,6 +33,7 @@ from api.once import IdempotencyKey, once
 
 router = Router(tags=["queue"])
 LABEL = needs(Scope.LABEL)
+Edit = Annotated[Text, Field(max_length=LONGEST_EDIT)]
 
 
 class MessageOut(Schema):
@@ -76,6 +79,8 @@ class ExtendedOut(Schema):
 
 
 class VoteIn(TicketIn):
+    """What the project does not ask beside the vote is passed over; what it asks may be left out."""
+
     choice: Text = Field(
         "",
         json_schema_extra={"enum": ["", *CHOICES, *THUMBS]},
@@ -87,6 +92,18 @@ class VoteIn(TicketIn):
         description='The place of each of three answers or more, 1 is best: `{"A": 2, "B": 1, "C": 2}`.',
     )
     reason: Text = Field("", max_length=LONGEST_REASON)
+    tags: list[Text] = Field([], max_length=MOST_TAGS, description="Of the project's `reason_tags`.")
+    acceptable: dict[Text, bool] = Field(
+        {}, max_length=len(LETTERS), description='Whether each answer will do: `{"A": true, "B": false}`.'
+    )
+    aspects: dict[Text, Literal["A", "B", "tie"]] = Field(
+        {}, max_length=MOST_ASPECTS, description="A vote of its own for each of the project's `aspects`."
+    )
+    edits: dict[Text, Edit] = Field(
+        {},
+        max_length=len(LETTERS),
+        description="What you made of an answer, by its side. The edit of the best answer that was changed is kept.",
+    )
     active_seconds: float = Field(
         0.0,
         ge=0,
@@ -94,6 +111,17 @@ class VoteIn(TicketIn):
         allow_inf_nan=False,
         description="Time spent on it, at most the time since it was handed out.",
     )
+
+    def ballot(self) -> Ballot:
+        return Ballot(
+            choice=self.choice,
+            ranks=self.ranks,
+            reason=self.reason.strip(),
+            tags=tuple(self.tags),
+            acceptable=self.acceptable,
+            aspects=dict(self.aspects),
+            edits={side: text for side, text in self.edits.items() if text.strip()},
+        )
 
 
 class FeedbackOut(Schema):
@@ -168,7 +196,7 @@ def submit(
             judgment = queue.submit_judgment(
                 ticket=ticket,
                 annotator=request.user,
-                ballot=Ballot(choice=body.choice, ranks=body.ranks, reason=body.reason.strip()),
+                ballot=body.ballot().of_what_is_asked(project),
                 active_seconds=body.active_seconds,
             )
         except NoSeatLeftError:

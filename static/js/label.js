@@ -94,11 +94,12 @@
   };
 
   // Sending. A vote is let go only when the server has it, or says that it never will.
-  const UNSENT = `unsent:${location.pathname}`;
+  const UNSENT = `unsent:${words.person}:${location.pathname}`;  // whoever signs in next cannot send them
   const keep = () => {  // votes outlive the page; other requests would mean something else later
     const votes = outbox.filter((one) => one.vote).map((one) => ({ ...one, body: [...one.body] }));
     store(UNSENT, votes.length ? JSON.stringify(votes) : null);
   };
+  const missed = [];             // what the server had to say of votes behind which others waited
   let sending = false;           // one at a time: an answer takes exactly the vote off that it is for
   const send = async () => {
     if (sending) return;
@@ -114,12 +115,17 @@
       text = await answer.text();
     } catch { answer = null; }
     sending = false;
-    if (answer?.ok && !answer.redirected) {
+    const section = answer?.ok && !answer.redirected ? parsed(text) : null;
+    if (section) {
       outbox.shift();
       keep();
-      return outbox.length ? send() : arrived(parsed(text), mine);
+      if (!outbox.length) return arrived(section, mine);
+      missed.push(...section.querySelectorAll("[data-amiss]"));
+      return send();
     }
-    if (answer && !answer.redirected && answer.status < 500 && ![403, 408, 429].includes(answer.status)) return refused();
+    // What is fine and none of ours is of something in between, which asks for its own sign-in.
+    const said = answer && !answer.redirected && !answer.ok ? answer.status : 500;
+    if (said < 500 && ![403, 408, 429].includes(said)) return refused();
     const signedOut = answer && (answer.redirected || answer.status === 403);
     if (signedOut) show("failed", words.signedOut);
     else show(answer ? "failed" : "offline", answer ? words.unsaved : words.offline);
@@ -146,14 +152,16 @@
 
   // The server's word on what comes next. Where it is in view already, only what changed is taken over.
   const arrived = (section, sent) => {
-    const told = [...section.querySelectorAll("[data-say]")].map((notice) => notice.textContent);
+    const told = [...missed, ...section.querySelectorAll("[data-say]")].map((notice) => notice.textContent);
     document.getElementById("progress").replaceChildren(section.querySelector("[data-progress]").content.cloneNode(true));
+    const done = section.querySelector("[data-amiss]") ? "" : sent.words;  // else the notice says what became of it
     const inView = !given && section.dataset.work && section.dataset.work === work().dataset.work;
     if (inView) document.getElementById("told").replaceChildren(...section.querySelectorAll("[data-say]"));
     else display(section);
-    show("saved", sent.words);
+    document.getElementById("told").append(...missed.splice(0));
+    show(done ? "saved" : "ready", done);
     const follows = ticketOf(work()) ? words.next : work().querySelector(".empty") ? words.nothing : "";
-    say([...told, `${sent.words}. ${follows}`.trim()].join(" "));
+    say([...told, done && `${done}.`, follows].filter(Boolean).join(" "));
     fetchAhead();
   };
   const display = (section) => {
@@ -275,7 +283,7 @@
       return deliver(chosen);
     }
     if (typing || !keysOn.checked || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-    const letter = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const letter = letterOf(event);
     if (paused) return letter === "p" ? pause(false) : undefined;
     if (letter === "Enter" && event.target.closest("button, a, summary")) return;
     if (letter === "Enter" && event.target.matches("input")) event.preventDefault();
@@ -296,6 +304,12 @@
     else if (target.matches(".pop > summary")) target.focus();
   });
 
+  // A keyboard of another script has no Latin letters: there the place of the key counts.
+  const letterOf = ({ key, code }) => {
+    if (key.length > 1) return key;
+    if (!/\p{L}/u.test(key) || /\p{Script=Latin}/u.test(key)) return key.toLowerCase();
+    return { Comma: ",", Period: "." }[code] ?? code.replace(/^Key/, "").toLowerCase();
+  };
   const find = (key) => {
     const selector = `[data-key="${CSS.escape(key)}"]`;
     const open = document.querySelector(".pop[open] .panel");
@@ -310,7 +324,7 @@
   };
   const openEdit = () => {  // of the answer that is chosen, or the first
     const first = [...work().querySelectorAll("[data-rank]")].find((one) => one.value === "1");
-    const side = first?.dataset.rank ?? chosen?.value[0].toUpperCase();
+    const side = first?.dataset.rank ?? /^[ab](?=\d?$)/.exec(chosen?.value ?? "")?.[0].toUpperCase();
     const field = work().querySelector(`[data-edit="${side}"]`) ?? work().querySelector("[data-edit]");
     if (!field) return false;
     field.closest("details").open = true;

@@ -1,5 +1,7 @@
 """What the page sends, as a verdict about responses and back."""
 
+from typing import Any
+
 import pytest
 from django.http import QueryDict
 from hypothesis import given
@@ -82,6 +84,13 @@ def test_a_thumb_is_the_whole_vote_on_one_answer() -> None:
 def test_a_ballot_that_says_nothing_about_these_answers_is_refused(ballot: Ballot, answers: int) -> None:
     with pytest.raises(ValueError, match=r"."):
         ballot.verdict(list(range(answers)))
+
+
+@pytest.mark.parametrize("beside", [{"acceptable": {3: True}}, {"edits": {3: "Mine"}}])
+def test_a_verdict_speaks_of_these_responses_alone(beside: dict[str, Any]) -> None:
+    Verdict([[1], [2]]).check([1, 2])
+    with pytest.raises(ValueError, match="Only responses of the comparison"):
+        Verdict([[1], [2]], **beside).check([1, 2])
 
 
 def test_only_what_the_project_asks_is_read() -> None:

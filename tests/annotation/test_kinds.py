@@ -7,9 +7,12 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 from django.urls import reverse
 
+from annotation.ballots import Ballot
 from annotation.forms import ProjectForm
+from annotation.judging import write_judgment
 from annotation.models import Comparison, Judgment, Preference, Project, Response, User
 from annotation.services import AnswerIn
+from annotation.sources import sources_of
 from tests.annotation.conftest import MakeComparison
 from tests.annotation.test_labelling_page import Forms
 
@@ -109,6 +112,17 @@ def test_an_edit_of_the_better_answer_comes_before_both_and_names_its_writer(
         (better, worse): (3, third),
     }
     assert texts == dict(Response.objects.exclude(pk=edited.pk).values_list("pk", "text"))
+
+
+def test_managers_see_edits_as_one_source(
+    project: Project, ann: User, ben: User, make_comparison: MakeComparison
+) -> None:
+    comparison = make_comparison(judgments_wanted=2)
+    for seat, person in enumerate((ann, ben), start=1):
+        edit = Ballot(choice="tie", edits={"A": f"Edited by {person}"}).verdict(comparison.response_ids)
+        write_judgment(comparison, person, edit, seat=seat, shown_order=comparison.response_ids)
+    found = [(source.label, source.people, source.answers) for source in sources_of(project)]
+    assert sorted(found) == [("", False, 1), ("", True, 2), ("model-one", False, 1)]
 
 
 def test_a_text_that_comes_back_as_it_was_is_no_edit(

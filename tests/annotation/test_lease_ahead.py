@@ -18,7 +18,7 @@ SignIn = Callable[[User], Client]
 
 @pytest.fixture
 def many(make_comparison: MakeComparison) -> None:
-    for _ in range(AHEAD_NEEDS + 1):
+    for _ in range(AHEAD_NEEDS + 3):
         make_comparison()
 
 
@@ -67,6 +67,18 @@ def test_the_last_pairs_are_not_held_in_reserve(project: Project, ann: User, mak
     assert ahead(project, ann) is not None
 
 
+def test_what_others_hold_does_not_wait(
+    project: Project, ann: User, ben: User, manager: User, make_comparison: MakeComparison
+) -> None:
+    for _ in range(AHEAD_NEEDS + 2):
+        make_comparison()
+    for person in (ann, ben, manager):
+        hold(project, person)
+    assert ahead(project, ann) is None
+    queue.release(project=project, annotator=manager)
+    assert ahead(project, ann) is not None
+
+
 def test_a_pair_that_wants_two_is_not_handed_to_one_person_twice(
     project: Project, ann: User, make_comparison: MakeComparison
 ) -> None:
@@ -100,13 +112,13 @@ def test_a_pair_ahead_that_ran_out_goes_to_others(project: Project, ann: User, b
 
 def test_stopping_and_undo_give_both_back(project: Project, ann: User, many: None) -> None:
     hold(project, ann)
-    ahead(project, ann)
+    assert ahead(project, ann)
     queue.release(project=project, annotator=ann)
     assert not Lease.objects.exists()
 
     judgment = vote(hold(project, ann))
     hold(project, ann)
-    ahead(project, ann)
+    assert ahead(project, ann)
     undone = queue.undo_last(project=project, annotator=ann)
     assert undone is not None
     assert list(Lease.objects.all()) == [undone]

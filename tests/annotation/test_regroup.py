@@ -1,20 +1,27 @@
 """Comparisons follow the project's kind, except for those that somebody has touched."""
 
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import combinations
+from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils.timezone import now
 
-from annotation import queue
-from annotation.models import Comparison, Flag, Lease, Project, Response, User
+from annotation import queue, tasks
+from annotation.judging import lock_comparison
+from annotation.models import Batch, Comparison, Flag, Lease, Project, Response, User
 from annotation.queue import Ticket
 from annotation.regroup import regroup
 from annotation.services import AnswerIn, add_comparison
 
 SignIn = Callable[[User], Client]
+OnCommit = Callable[..., AbstractContextManager[list[Callable[[], object]]]]
 
 
 @pytest.fixture
@@ -96,9 +103,86 @@ def test_an_import_into_a_ranking_is_ranked(project: Project, signed_in: SignIn,
         assert [len(ids) for ids in sets(project)] == [3]
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker would do is done when the message to it is sent."""
+    monkeypatch.setattr(tasks.regroup_project, "delay", tasks.regroup_project)
+
+
 def test_a_manager_who_changes_the_kind_changes_what_waits(
-    project: Project, signed_in: SignIn, manager: User, pairs_of_three: list[Comparison]
+    project: Project,
+    signed_in: SignIn,
+    manager: User,
+    pairs_of_three: list[Comparison],
+    at_once: None,
+    django_capture_on_commit_callbacks: OnCommit,
 ) -> None:
     data = {"name": "Everyday help", "overlap": "1", "kind": "single"}
-    signed_in(manager).post(reverse("project-settings", args=[project.slug]), data)
+    with django_capture_on_commit_callbacks(execute=True) as callbacks:
+        signed_in(manager).post(reverse("project-settings", args=[project.slug]), data)
     assert [len(ids) for ids in sets(project)] == [1, 1, 1]
+    assert len(callbacks) == 1
+    with django_capture_on_commit_callbacks(execute=True) as callbacks:
+        signed_in(manager).post(reverse("project-settings", args=[project.slug]), data)
+    assert callbacks == []
+
+
+def test_what_was_given_to_people_stays_given_to_them(
+    project: Project, ann: User, pairs_of_three: list[Comparison]
+) -> None:
+    batch = Batch.objects.create(project=project, name="For Ann")
+    batch.people.add(ann)
+    project.comparisons.update(batch=batch)
+    become(project, Project.Kind.RANKING)
+    assert project.comparisons.get().batch == batch
+
+
+def test_only_the_prompts_that_are_named_are_put_together(project: Project, pairs_of_three: list[Comparison]) -> None:
+    asked = [{"role": "user", "content": "Another?"}]
+    other = add_comparison(project=project, messages=asked, responses=[AnswerIn("Yes"), AnswerIn("No")])
+    project.kind = Project.Kind.SINGLE
+    assert regroup(project, [other.prompt_id]) == 2
+    assert sorted(map(len, sets(project))) == [1, 1, 2, 2, 2]
+
+
+def test_a_lease_of_the_last_moment_keeps_its_comparison(
+    project: Project, ann: User, pairs_of_three: list[Comparison]
+) -> None:
+    """Committed after the query looked for what is untouched, and before it had its locks."""
+    held = pairs_of_three[0]
+
+    def lease_behind(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        result = execute(sql, params, many, context)
+        if "FOR UPDATE" in sql and not Lease.objects.exists():
+            Lease.objects.create(
+                comparison=held, annotator=ann, seat=1, shown_order=held.response_ids, expires_at=now()
+            )
+        return result
+
+    with connection.execute_wrapper(lease_behind):
+        become(project, Project.Kind.RANKING)
+    assert Lease.objects.get().comparison == held
+    assert sorted(map(len, sets(project))) == [2, 3]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_somebody_is_being_handed_is_left_alone(project: Project, pairs_of_three: list[Comparison]) -> None:
+    locked, done = threading.Event(), threading.Event()
+
+    def hand_out() -> None:
+        with transaction.atomic():
+            lock_comparison(pairs_of_three[0].pk)
+            locked.set()
+            done.wait(timeout=60)
+        connection.close()
+
+    thread = threading.Thread(target=hand_out)
+    thread.start()
+    assert locked.wait(timeout=60)
+    try:
+        become(project, Project.Kind.RANKING)
+    finally:
+        done.set()
+        thread.join(timeout=60)
+    assert project.comparisons.filter(pk=pairs_of_three[0].pk).exists()
+    assert sorted(map(len, sets(project))) == [2, 3]

@@ -100,6 +100,15 @@ def test_the_page_speaks_the_language_that_the_browser_asks_for(
     assert re.findall(r"\b(?:the|and|is|this|your|pair|answer|reason|skip|keys?)\b", shown, re.IGNORECASE) == []
 
 
+def test_reasons_to_skip_are_kept_in_one_language(
+    project: Project, signed_in: SignIn, ann: User, make_comparison: MakeComparison
+) -> None:
+    make_comparison()
+    url = reverse("label", args=[project.slug])
+    page = signed_in(ann).get(url, headers={"Accept-Language": "de"}).content.decode()
+    assert 'value="The answers say the same" data-key="2">Die Antworten sagen dasselbe' in page
+
+
 def test_a_language_that_there_is_not_is_english(
     project: Project, signed_in: SignIn, ann: User, make_comparison: MakeComparison
 ) -> None:

@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from annotation.models import Flag, Project, Role, User
-from annotation.services import AnswerIn, add_comparison
-from tests.e2e.people import Pair, make_annotator, make_project
+from annotation.services import AnswerIn
+from tests.e2e.people import Pair, add_in_order, make_annotator, make_project
 
 SignIn = Callable[[User], None]
 LABEL = "/projects/everyday-help/label/"
@@ -31,13 +31,13 @@ LONG = "\n\n".join(f"Paragraph {n} of a long answer. " + "It goes on and on. " *
 WIDE = "| " + " | ".join(f"column number {n}" for n in range(14)) + " |\n|" + "---|" * 14 + "\n" + "| value " * 14 + "|"
 
 KINDS_OF_TEXT = (
-    Pair("كيف أعتني بالريحان؟", ARABIC, "اسقه."),
-    Pair("如何照顾罗勒?", CHINESE, "浇水。"),
-    Pair("Emoji only, please.", EMOJI, "🌿"),
-    Pair("Show me code.", CODE, "`print()`"),
-    Pair("Show me a formula.", LATEX, "$x$"),
-    Pair("Tell me everything.", LONG, LONG[:15_000]),
-    Pair("A wide table?", WIDE, "No."),
+    Pair("Number 1: كيف أعتني بالريحان؟", ARABIC, "اسقه."),
+    Pair("Number 2: 如何照顾罗勒?", CHINESE, "浇水。"),
+    Pair("Number 3: Emoji only, please.", EMOJI, "🌿"),
+    Pair("Number 4: Show me code.", CODE, "`print()`"),
+    Pair("Number 5: Show me a formula.", LATEX, "$x$"),
+    Pair("Number 6: Tell me everything.", LONG, LONG[:15_000]),
+    Pair("Number 7: A wide table?", WIDE, "No."),
 )
 
 
@@ -64,21 +64,35 @@ def opened(page: Page) -> Page:
     return page
 
 
-@pytest.mark.parametrize("pair", KINDS_OF_TEXT, ids=["arabic", "chinese", "emoji", "code", "latex", "long", "table"])
-def test_no_text_breaks_the_page(pair: Pair, view: Callable[[], Page], sign_in: SignIn) -> None:
+def walk(page: Page, project: Project) -> Iterator[Page]:
+    """The project's comparisons one after the other; what is left is skipped."""
+    total = project.comparisons.count()
+    opened(page)
+    for n in range(1, total + 1):
+        expect(page.locator(".conversation").get_by_text(f"Number {n}", exact=False)).to_be_visible()
+        yield page
+        if n < total:
+            page.keyboard.press("Escape")
+            page.wait_for_timeout(300)
+            page.keyboard.press("s")
+            page.keyboard.press("1")
+
+
+def test_no_text_breaks_the_page(view: Callable[[], Page], sign_in: SignIn) -> None:
     assert len(LONG) > 30_000
-    sign_in(make_annotator(make_project(pairs=(pair,))))
-    page = opened(view())
-    width = page.viewport_size["width"]  # type: ignore[index]
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for button in page.locator(".choice").all():
-        box = button.bounding_box()
-        assert box is not None
-        assert min(box["width"], box["height"]) >= 24
-        assert box["y"] + box["height"] <= page.viewport_size["height"]  # type: ignore[index]
-    # No card is wider than what one sees of it.
-    for card in page.locator(".answer").all():
-        assert card.evaluate("one => one.scrollWidth <= one.clientWidth")
+    project = make_project(pairs=KINDS_OF_TEXT)
+    sign_in(make_annotator(project))
+    for page in walk(view(), project):
+        width, height = page.viewport_size["width"], page.viewport_size["height"]  # type: ignore[index]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        boxes = [box for button in page.locator(".choice").all() if (box := button.bounding_box())]
+        assert len(boxes) == 8
+        for box in boxes:
+            assert min(box["width"], box["height"]) >= 24
+            assert box["y"] + box["height"] <= height
+        # No card is wider than what one sees of it.
+        cards = page.locator(".answer").all()
+        assert [card.evaluate("one => one.scrollWidth <= one.clientWidth") for card in cards] == [True, True]
 
 
 def test_arabic_runs_from_the_right_beside_english(page: Page, live_stack: object, sign_in: SignIn) -> None:
@@ -116,29 +130,26 @@ def test_differences_are_marked_by_word_and_move_nothing(page: Page, live_stack:
     assert page.evaluate("CSS.highlights.has('differs')") is False
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "marked"),
-    [
+def test_the_words_that_differ(page: Page, live_stack: object, sign_in: SignIn) -> None:
+    cases = (
         ("a b c d e f", "a x c d f", ["b", "e", "x"]),
         ("the the the cat", "the cat the the", ["cat", "cat"]),
         ("one", "two", ["one", "two"]),
         ("same words here", "same words here", []),
         ("罗勒每天需要阳光", "罗勒每天需要水", ["水", "阳光"]),
-    ],
-)
-def test_the_words_that_differ(
-    page: Page, live_stack: object, sign_in: SignIn, one: str, other: str, marked: list[str]
-) -> None:
-    project = make_project(pairs=())
-    add_comparison(
-        project=project,
-        messages=[{"role": "user", "content": "?"}],
-        responses=[AnswerIn(one, author_label="x"), AnswerIn(other, author_label="y")],
     )
+    project = make_project(pairs=())
+    for n, (one, other, _marked) in enumerate(cases, start=1):
+        asked = [{"role": "user", "content": f"Number {n}"}]
+        add_in_order(project, asked, AnswerIn(one, author_label="x"), AnswerIn(other, author_label="y"))
     sign_in(make_annotator(project))
-    opened(page)
-    page.keyboard.press("d")
-    assert page.evaluate("[...CSS.highlights.get('differs')].map(String).sort()") == marked
+    found = []
+    for n, _ in enumerate(walk(page, project)):
+        if n == 0:
+            page.keyboard.press("d")  # once: it stays so
+        page.wait_for_function("CSS.highlights.has('differs')")
+        found.append(page.evaluate("[...CSS.highlights.get('differs')].map(String).sort()"))
+    assert found == [marked for _one, _other, marked in cases]
 
 
 def test_the_differences_of_long_answers_are_found_fast(page: Page, live_stack: object, sign_in: SignIn) -> None:
@@ -187,7 +198,7 @@ def test_a_long_conversation_folds_its_earlier_turns(page: Page, live_stack: obj
     for n in range(1, 5):
         turns += [{"role": "user", "content": f"Question {n}"}, {"role": "assistant", "content": f"Reply {n}"}]
     turns.append({"role": "user", "content": "The last question"})
-    add_comparison(project=project, messages=turns, responses=[AnswerIn("Yes."), AnswerIn("No.")])
+    add_in_order(project, turns, AnswerIn("Yes."), AnswerIn("No."))
     sign_in(make_annotator(project))
     opened(page)
     expect(page.get_by_text("The last question")).to_be_visible()
@@ -196,7 +207,8 @@ def test_a_long_conversation_folds_its_earlier_turns(page: Page, live_stack: obj
     expect(page.get_by_text("Be brief.")).to_be_visible()
 
 
-def everything(*, answers: int) -> Project:
+def everything(*counts: int) -> Project:
+    """A project that asks all there is, with one comparison of as many answers as each count says."""
     project = make_project(
         pairs=(),
         offers_both_good=True,
@@ -207,76 +219,77 @@ def everything(*, answers: int) -> Project:
         aspects=["helpful", "true", "harmless"],
     )
     start = "Basil wants sun. " * 15
-    texts = [f"{start}\n\n{text}" for text in (ARABIC, CHINESE, CODE, LATEX, WIDE, EMOJI, "g", "h", "i")[:answers]]
-    add_comparison(
-        project=project,
-        messages=[
+    for n, count in enumerate(counts, start=1):
+        texts = [f"{start}\n\n{text}" for text in (ARABIC, CHINESE, CODE, LATEX, WIDE, EMOJI, "g", "h", "i")[:count]]
+        messages = [
             {"role": "system", "content": "Be brief."},
-            *[{"role": role, "content": f"{role} {n}"} for n in range(3) for role in ("user", "assistant")],
-            {"role": "user", "content": "And **basil**?"},
-        ],
-        responses=[AnswerIn(text) for text in texts],
-    )
+            *[{"role": role, "content": f"{role} {turn}"} for turn in range(3) for role in ("user", "assistant")],
+            {"role": "user", "content": f"Number {n}, and **basil**?"},
+        ]
+        add_in_order(project, messages, *[AnswerIn(text) for text in texts])
     return project
 
 
-@pytest.mark.parametrize("answers", [1, 2, 9])
-def test_no_kind_is_wider_than_the_window(view: Callable[[], Page], sign_in: SignIn, answers: int) -> None:
-    sign_in(make_annotator(everything(answers=answers)))
-    page = opened(view())
-    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]  # type: ignore[index]
-    for button in page.locator(".tools > *:visible").all():
-        box = button.bounding_box()
-        assert box is not None
-        assert box["x"] + box["width"] <= page.viewport_size["width"]  # type: ignore[index]
-    # One row of them, with nothing pushed below.
-    middles = [
-        box["y"] + box["height"] / 2
-        for one in page.locator(".tools :is(.quiet, .primary):visible").all()
-        if (box := one.bounding_box())
-    ]
-    assert max(middles) - min(middles) < 8
+def test_no_kind_is_wider_than_the_window(view: Callable[[], Page], sign_in: SignIn) -> None:
+    counts = (1, 2, 9)
+    project = everything(*counts)
+    sign_in(make_annotator(project))
+    for page, count in zip(walk(view(), project), counts, strict=True):
+        expect(page.locator(".answer")).to_have_count(count)
+        width = page.viewport_size["width"]  # type: ignore[index]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        tools = [
+            box for one in page.locator(".tools :is(.quiet, .primary):visible").all() if (box := one.bounding_box())
+        ]
+        assert len(tools) >= 5
+        assert max(box["x"] + box["width"] for box in tools) <= width
+        # One row of them, with nothing pushed below.
+        middles = [box["y"] + box["height"] / 2 for box in tools]
+        assert max(middles) - min(middles) < 8
+
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 def violations(page: Page) -> list[str]:
-    """What axe calls serious or critical, by the rules of WCAG 2.2 A and AA."""
+    """What axe calls serious or critical, by the rules of WCAG 2.2 A and AA; in the dark too, where colours differ."""
     if not page.evaluate("typeof axe !== 'undefined'"):
         page.evaluate(AXE.read_text())
-    found = page.evaluate(
-        """async () => (await axe.run(document, {
-          runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-        })).violations.map((one) => [one.impact, one.id, one.nodes.map((node) => node.target.join(" ")).join(", ")])"""
-    )
+    found = []
+    for scheme, rules in (("light", RULES), ("dark", ["cat.color"])):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        found += page.evaluate(
+            """async (rules) => (await axe.run(document, { runOnly: rules })).violations.map(
+              (one) => [one.impact, one.id, one.nodes.map((node) => node.target.join(" ")).join(", ")])""",
+            rules,
+        )
     return [f"{rule}: {where}" for impact, rule, where in found if impact in ("serious", "critical")]
 
 
-@pytest.mark.parametrize("answers", [1, 2, 4])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(
-    view: Callable[[], Page], live_stack: object, sign_in: SignIn, answers: int, scheme: str
-) -> None:
-    project = everything(answers=answers)
-    nina = make_annotator(project)
-    sign_in(nina)
-    page = view()
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    page.goto(LABEL)
-    expect(page.locator(".answer").first).to_be_visible()
-    assert violations(page) == []  # the drawer open, as on a first visit
-
-    page.keyboard.press("Escape")
-    for key in ("c", "e", "d"):
-        page.keyboard.press(key)
-        if key == "e":
-            page.keyboard.press("Escape")
-    page.locator("#skip summary").click()
-    assert violations(page) == []
-    page.locator("#flag summary").click()
-    assert violations(page) == []
+def test_axe_finds_nothing_serious(view: Callable[[], Page], live_stack: object, sign_in: SignIn) -> None:
+    counts = (1, 2, 4)
+    project = everything(*counts)
+    sign_in(make_annotator(project))
+    for page, count in zip(walk(view(), project), counts, strict=True):
+        expect(page.locator(".answer")).to_have_count(count)
+        page.keyboard.press("g")
+        expect(page.locator("#guidelines .panel")).to_be_visible()
+        assert violations(page) == []
+        page.keyboard.press("Escape")
+        for key in ("c", "e", "d"):
+            page.keyboard.press(key)
+            if key == "e":
+                page.keyboard.press("Escape")
+        page.locator("#skip summary").click()
+        expect(page.locator("#skip .panel")).to_be_visible()
+        assert violations(page) == []
+        page.locator("#flag summary").click()
+        expect(page.locator("#flag .panel")).to_be_visible()
+        assert violations(page) == []
 
 
 def test_axe_finds_nothing_serious_on_the_pages_around(page: Page, live_stack: object, sign_in: SignIn) -> None:
-    project = everything(answers=2)
+    project = everything(2)
     nina = make_annotator(project)
     project.memberships.update(role=Role.MANAGER)
     Flag.objects.create(comparison=project.comparisons.get(), annotator=nina, comment="Look at this")

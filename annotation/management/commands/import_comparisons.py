@@ -8,7 +8,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotation.importing.landing import import_rows
 from annotation.models import Project
-from annotation.regroup import regroup
 
 
 class Command(BaseCommand):
@@ -42,8 +41,6 @@ class Command(BaseCommand):
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from error
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
-        if found.kind != found.Kind.PAIRS:
-            regroup(found)
         for problem in report.errors:
             self.stderr.write(f"{file}:{problem['line']}: {problem['reason']}")
         self.stdout.write(
