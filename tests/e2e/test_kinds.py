@@ -106,6 +106,7 @@ def test_a_draft_is_back_after_a_reload_and_gone_after_the_vote(open_page: Calla
     expect(page.get_by_role("checkbox", name="clearer")).not_to_be_checked()
     expect(page.locator("#reason")).to_have_value("half a thought")
     page.keyboard.press("Escape")
+    page.wait_for_timeout(300)
     for key in ("x", "j"):
         page.keyboard.press(key)
     page.keyboard.press("Enter")

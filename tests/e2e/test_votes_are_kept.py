@@ -94,7 +94,7 @@ def test_a_vote_that_was_not_needed_is_not_called_saved(page: Page, nina: User, 
     record_judgment(comparison=first, annotator=make_annotator(project, "otto"), tiers=[first.response_ids])
     page.keyboard.press("2")
     shows(page, 1)
-    expect(page.get_by_text("others finished it while you held it")).to_be_visible()
+    expect(page.locator("p.notice")).to_contain_text("others finished it while you held it")
     expect(page.locator(".state")).to_have_text("")
 
 
