@@ -29,6 +29,7 @@ def correct(*, judgment_id: int, annotator: User, ballot: Ballot, active_seconds
     comparison = lock_comparison(old.comparison_id)
     verdict = ballot.verdict(old.shown_order)
     withdraw(old)
+    comparison = lock_comparison(old.comparison_id)  # as it is without the old one
     return write_judgment(
         comparison,
         annotator,

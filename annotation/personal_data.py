@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import JsonResponse
 
 from annotation import audit
+from annotation.judging import Tiers
 from annotation.models import (
     Action,
     AuditEvent,
@@ -28,6 +31,7 @@ from annotation.models import (
     User,
     VoteCount,
 )
+from annotation.models.judging import LETTERS
 
 ABOUT_ME = ("username", "display_name", "email", "first_name", "last_name", "date_joined", "last_login")
 OF_A_JUDGMENT = (
@@ -41,6 +45,8 @@ OF_A_JUDGMENT = (
     "tags",
     "acceptable",
     "aspects",
+    "edited",
+    "edit_of",
     "shown_order",
     "active_seconds",
     "created_at",
@@ -84,7 +90,7 @@ def everything_about(person: User) -> dict[str, Any]:
         },
         "projects": _rows(Membership.objects.filter(user=person), "project__name", "role", "daily_cap", "passed_at"),
         "teams": _rows(person.teams.all(), "project__name", "name"),
-        "judgments": _rows(Judgment.objects.by(person), "comparison__project__name", *OF_A_JUDGMENT),
+        "judgments": _votes_of(person),
         "flags": _rows(Flag.objects.filter(annotator=person), "comparison_id", "comment", "created_at"),
         "skips": _rows(Skip.objects.filter(annotator=person), "comparison_id", "reason", "created_at"),
         "votes_a_day": _rows(VoteCount.objects.filter(annotator=person), "project__name", "day", "votes", "seconds"),
@@ -95,6 +101,22 @@ def everything_about(person: User) -> dict[str, Any]:
         ),
         **{kept.name: _rows(kept.rows(person), *kept.columns) for kept in _belongings.values() if kept.columns},
     }
+
+
+def _votes_of(person: User) -> list[dict[str, Any]]:
+    """By sides, as the person saw them: ids of answers would tell which pairs were shown a second time."""
+    rows = _rows(Judgment.objects.by(person), "comparison__project__name", "edited__text", *OF_A_JUDGMENT)
+    for row in rows:
+        sides = dict(zip(row.pop("shown_order"), LETTERS, strict=False))
+        row["tiers"] = _by_sides(row["tiers"], sides)
+        row["aspects"] = {name: _by_sides(tiers, sides) for name, tiers in row["aspects"].items()}
+        row["acceptable"] = {sides[int(pk)]: will_do for pk, will_do in row["acceptable"].items()}
+        row["edited"], row["edit_of"] = row.pop("edited__text"), sides.get(row["edit_of"])
+    return rows
+
+
+def _by_sides(tiers: Tiers, sides: Mapping[int, str]) -> list[list[str]]:
+    return [[sides[pk] for pk in tier] for tier in tiers]
 
 
 def _rows(found: QuerySet[Any], *names: str) -> list[dict[str, Any]]:
@@ -127,6 +149,9 @@ def forget(person: User) -> None:
     locked.last_login = None
     locked.set_unusable_password()  # ends every session, as their hash is of the password
     locked.save()
+    # The admin's own log names rows in words.
+    people = ContentType.objects.get_for_model(User)
+    LogEntry.objects.filter(content_type=people, object_id=person.pk).update(object_repr=locked.username)
 
 
 def _check_not_needed(person: User) -> None:

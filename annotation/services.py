@@ -151,9 +151,9 @@ def record_judgment(
     Raises ValueError for tiers that do not fit the comparison, NoSeatLeftError if it has all the judgments it wants.
     """
     locked = lock_comparison(comparison.pk)
-    standing = Judgment.objects.standing().filter(comparison=locked, annotator=annotator).first()
-    if standing is not None:
-        return standing
+    kept = Judgment.objects.kept().filter(comparison=locked, annotator=annotator).first()
+    if kept is not None:
+        return kept
     seat = free_seat(locked)
     if seat is None:
         raise NoSeatLeftError(f"{comparison} has all the judgments it wants.")

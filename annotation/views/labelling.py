@@ -28,8 +28,8 @@ from annotation.work import Work, progress, skip_reasons, why_nothing_is_left, w
 
 LONGEST_COMMENT = 1_000
 LONGEST_SKIP_REASON = 400
-GONE = gettext_lazy(
-    "This pair has all the judgments it wants: others finished it while you held it. Your vote was not needed."
+LATE = gettext_lazy(
+    "Others had taken this pair when your vote came. It is kept, and counts as soon as one of them lets go."
 )
 UNKNOWN = gettext_lazy("That form was out of date, so nothing was saved. Here is your pair again.")
 TAKEN_OUT = gettext_lazy("That was taken out of the project meanwhile, so nothing was saved.")
@@ -76,7 +76,7 @@ def undo(request: SignedInRequest, slug: str) -> HttpResponse:
         if queue.undo_last(project=project, annotator=request.user) is None:
             messages.info(request, _("There is nothing to undo."))
     except NoSeatLeftError:
-        messages.warning(request, _("Others have finished the pair that you skipped, so it cannot come back."))
+        messages.warning(request, _("Others have finished that pair, so it cannot come back."))
     return _next(request, project)
 
 
@@ -137,19 +137,21 @@ def _vote(request: SignedInRequest, project: Project) -> Judgment | None:
     if ticket is None:
         return None
     try:
-        return queue.submit_judgment(
+        judgment = queue.submit_judgment(
             ticket=ticket,
             annotator=request.user,
             ballot=Ballot.read(request.POST, project),
             active_seconds=seconds(request.POST.get("active_seconds", "")),
         )
-    except NoSeatLeftError:
-        messages.warning(request, GONE)
     except Comparison.DoesNotExist:
         messages.warning(request, TAKEN_OUT)
+        return None
     except ValueError:
         messages.error(request, UNKNOWN)
-    return None
+        return None
+    if judgment.seat is None:
+        messages.info(request, LATE)
+    return judgment
 
 
 def _told(request: SignedInRequest, project: Project, judgment: Judgment) -> HttpResponse:

@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
 from annotation import audit
 from annotation.access import SignedInRequest
@@ -42,12 +42,12 @@ class DeleteForm(forms.Form):
 @login_required
 @require_safe
 def show(request: SignedInRequest) -> HttpResponse:
-    votes = Judgment.objects.standing().by(request.user).count()
+    votes = Judgment.objects.kept().by(request.user).count()
     return render(request, "accounts/my_data.html", {"votes": votes, "section": "account"})
 
 
 @login_required
-@require_safe
+@require_GET  # HEAD would stand in the log as taking the data along
 @never_cache
 @reauthentication_required  # type: ignore[untyped-decorator]
 def export(request: SignedInRequest) -> HttpResponse:

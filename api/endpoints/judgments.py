@@ -20,7 +20,10 @@ router = Router(tags=["judgments"])
 
 
 class OwnJudgmentOut(Schema):
-    """A vote as its author gave it: by sides, without ids of answers. Its fields are those of a vote that is sent."""
+    """A vote as its author gave it: by sides, without ids of answers. Its fields are those of a vote that is sent.
+
+    `counts` is false for a late one that waits: others had taken the pair.
+    """
 
     id: int
     comparison: int
@@ -33,6 +36,7 @@ class OwnJudgmentOut(Schema):
     edits: dict[str, str]
     active_seconds: float
     created_at: datetime
+    counts: bool
 
     @classmethod
     def of(cls, judgment: Judgment) -> Self:
@@ -49,6 +53,7 @@ class OwnJudgmentOut(Schema):
             edits=dict(ballot.edits),
             active_seconds=judgment.active_seconds,
             created_at=judgment.created_at,
+            counts=judgment.seat is not None,
         )
 
 
@@ -58,7 +63,8 @@ class JudgmentOut(Schema):
     `acceptable` says of response ids whether they will do; each of `aspects` has tiers of its own. `edited` is the id
     of what the person made of the response `edit_of`.
     `arm` says why the pair was handed out; votes of the arm `random` owe nothing to the order of the queue.
-    `withdrawn_at` is set on a vote that was taken back and does not count.
+    `counts` is false for a vote that was taken back, which has a `withdrawn_at`, and for a late one that waits: others
+    had taken the pair.
     """
 
     id: int
@@ -79,6 +85,7 @@ class JudgmentOut(Schema):
     active_seconds: float
     created_at: datetime
     withdrawn_at: datetime | None
+    counts: bool
 
     @classmethod
     def of(cls, judgment: Judgment) -> Self:
@@ -101,6 +108,7 @@ class JudgmentOut(Schema):
             active_seconds=judgment.active_seconds,
             created_at=judgment.created_at,
             withdrawn_at=judgment.withdrawn_at,
+            counts=judgment.withdrawn_at is None and judgment.seat is not None,
         )
 
 
@@ -109,16 +117,16 @@ class JudgmentQuery(Schema):
 
     annotator: Text = Field("", max_length=150, description="Username of the person or source; empty for all.")
     comparison: int | None = Field(None, ge=1, le=2**63 - 1)
-    withdrawn: bool = Field(False, description="Also those that were taken back.")
+    withdrawn: bool = Field(False, description="Also those that do not count: taken back, or late.")
 
 
 @router.get(
     "/projects/{slug:slug}/judgments/mine", auth=needs(Scope.LABEL), response=replies(Page[OwnJudgmentOut], 404)
 )
 def list_own_judgments(request: ApiRequest, slug: str, page: Paging) -> Page[OwnJudgmentOut]:
-    """Your standing votes, oldest first."""
+    """Your votes, oldest first, without those that you took back."""
     project = get_project_for_annotator(request, slug)
-    rows = Judgment.objects.standing().in_project(project).by(request.user).select_related("edited")
+    rows = Judgment.objects.kept().in_project(project).by(request.user).select_related("edited")
     return page_of(rows, page, lambda found: [OwnJudgmentOut.of(judgment) for judgment in found])
 
 

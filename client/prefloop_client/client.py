@@ -115,7 +115,8 @@ class Client:
     ) -> Vote:
         """Vote: `a3` is A much better, `b1` B slightly, `tie`, `both_bad`; `ranks` puts three answers or more in order
         (`{"A": 2, "B": 1, "C": 2}`). The rest is what the project asks beside the vote, by side; an aspect is A, B or
-        tie. Raises ApiError `no_seat_left` if others finished the pair meanwhile."""
+        tie. A vote that comes late, when others have taken the pair, is kept; its `counts` is false until one of them
+        lets go."""
         body = {
             "ticket": pair.ticket,
             "choice": choice,

@@ -329,7 +329,8 @@
     if (!field) return false;
     field.closest("details").open = true;
     field.disabled = false;
-    field.focus();
+    field.focus({ preventScroll: true });
+    field.scrollIntoView({ block: "center" });  // clear of the bar
     return true;
   };
   const foldStart = () => {

@@ -36,6 +36,14 @@ def test_every_list_opens(
     assert signed_in(root).get(reverse(f"admin:annotation_{name}_changelist")).status_code == 200
 
 
+def test_the_search_finds_a_table_twice_alike(signed_in: SignIn, root: User) -> None:
+    """The second time it comes from the cache, which holds JSON alone."""
+    client = signed_in(root)
+    first, second = (client.get("/admin/search/?s=judg").content.decode() for _ in range(2))
+    assert reverse("admin:annotation_judgment_changelist") in first
+    assert second == first
+
+
 @pytest.mark.parametrize("name", ["judgment", "preference", "response", "prompt", "skip", "importreport"])
 def test_what_follows_from_work_is_never_typed_in(signed_in: SignIn, root: User, name: str) -> None:
     assert signed_in(root).get(reverse(f"admin:annotation_{name}_add")).status_code == 403

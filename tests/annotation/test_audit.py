@@ -169,7 +169,7 @@ def test_the_queue_and_webhooks(signed_in: SignIn, project: Project, manager: Us
 
 def test_what_programs_do(client: Client, project: Project, manager: User) -> None:
     token, text = make_token(user=manager, name="night shift", scopes=list(Scope), days=1)
-    assert log()[-1] == ("mara", "token", "", "", f"new token {token.pk}: night shift")
+    assert log()[-1] == ("mara", "token", "", "", f"new token {token.pk}")
     before = AuditEvent.objects.count()
     of_project = f"/api/v1/projects/{project.slug}"
     headers = {"Authorization": f"Bearer {text}"}

@@ -12,6 +12,7 @@ from django.utils.timezone import now
 from annotation import queue
 from annotation.ballots import Ballot
 from annotation.corrections import NotStandingError, correct
+from annotation.happenings import Kind
 from annotation.models import Arm, Comparison, Judgment, Lease, Preference, Project, User
 from annotation.queue import Ticket
 from tests.annotation.conftest import MakeComparison
@@ -163,6 +164,29 @@ def test_two_changes_at_once_leave_one_vote(ann: User, judgment: Judgment) -> No
 
     assert sorted(outcomes) == ["changed", "late"]
     assert Judgment.objects.standing().count() == 1
+    assert Comparison.objects.get().depth == 1
+
+
+def test_a_correction_finishes_nothing_that_others_have_yet_to_judge(
+    project: Project, ann: User, make_comparison: MakeComparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_comparison(judgments_wanted=2)
+    said = give(project, ann)
+    told: list[str] = []
+    monkeypatch.setattr("annotation.judging.tell", lambda happening: told.append(happening.kind))
+    correct(judgment_id=said.pk, annotator=ann, ballot=Ballot(choice="tie"))
+    assert told == [Kind.JUDGMENT_MADE]
+
+
+def test_a_late_vote_is_listed_and_can_be_changed(
+    project: Project, signed_in: SignIn, ann: User, ben: User, judgment: Judgment
+) -> None:
+    ticket = Ticket(judgment.comparison_id, judgment.created_at)
+    late = queue.submit_judgment(ticket=ticket, annotator=ben, choice="tie")
+    assert late.seat is None
+    assert "waits for a seat" in signed_in(ben).get(reverse("history", args=[project.slug])).content.decode()
+    new = correct(judgment_id=late.pk, annotator=ben, ballot=Ballot(choice="b1"))
+    assert (new.seat, new.strength, Judgment.objects.kept().by(ben).get()) == (None, 1, new)
     assert Comparison.objects.get().depth == 1
 
 

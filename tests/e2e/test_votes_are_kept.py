@@ -87,14 +87,14 @@ def test_a_vote_that_did_not_get_through_is_sent_again(page: Page, nina: User, s
     assert len(failed) == 1
 
 
-def test_a_vote_that_was_not_needed_is_not_called_saved(page: Page, nina: User, project: Project) -> None:
+def test_a_vote_that_came_late_is_told_to_wait_and_not_called_saved(page: Page, nina: User, project: Project) -> None:
     open_page(page)
     Lease.objects.all().delete()
     first = project.comparisons.earliest("pk")
     record_judgment(comparison=first, annotator=make_annotator(project, "otto"), tiers=[first.response_ids])
     page.keyboard.press("2")
     shows(page, 1)
-    expect(page.locator("p.notice")).to_contain_text("others finished it while you held it")
+    expect(page.locator("p.notice")).to_contain_text("It is kept, and counts as soon as one of them lets go")
     expect(page.locator(".state")).to_have_text("")
 
 

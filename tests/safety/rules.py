@@ -23,6 +23,7 @@ class Who(StrEnum):
     ANNOTATOR = "annotator"
     REVIEWER = "reviewer"
     MANAGER = "manager"
+    STAFF = "staff"  # runs the site's trainers and models; the admin shows them what they have permissions for: nothing
     ADMIN = "admin"
 
 
@@ -30,8 +31,9 @@ EVERYBODY = frozenset(Who)
 SIGNED_IN = EVERYBODY - {Who.ANONYMOUS}
 MEMBERS = frozenset({Who.ANNOTATOR, Who.REVIEWER, Who.MANAGER, Who.ADMIN})
 MANAGERS = frozenset({Who.MANAGER, Who.ADMIN})
-ANY_MANAGER = MANAGERS | {Who.NEIGHBOUR}
 ADMINS = frozenset({Who.ADMIN})
+STAFF = frozenset({Who.STAFF, Who.ADMIN})
+TRAINERS = MANAGERS | STAFF
 NOBODY = frozenset[Who]()
 
 READ = frozenset({"GET", "HEAD"})
@@ -77,7 +79,7 @@ RULES = {
     "mfa_view_recovery_codes": Rule(SIGNED_IN, READ),
     "mfa_generate_recovery_codes": Rule(SIGNED_IN, FORM),
     "my-data": Rule(SIGNED_IN, READ),
-    "my-data-export": Rule(SIGNED_IN, READ),
+    "my-data-export": Rule(SIGNED_IN, READ_ONLY_GET),
     "my-data-delete": Rule(SIGNED_IN, FORM),
     # Who did what
     "audit": Rule(ADMINS, READ),
@@ -86,7 +88,7 @@ RULES = {
     "project-audit-csv": Rule(MANAGERS, READ, "project"),
     # Projects
     "home": Rule(SIGNED_IN, READ),
-    "new-project": Rule(ADMINS, FORM),
+    "new-project": Rule(STAFF, FORM),
     "project": Rule(MEMBERS, READ, "project"),
     "project-settings": Rule(MANAGERS, FORM, "project"),
     "members": Rule(MANAGERS, FORM, "project"),
@@ -138,7 +140,7 @@ RULES = {
     "api-v1:api-root": Rule(NOBODY, ANY),
     "api-v1:me": Rule(SIGNED_IN, READ_ONLY_GET),
     "api-v1:list_projects": Rule(SIGNED_IN, READ_ONLY_GET),
-    "api-v1:new_project": Rule(ADMINS, SEND),
+    "api-v1:new_project": Rule(STAFF, SEND),
     "api-v1:show_project": Rule(MEMBERS, READ_ONLY_GET, "project"),
     "api-v1:change_project": Rule(MANAGERS, frozenset({"PATCH"}), "project"),
     "api-v1:lease": Rule(MEMBERS, SEND, "project"),
@@ -156,36 +158,41 @@ RULES = {
     "api-v1:list_imports": Rule(MANAGERS, READ_ONLY_GET, "project"),
     "api-v1:show_import": Rule(MANAGERS, READ_ONLY_GET, "report"),
     # Models
-    "models": Rule(ADMINS, READ),
-    "version": Rule(MANAGERS, READ, "version"),
-    "download": Rule(MANAGERS, READ, "artifact"),
+    "models": Rule(STAFF, READ),
+    "version": Rule(TRAINERS, READ, "version"),
+    "download": Rule(TRAINERS, READ, "artifact"),
     # Training
-    "runs": Rule(ANY_MANAGER, READ),
-    "run": Rule(MANAGERS, READ, "run"),
-    "run-live": Rule(MANAGERS, READ, "run"),
-    "run-metrics": Rule(MANAGERS, READ, "run"),
-    "run-log": Rule(MANAGERS, READ, "run"),
-    "run-cancel": Rule(MANAGERS, SEND, "run"),
-    "project-runs": Rule(MANAGERS, READ, "project"),
+    "runs": Rule(TRAINERS | {Who.NEIGHBOUR}, READ),
+    "run": Rule(TRAINERS, READ, "run"),
+    "run-live": Rule(TRAINERS, READ, "run"),
+    "run-metrics": Rule(TRAINERS, READ, "run"),
+    "run-log": Rule(TRAINERS, READ, "run"),
+    "run-cancel": Rule(TRAINERS, SEND, "run"),
+    "project-runs": Rule(TRAINERS, READ, "project"),
     "next-round": Rule(MANAGERS, FORM, "project"),
     "next-round-count": Rule(MANAGERS, READ, "project"),
-    "version-rounds": Rule(MANAGERS, READ, "version_by_id"),
+    "version-rounds": Rule(TRAINERS, READ, "version_by_id"),
     # The admin's few pages that are not for site admins alone, or not by every method
-    "admin:login": Rule(ADMINS, FORM | {"PUT", "OPTIONS"}),
-    "admin:logout": Rule(ADMINS, SEND | {"OPTIONS"}),
-    "admin:password_change": Rule(ADMINS, FORM | {"PUT", "OPTIONS"}),
-    "admin:password_change_done": Rule(ADMINS, READ | {"OPTIONS"}),
-    "admin:jsi18n": Rule(ADMINS, READ | {"OPTIONS"}),
+    "admin:login": Rule(STAFF, FORM | {"PUT", "OPTIONS"}),
+    "admin:logout": Rule(STAFF, SEND | {"OPTIONS"}),
+    "admin:password_change": Rule(STAFF, FORM | {"PUT", "OPTIONS"}),
+    "admin:password_change_done": Rule(STAFF, READ | {"OPTIONS"}),
+    "admin:jsi18n": Rule(STAFF, READ | {"OPTIONS"}),
     "admin:autocomplete": Rule(
         ADMINS,
         READ | {"OPTIONS"},
         query="?app_label=annotation&model_name=membership&field_name=user",
     ),
+    "admin:index": Rule(STAFF, ANY),
+    "admin:search": Rule(STAFF, ANY, query="?s=user"),  # finds what its asker may see
+    "admin:view_on_site": Rule(STAFF, ANY, "admin"),
     "admin:training_run_count": Rule(ADMINS, ANY, query="?method=dpo"),
     "admin/(?P<url>.*)$": Rule(NOBODY, ANY, "admin"),  # what the admin does not have
 }
 # Whatever else the admin has, or will have, is for site admins alone; its views do not look at the method.
 ADMIN_PAGE = Rule(ADMINS, ANY, "admin")
+# Its old addresses of rows lead on to the new ones, which then look at who it is.
+LEADS_ON = Rule(STAFF, ANY, "admin")
 # But of these tables nobody adds rows there, nobody deletes any, nobody changes any: they follow from what people do.
 NOT_ADDED = {
     "annotation_prompt", "annotation_response", "annotation_comparison", "annotation_judgment", "annotation_lease",
@@ -201,4 +208,8 @@ RULES |= {f"admin:{table}_change": Rule(ADMINS, ANY - {"POST"}, "admin") for tab
 
 def rule_of(address: Address) -> Rule | None:
     """What holds for an address; None if nobody has said so yet."""
-    return RULES.get(address.key) or (ADMIN_PAGE if address.in_admin else None)
+    if address.key in RULES:
+        return RULES[address.key]
+    if not address.in_admin:
+        return None
+    return LEADS_ON if address.key.endswith("<path:object_id>/") else ADMIN_PAGE

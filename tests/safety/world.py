@@ -76,7 +76,10 @@ class Side:
 
 @dataclass(frozen=True)
 class World:
-    """Everybody, and both sides; the roles are those in `mine`. `tokens` have every scope; `token` is the manager's."""
+    """Everybody, and both sides; the roles are those in `mine`. `tokens` have every scope; `token` is the manager's.
+
+    `artifacts` is the folder of the artifact storage.
+    """
 
     people: dict[Who, User]
     tokens: dict[Who, str]
@@ -84,6 +87,7 @@ class World:
     mine: Side
     theirs: Side
     link: Arguments
+    artifacts: Path
 
     def arguments(self, at: str, address: Address) -> Arguments:
         """What fills in an address of `mine`."""
@@ -119,13 +123,14 @@ def make_world(artifacts: Path) -> World:
         mine=_fill(project, artifacts, people[Who.ANNOTATOR]),
         theirs=_fill(neighbours, artifacts, people[Who.NEIGHBOUR]),
         link={"token": urlsplit(sign_in_link(invited, "http://x")).path.split("/")[-2]},
+        artifacts=artifacts,
     )
 
 
 def _person(who: Who) -> User:
     """Somebody with a password and a second factor, so that each of their own pages has something to show."""
     person = User.objects.create_user(
-        f"{who}-person", password=PASSWORD, is_staff=who == Who.ADMIN, is_superuser=who == Who.ADMIN
+        f"{who}-person", password=PASSWORD, is_staff=who in (Who.STAFF, Who.ADMIN), is_superuser=who == Who.ADMIN
     )
     TOTP.activate(person, "JBSWY3DPEHPK3PXP")
     RecoveryCodes.activate(person)
