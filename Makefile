@@ -29,7 +29,7 @@ demo:
 
 test: check
 	@$(SETUP) browser
-	$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
+	$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 check:
 	@$(SETUP) test

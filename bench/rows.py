@@ -20,6 +20,7 @@ WORKS = ("dpo", "reward", "sft", "ppo", "sampling", "growth")
 DATA = ("short", "long")
 PRECISIONS = ("fp32", "bf16")
 BATCH = 8
+PARTS = 4  # of a batch, where TRL goes through it in parts
 GROWTH = (1, 2, 4, 8)
 TURNS = {"dpo": 5, "reward": 5, "sft": 5, "ppo": 3, "sampling": 3, "growth": 3}
 # A turn of these is minutes of steady work, whose first seconds do not show.
@@ -117,6 +118,10 @@ def training_row(work: str, shop: Workshop, kind: str, precision: str, turns: in
         arms.append(arm("TRL best (2 packed rows)", "trl", options={"best": True, "packed_rows": 2}))
     else:
         arms.append(arm("TRL best", "trl", options={"best": True}))
+        if kind == "long":  # a whole batch of these takes TRL some 17 GiB in fp32
+            in_parts, options = f"{PARTS} × {BATCH // PARTS} pairs", {"parts": PARTS}
+            arms.append(arm(f"TRL defaults ({in_parts})", "trl", options=options))
+            arms.append(arm(f"TRL best ({in_parts})", "trl", options={**options, "best": True}))
     count = {"dpo": flops.dpo, "reward": flops.reward, "sft": flops.sft}[work]
     batches = data.batches_of(rows, BATCH)
     tokens = sum(row.chosen_tokens if work == "sft" else row.pair_tokens for batch in batches for row in batch)

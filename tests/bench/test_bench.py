@@ -60,13 +60,14 @@ def test_our_dpo_and_trls_prove_measure_and_are_written(
     keep: Path, pairs_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.json"
-    assert main(arguments(keep, pairs_file, out, "--rows", "dpo", "--arms", "TRL best")) == 0
+    in_parts = "TRL best (4 × 2 pairs)"  # its gradients must add up to those of the whole batch
+    assert main(arguments(keep, pairs_file, out, "--rows", "dpo", "--kinds", "long", "--arms", in_parts)) == 0
     said = capsys.readouterr().out
     assert "2 arms agree" in said
     (row,) = json.loads(out.read_text())["rows"]
-    assert set(row["agreement"]) == {"TRL best"}
+    assert set(row["agreement"]) == {in_parts}
     ours, peer = row["arms"]
-    assert (ours["name"], peer["name"]) == ("ours", "TRL best")
+    assert (ours["name"], peer["name"]) == ("ours", in_parts)
     assert ours["tokens"] == peer["tokens"]  # the same real tokens in the same order
     assert len(ours["seconds"]) == len(peer["seconds"]) == 2
     assert min(ours["peak_mib"], peer["peak_mib"], ours["share_of_peak"], *ours["seconds"], *peer["seconds"]) > 0

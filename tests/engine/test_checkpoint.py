@@ -4,10 +4,9 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.engine import forks
 from training.engine import checkpoint, stop
 from training.engine.__main__ import DONE, STOPPED, main
 from training.engine.batches import cut_to_budget, rows_of_step, total_steps
@@ -194,17 +194,13 @@ def test_a_stopped_run_goes_on_to_the_same_weights_bit_for_bit(
 def test_a_killed_run_goes_on_to_the_same_weights(make_run: MakeRun) -> None:
     options: dict[str, Any] = {"epochs": 30.0, "learning_rate": 1e-3, "checkpoint_every": 3}
     whole, killed = make_run("dpo", name="whole", **options), make_run("dpo", name="killed", **options)
-    command = [sys.executable, "-m", "training.engine"]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen([*command, str(killed.path)], env=environment, stderr=subprocess.DEVNULL)
+    process = forks.start_engine(killed)
     wait_for(lambda: len(killed.checkpoints()) > 0, process)
     process.kill()
-    assert process.wait() == -signal.SIGKILL
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert killed.result() is None
-    assert (
-        subprocess.run([*command, str(killed.path)], env=environment, capture_output=True, check=False).returncode == 0
-    )
-    assert main([str(whole.path)]) == DONE
+    assert main([str(killed.path)]) == main([str(whole.path)]) == DONE
     expected, found = final_weights(whole), final_weights(killed)
     assert expected.keys() == found.keys()
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
@@ -214,22 +210,23 @@ def test_a_killed_run_goes_on_to_the_same_weights(make_run: MakeRun) -> None:
 @pytest.mark.slow
 def test_sigterm_writes_a_checkpoint_and_leaves_with_75(make_run: MakeRun) -> None:
     run_dir = make_run("dpo", max_steps=100_000, checkpoint_every=1_000_000)
-    process = subprocess.Popen([sys.executable, "-m", "training.engine", str(run_dir.path)], stderr=subprocess.DEVNULL)
+    process = forks.start_engine(run_dir)
     wait_for(lambda: any(item["kind"] == "step" for item in read_events(run_dir.events_path, 0)[0]), process)
     assert run_dir.checkpoints() == []
     process.terminate()
-    assert process.wait(timeout=60) == STOPPED
+    process.join(timeout=60)
+    assert process.exitcode == STOPPED
     kept = run_dir.checkpoints()
     assert len(kept) == 1
     steps = [item["step"] for item in read_events(run_dir.events_path, 0)[0] if item["kind"] == "step"]
     assert json.loads((kept[0] / "state.json").read_text())["step"] == steps[-1]
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120.0) -> None:
+def wait_for(condition: Callable[[], bool], process: BaseProcess, seconds: float = 120.0) -> None:
     """Until the condition holds; fails when the process ends before, or after so many seconds."""
     end = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, f"the engine ended with {process.returncode}"
+        assert process.exitcode is None, f"the engine ended with {process.exitcode}"
         assert time.monotonic() < end, "what was waited for did not happen"
         time.sleep(0.02)
 

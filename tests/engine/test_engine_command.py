@@ -68,6 +68,18 @@ def test_a_finished_run_started_again_changes_nothing(make_run: MakeRun) -> None
     assert (run_dir.events_path.read_bytes(), run_dir.result_path.stat().st_mtime_ns) == before
 
 
+def test_a_run_killed_before_its_last_event_tells_it_when_it_is_started_again(make_run: MakeRun) -> None:
+    run_dir = make_run("reward")
+    assert main([str(run_dir.path)]) == DONE
+    *before, last = run_dir.events_path.read_bytes().splitlines(keepends=True)
+    assert json.loads(last)["kind"] == "done"
+    run_dir.events_path.write_bytes(b"".join(before) + last[:20])
+    assert main([str(run_dir.path)]) == DONE
+    events = read_events(run_dir.events_path, 0)[0]
+    assert [event["kind"] for event in events].count("done") == 1
+    assert (events[-1]["seq"], events[-1]["metrics"]) == (len(events), (run_dir.result() or {})["metrics"])
+
+
 @pytest.mark.parametrize("arguments", [[], ["/no/such/folder"], ["a", "b"]])
 def test_wrong_arguments_are_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == BAD_INPUT

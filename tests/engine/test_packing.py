@@ -138,6 +138,30 @@ def test_rows_hold_each_sequence_and_give_every_token_back(sequences: list[Token
     assert torch.equal(from_rows(to_rows(value_TX, batch.rows), batch.rows), value_TX)
 
 
+def test_a_second_answer_to_a_long_prompt_asks_for_its_own_tokens_alone() -> None:
+    prompt = list(range(2, 14))
+    rows = make_pass([Tokens(prompt, [1] * 6), Tokens(prompt, [15, 16]), Tokens(prompt, [17, 18, 19])], CPU).rows
+    assert rows.tails is not None
+    assert rows.tails.whole == 1
+    assert rows.tails.queries.source_BS.shape == (1, 18 + 3 + 3)
+    assert rows.tails.place_QW.tolist() == [[11, 12, 13], [12, 13, 14]]
+    assert make_pass([Tokens(prompt, [1] * 6), Tokens(prompt, [15] * 7)], CPU).rows.tails is None  # too long for a mask
+
+
+@given(sequence_lists)
+def test_a_tails_queries_stand_where_their_tokens_do_in_its_row(sequences: list[Tokens]) -> None:
+    batch = make_pass(sequences, CPU)
+    tails = batch.rows.tails
+    if tails is None:
+        return
+    value_TX = torch.randn(len(batch.ids_T), 3)
+    assert torch.equal(from_rows(to_rows(value_TX, tails.queries), tails.queries), value_TX)
+    asked_F, keys_BS = tails.queries.source_BS[0], tails.keys.source_BS
+    border = tails.whole * keys_BS.shape[1]
+    assert torch.equal(asked_F[:border].view(tails.whole, -1), keys_BS[: tails.whole])
+    assert torch.equal(asked_F[border:].view(tails.place_QW.shape), keys_BS[tails.whole :].gather(1, tails.place_QW))
+
+
 @given(sequence_lists, st.booleans())
 def test_the_gradients_of_spreading_are_those_of_plain_indexing(sequences: list[Tokens], share: bool) -> None:
     batch = make_pass(sequences, CPU, share=share)

@@ -128,9 +128,20 @@ def test_the_best_step_is_kept_not_the_last(make_run: Callable[..., RunDir], mon
     kept: list[Any] = []
     put = reward.Loop.put_weights
     monkeypatch.setattr(reward.Loop, "put_weights", lambda loop, weights: (kept.append(weights), put(loop, weights))[1])
-    metrics = run_to_end(make_run("reward", epochs=2.0, eval_every=1, learning_rate=1e-2))
+    steady: dict[str, Any] = {"learning_rate": 1e-2, "schedule": "constant", "warmup_share": 0.0}
+    run_dir = make_run("reward", epochs=2.0, eval_every=1, **steady)
+    metrics = run_to_end(run_dir)
     assert (metrics["best_step"], metrics["accuracy"]) == (2.0, pytest.approx(0.9))
     assert len(kept) == 1
+    # What is saved are the weights of that step: those of a run of two steps.
+    monkeypatch.undo()
+    short = make_run("reward", name="short", max_steps=2, held_out=[], **steady)
+    run_to_end(short)
+    found, expected = (
+        load_file(item.model_path / "adapter" / "adapter_model.safetensors") for item in (run_dir, short)
+    )
+    assert found.keys() == expected.keys()
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
 
 
 def test_saved_and_loaded_again_it_gives_the_same_score_bit_for_bit(base_folder: str, tmp_path: Path) -> None:

@@ -356,3 +356,11 @@ def test_the_trainers_setting_decides_how_many_processes_work_on_a_run(
     engine("succeed")
     run = claim_and_supervise(make_run(base))
     assert run_directory(run).spec().processes == 3
+
+
+def test_runs_share_a_folder_for_what_need_not_be_computed_twice(
+    engine: Engine, base: Version, settings: LazySettings
+) -> None:
+    engine("succeed")
+    run = claim_and_supervise(make_run(base))
+    assert run_directory(run).spec().cache == str(settings.VAR / "cache")

@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
         print(f"{run_dir.path} is not a directory", file=sys.stderr)
         return BAD_INPUT
     if run_dir.result_path.exists():
+        _finish_telling(run_dir)
         return DONE  # it finished before; starting it again changes nothing
     stop.install()
     events = EventWriter(run_dir.events_path) if launch.is_main() else NoEvents()
@@ -63,6 +64,14 @@ def main(arguments: list[str]) -> int:
         code = DONE
     _close(events)
     return code
+
+
+def _finish_telling(run_dir: RunDir) -> None:
+    """The last event of a run that was killed between its result and that event."""
+    events, result = EventWriter(run_dir.events_path), run_dir.result()
+    if events.newest[1] != "done" and result is not None:
+        events.write("done", metrics=result["metrics"])
+    events.close()
 
 
 def _close(events: EventWriter) -> None:

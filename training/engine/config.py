@@ -83,7 +83,7 @@ class CommonConfig:
     )
     precision: str = option(
         "auto",
-        help="Number format of the frozen base; adapters, heads and the optimiser stay in fp32.",
+        help="Number format of the frozen base, or of the products where every weight is trained; what learns is fp32.",
         choices=("auto", "fp32", "bf16"),
         group="Memory and precision",
     )

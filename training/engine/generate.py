@@ -15,6 +15,7 @@ Axes: B rows, P prompt positions, S slab positions, V vocabulary.
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -48,14 +49,11 @@ class Sample:
 class _SlabLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """A cache layer with room for the whole answer, so that a step writes in place."""
 
-    def __init__(self, like: tuple[Tensor, Tensor], *, rows: int, length: int, capacity: int) -> None:
-        """Empty, for rows of prompts that end at ``length``. ``like``: keys and values, (any, heads, any, D)."""
+    def __init__(self, slabs: tuple[Tensor, Tensor], length: int) -> None:
+        """``slabs``: of keys and of values, (rows, heads, capacity, D). All prompts end at ``length``."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self.dtype, self.device, self.is_initialized = like[0].dtype, like[0].device, True
-        self.length, self.capacity = length, capacity
-        self.key_slab, self.value_slab = (
-            states.new_empty((rows, states.shape[1], capacity, states.shape[3])) for states in like
-        )
+        self.dtype, self.device, self.is_initialized = slabs[0].dtype, slabs[0].device, True
+        self.slabs, self.length = slabs, length
         self._show()
 
     def fill(self, states: tuple[Tensor, Tensor], rows: Tensor, prompts: Tensor) -> None:
@@ -64,33 +62,44 @@ class _SlabLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         Zeros before them: attention is told not to look there, but a NaN that happens to lie there would get through.
         """
         start = self.length - states[0].shape[-2]
-        for slab, found in zip((self.key_slab, self.value_slab), states, strict=True):
+        for slab, found in zip(self.slabs, states, strict=True):
             slab[rows, :, :start] = 0
             slab[rows, :, start : self.length] = found[prompts]
 
-    def _spread(self, states: Tensor, rows: Tensor) -> Tensor:
-        """(rows before, heads, capacity, D) -> (chosen rows, heads, capacity, D)."""
-        slab = states.new_empty((len(rows), states.shape[1], self.capacity, states.shape[3]))
-        slab[:, :, : self.length] = states[:, :, : self.length].index_select(0, rows)
-        return slab
-
     def _show(self) -> tuple[Tensor, Tensor]:
         """What is filled so far, as views: (rows, heads, length, D) each."""
-        keys, values = self.key_slab[:, :, : self.length], self.value_slab[:, :, : self.length]
+        keys, values = (slab[:, :, : self.length] for slab in self.slabs)
         self.keys, self.values = keys, values
         return keys, values
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         end = self.length + key_states.shape[-2]
-        self.key_slab[:, :, self.length : end] = key_states
-        self.value_slab[:, :, self.length : end] = value_states
+        for slab, states in zip(self.slabs, (key_states, value_states), strict=True):
+            slab[:, :, self.length : end] = states
         self.length = end
         return self._show()
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        self.key_slab = self._spread(self.key_slab, indices)
-        self.value_slab = self._spread(self.value_slab, indices)
+        """Move the chosen rows, in ascending order, to the front; the others' room is left unused."""
+        for slab in self.slabs:
+            slab[: len(indices), :, : self.length] = slab[:, :, : self.length].index_select(0, indices)
+        keys, values = self.slabs
+        self.slabs = keys[: len(indices)], values[: len(indices)]
         self._show()
+
+
+def _slab_layers(like: Sequence[DynamicLayer], *, rows: int, length: int, capacity: int) -> list[_SlabLayer]:
+    """A layer for each of these, empty, in one piece of memory.
+
+    One large piece goes back to the system when the batch is done. Of a piece for each layer an allocator keeps what
+    the next batch's, a little longer or shorter, may not fit into.
+    """
+    states = [cast(Tensor, item) for layer in like for item in (layer.keys, layer.values)]
+    shapes = [(rows, item.shape[1], capacity, item.shape[3]) for item in states]
+    sizes = list(map(math.prod, shapes))
+    parts = torch.split(states[0].new_empty(sum(sizes)), sizes)
+    slabs = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+    return [_SlabLayer(pair, length) for pair in zip(slabs[::2], slabs[1::2], strict=True)]
 
 
 def stop_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -240,6 +249,8 @@ class _Batch:
             self.is_token_BS[rows, : self.width] = nn.functional.pad(
                 is_token_BP[prompts], (self.width - is_token_BP.shape[1], 0)
             )
+            if start == 0:
+                self.cache.layers = self._layers_like(part)
             self._take_over(part, rows, prompts)
         self.next_position_B = self.is_token_BS[:, : self.width].sum(1)
         return torch.cat(logits)[prompt_B]
@@ -272,19 +283,18 @@ class _Batch:
 
     def _take_over(self, part: DynamicCache, rows: Tensor, prompts: Tensor) -> None:
         """Move what was read into these rows of the cache, layer by layer."""
-        layers = cast(list[Any], self.cache.layers)
-        for place, layer in enumerate(part.layers):
-            if place == len(layers):
-                layers.append(layer)
-            if type(layer) is DynamicLayer:
-                states = cast(Tensor, layer.keys), cast(Tensor, layer.values)
-                if not isinstance(layers[place], _SlabLayer):
-                    size = {"rows": len(self.prompts), "length": self.width, "capacity": self.is_token_BS.shape[1]}
-                    layers[place] = _SlabLayer(states, **size)
-                layers[place].fill(states, rows, prompts)
-            else:  # their own layers know how to pick rows
-                cast(Any, layer).batch_select_indices(prompts)
-                layers[place] = layer
+        for layer, found in zip(self.cache.layers, cast(list[Any], part.layers), strict=True):
+            if isinstance(layer, _SlabLayer):
+                layer.fill((found.keys, found.values), rows, prompts)
+            else:
+                found.batch_select_indices(prompts)
+
+    def _layers_like(self, part: DynamicCache) -> list[Any]:
+        """Slabs for plain layers; others know how to pick rows and are taken as they are."""
+        plain = [layer for layer in part.layers if type(layer) is DynamicLayer]
+        size = {"rows": len(self.prompts), "length": self.width, "capacity": self.is_token_BS.shape[1]}
+        slabs = iter(_slab_layers(plain, **size) if plain else [])
+        return [next(slabs) if type(layer) is DynamicLayer else layer for layer in part.layers]
 
     def _step(self, tokens_B: Tensor) -> Tensor:
         """Feed one token per row of the slab; returns the next logits (B, V)."""

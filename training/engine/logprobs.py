@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from training.engine import processes
-from training.engine.backbone import last_hidden
+from training.engine.backbone import last_hidden, narrow_products
 from training.engine.batches import own_passes
 from training.engine.maths import sum_by_row, token_logprobs
 from training.engine.models import head_is_frozen, logits_of
@@ -23,7 +23,8 @@ def response_logprobs(model: PreTrainedModel, batch: Pass) -> Tensor:
 
     def work() -> Tensor:
         hidden_NH = last_hidden(model, batch)[batch.before_N]
-        return token_logprobs(hidden_NH, batch.token_N, partial(logits_of, model), frozen=head_is_frozen(model))
+        with narrow_products(model):
+            return token_logprobs(hidden_NH, batch.token_N, partial(logits_of, model), frozen=head_is_frozen(model))
 
     return with_weights(model, work)
 

@@ -29,8 +29,9 @@ from transformers import (
 
 from training.engine import processes, sharding
 from training.engine.adapters import drop_in_training_passes, fuse
+from training.engine.backbone import multiply_in
 from training.engine.chat import render, scoring_pad_id
-from training.engine.config import TrainingConfig
+from training.engine.config import CommonConfig, TrainingConfig
 from training.engine.errors import EngineError
 from training.engine.run_dir import ModelRef, Spec
 
@@ -343,9 +344,12 @@ def add_lora(
     return Trainee(core=inner, tokenizer=tokenizer, device=next(core.parameters()).device, peft=peft)
 
 
-def train_everything(core: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Trainee:
-    """Every weight trainable, in fp32."""
+def train_everything(
+    core: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, products: torch.dtype = torch.float32
+) -> Trainee:
+    """Every weight trainable, in fp32 as the optimiser's steps are finer than bf16; ``products`` may be narrower."""
     moved(core, torch.float32, core.device).requires_grad_(True)
+    multiply_in(core, products)
     return Trainee(core=core, tokenizer=tokenizer, device=next(core.parameters()).device)
 
 
@@ -354,7 +358,7 @@ def load_trainee(spec: Spec, config: TrainingConfig) -> Trainee:
     base = base_of(spec)
     device = loading_device(config)
     tokenizer = load_tokenizer(base.path)
-    core = load_base(base, dtype=pick_dtype(config.precision, pick_device()), device=device)
+    core = load_base(base, dtype=weights_dtype(config), device=device)
     check_tokenizer(tokenizer, core)
     return prepare(core, tokenizer, config, reward=False, seed=spec.seed)
 
@@ -364,11 +368,14 @@ def load_reward_trainee(spec: Spec, config: TrainingConfig) -> Trainee:
     base = base_of(spec)
     device = loading_device(config)
     tokenizer = reward_tokenizer(load_tokenizer(base.path))
-    core = new_reward_model(
-        base, pick_dtype(config.precision, pick_device()), pad_id=scoring_pad_id(tokenizer), seed=spec.seed
-    )
+    core = new_reward_model(base, weights_dtype(config), pad_id=scoring_pad_id(tokenizer), seed=spec.seed)
     check_tokenizer(tokenizer, core)
     return prepare(nn.Module.to(core, device=device), tokenizer, config, reward=True, seed=spec.seed)
+
+
+def weights_dtype(config: CommonConfig) -> torch.dtype:
+    """Number format to read a base in: weights that learn are fp32 from the start, or they would begin rounded."""
+    return pick_dtype(config.precision, pick_device()) if config.lora else torch.float32
 
 
 def loading_device(config: TrainingConfig) -> torch.device:
@@ -396,7 +403,7 @@ def prepare(
         shape = LoraShape(config.lora_rank, config.lora_alpha, config.lora_targets, config.lora_dropout)
         trainee = add_lora(core, tokenizer, shape, reward=reward, seed=seed)
     else:
-        trainee = train_everything(core, tokenizer)
+        trainee = train_everything(core, tokenizer, pick_dtype(config.precision, pick_device()))
     if config.gradient_checkpointing:
         save_memory(trainee)
     if config.shard:

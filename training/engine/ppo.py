@@ -78,7 +78,7 @@ def run(run_dir: RunDir, spec: Spec, config: PPOConfig, events: EventWriter) -> 
     began = time.monotonic()
     events.write("phase", name="loading model", done=0, total=1)
     ppo = prepare(run_dir, spec, config, events)
-    if not resume(run_dir, ppo):
+    if not resume(run_dir, ppo, events):
         evaluation = evaluate(ppo)
         ppo.before = evaluation.metrics
         tell_evaluation(ppo, evaluation, events)

@@ -34,7 +34,7 @@ from training.engine.generate import generate, stop_token_ids
 from training.engine.loop import Loop
 from training.engine.maths import reward_loss, share_won
 from training.engine.models import Trainee, load_base, load_reward_trainee, load_tokenizer, pick_dtype
-from training.engine.packing import Tokens, make_pass
+from training.engine.packing import Tokens, make_pass, on_device
 from training.engine.pairs import Pair, read_train_and_eval
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.sample import prompt_room
@@ -121,7 +121,7 @@ def accumulate_gradients(trainee: Trainee, pairs: Sequence[Pair], config: Reward
         group = [pairs[index] for index in indices]
         score_BK = score(trainee, [item for pair in group for item in (pair.chosen, pair.rejected)]).view(-1, 2)
         loss_B, line = losses(score_BK, group, config)
-        weight_B = torch.tensor([pair.weight for pair in group], device=loss_B.device) / weight
+        weight_B = on_device([pair.weight for pair in group], loss_B.device) / weight
         (loss_B * weight_B).sum().backward()  # type: ignore[no-untyped-call]
         lines.append(line * weight_B)
     total = processes.total(torch.cat(lines, dim=1).sum(1))
@@ -134,7 +134,7 @@ METRICS = ("loss", "accuracy", "margin", "reward_chosen", "reward_rejected")
 def losses(score_BK: Tensor, pairs: Sequence[Pair], config: RewardConfig) -> tuple[Tensor, Tensor]:
     """The loss of every pair, (B,), and its METRICS, (5, B), without gradient, from scores (B, 2)."""
     chosen_B, rejected_B = score_BK[:, 0], score_BK[:, 1]
-    margin_B = config.margin_scale * torch.tensor([pair.margin for pair in pairs], device=score_BK.device)
+    margin_B = config.margin_scale * on_device([pair.margin for pair in pairs], score_BK.device)
     loss_B = reward_loss(chosen_B, rejected_B, margin_B=margin_B, centring=config.centring)
     with torch.no_grad():
         won_by_B = chosen_B - rejected_B

@@ -11,12 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
 from training.engine import processes
-from training.engine.answers import HeldOutAnswers, ReferenceMaker, reference_model, tell_samples
+from training.engine.answers import HeldOutAnswers, tell_samples
 from training.engine.batches import own_passes
 from training.engine.chat import check_prompt, of_row, render_to_fit
 from training.engine.config import SFTConfig
@@ -27,6 +26,7 @@ from training.engine.loop import Loop
 from training.engine.models import Trainee, load_trainee
 from training.engine.packing import Tokens, make_pass
 from training.engine.pairs import Tally, warn_if_cut
+from training.engine.reference import Reference
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.saving import save_trained
 
@@ -57,7 +57,7 @@ def run(run_dir: RunDir, spec: Spec, config: SFTConfig, events: EventWriter) -> 
     prompts = [{"id": item.id, "prompt": item.messages} for item in held_out or train]
     answers = HeldOutAnswers(prompts, trainee, config, max_length=config.max_length, seed=spec.seed)
     base = spec.models["base"]
-    reference = partial(reference_model, trainee, None, base, config.precision)
+    reference = Reference(trainee, None, base, config.precision)
     loop = Loop(run_dir, config, events, trainee, row_ids=[item.id for item in train], seed=spec.seed)
     loop.start(eval_rows=len(held_out))
 
@@ -131,7 +131,7 @@ def accumulate_gradients(trainee: Trainee, examples: Sequence[Tokens], loop: Loo
     return float(processes.total(total))
 
 
-def evaluate(loop: Loop, held_out: Sequence[Demonstration], answers: HeldOutAnswers, reference: ReferenceMaker) -> None:
+def evaluate(loop: Loop, held_out: Sequence[Demonstration], answers: HeldOutAnswers, reference: Reference) -> None:
     """Held-out loss, and fresh answers with their length and KL. Kept in ``loop.state``."""
     began = time.monotonic()
     metrics: Metrics = {}
