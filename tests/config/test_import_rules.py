@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ENGINE = Path(__file__).resolve().parents[2] / "training" / "engine"
-FOR_THE_WEB = ("config", "events", "run_dir")
+FOR_THE_WEB = ("config", "options", "common_config", "ppo_config", "events", "run_dir")
 LIBRARIES = {"accelerate", "gguf", "huggingface_hub", "jinja2", "numpy", "peft", "psutil", "safetensors"}
 LIBRARIES |= {"tokenizers", "torch", "transformers"}
 

@@ -95,6 +95,15 @@ def test_a_model_is_rounded_the_same_each_time(base_folder: str) -> None:
     assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), nearest.parameters(), strict=True))
 
 
+def test_a_reward_model_stands_on_the_backbone_of_the_policy(base_folder: str) -> None:
+    """PPO keeps one backbone for both, so what each was trained on must be the same, rounding included."""
+    policy = load_base(ModelRef(base_folder), dtype=torch.bfloat16, device=CPU)
+    reward = new_reward_model(ModelRef(base_folder), torch.bfloat16, pad_id=0, seed=0)
+    found, wanted = dict(reward.base_model.named_parameters()), dict(policy.base_model.named_parameters())
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], item) for name, item in wanted.items())
+
+
 def test_finer_formats_are_seen_in_the_files(base_folder: str, tmp_path: Path) -> None:
     assert is_finer_than_bf16(base_folder)
     assert is_finer_than_bf16(store(base_folder, tmp_path / "half", torch.float16))

@@ -43,6 +43,7 @@ from training.engine.models import (
     merge_adapter,
     moved,
     prepare,
+    read_as,
     weights_dtype,
     without_dropout,
 )
@@ -165,7 +166,7 @@ def new_reward_model(base: ModelRef, dtype: torch.dtype, *, pad_id: int, seed: i
     """
     is_scorer, continued = is_classifier(base.path), is_score_adapter(base.adapter)
     has_head = is_scorer or continued
-    kept = torch.float32 if has_head else dtype
+    kept = torch.float32 if has_head else read_as(base, dtype)
     new_head: dict[str, Any] = {} if is_scorer else {"num_labels": 1}
     model = load_model(AutoModelForSequenceClassification, base.path, kept, **new_head)
     if continued:
@@ -183,12 +184,12 @@ def new_reward_model(base: ModelRef, dtype: torch.dtype, *, pad_id: int, seed: i
         raise EngineError(f"a model of type {kind} cannot carry a score head: give a classifier with one output")
     if head is None:
         check_scores_rows_alone(model)
-    if has_head:
-        return without_dropout(moved_but_head(model, dtype, model.device))
-    return without_dropout(_with_fresh_head(model, seed))
+    if not has_head:
+        _start_head(model, seed)
+    return without_dropout(moved_but_head(model, dtype, model.device))
 
 
-def _with_fresh_head(model: PreTrainedModel, seed: int) -> PreTrainedModel:
+def _start_head(model: PreTrainedModel, seed: int) -> None:
     head = cast(nn.Linear, model.score).float()
     hidden = head.weight.shape[1]
     generator = torch.Generator().manual_seed(derived_seed(seed, "score head"))
@@ -196,7 +197,6 @@ def _with_fresh_head(model: PreTrainedModel, seed: int) -> PreTrainedModel:
         head.weight.copy_(torch.randn(1, hidden, generator=generator) / math.sqrt(hidden + 1))
         if head.bias is not None:
             head.bias.zero_()
-    return model
 
 
 def moved_but_head(model: PreTrainedModel, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:

@@ -8,6 +8,7 @@ product so is their sum (stochastic rounding, arXiv 1502.02551 §3).
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import torch
@@ -25,12 +26,13 @@ def narrow(model: nn.Module, dtype: torch.dtype) -> None:
 
     Buffers stay as the model's own code made them: rotary frequencies in bf16 would put tokens at other places.
     """
-    generator = torch.Generator().manual_seed(SEED)
-    for weight in model.parameters():
+    generator = torch.Generator()
+    for name, weight in model.named_parameters():
         if not weight.is_floating_point():
             continue
         is_finer = weight.dtype in (torch.float64, torch.float32, torch.float16)
         if dtype == torch.bfloat16 and is_finer:
+            generator.manual_seed(SEED + zlib.crc32(name.encode()))  # a backbone's are the same below any head
             weight.data = rounded_at_random(weight.data, generator)
         else:
             weight.data = weight.data.to(dtype)
