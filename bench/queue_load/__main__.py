@@ -113,6 +113,7 @@ def _prove(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         seconds=600,
         seed=11,
         think_seconds=0.5,
+        gone=0.01,
         abandoned=0.03,
         dawdled=0.02,
         hung_up=0.03,

@@ -5,7 +5,7 @@ in a file, a line as soon as it is known, so that it can be killed at any moment
 light.
 
 Lines: `got` a pair, `sent` a vote (what was seen on which side, and the choice), `voted` or `late` once the server has
-said so, `page` loaded; `abandoned` a pair, `dawdled` over one, `hung up` on a vote, or a `problem`.
+said so, `page` loaded; `gone` for good, `abandoned` a pair, `dawdled` over one, `hung up` on a vote, or a `problem`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TICKET = re.compile(r'name="ticket" value="([^"]+)"')
 TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 SEEN = re.compile(r"(Answer \d+ to \d+)\.")  # how the texts of the seeded answers begin
 KEPT_LATE = "Others had taken this pair when your vote came."
-FATES = ("abandoned", "dawdled", "hung up", "voted")
+FATES = ("gone", "abandoned", "dawdled", "hung up", "voted")
 BOUNDARY = "----prefloop-queue-load"
 CHOICES = ("a3", "a2", "a1", "tie", "b1", "b2", "b3", "both_bad")
 
@@ -37,7 +37,8 @@ CHOICES = ("a3", "a2", "a1", "tie", "b1", "b2", "b3", "both_bad")
 class Orders:
     """What a process of clients is to do.
 
-    `think_seconds` is the mean of an exponential pause before each vote. Of the pairs handed out, `abandoned` are left
+    `think_seconds` is the mean of an exponential pause before each vote. Of the pairs handed out, `gone` are the last
+    ones that somebody got who never comes back; `abandoned` are left
     without a word by somebody who does not come back before the lease has run out, and of `dawdled` the vote comes only
     then. Of the votes, `hung_up` are sent by somebody who does not wait for the answer and comes back at once. `plain`
     votes by the form without JavaScript: one request for the vote, one for the next pair; otherwise as the page's
@@ -51,6 +52,7 @@ class Orders:
     seconds: float
     seed: int
     think_seconds: float = 0.0
+    gone: float = 0.0
     abandoned: float = 0.0
     dawdled: float = 0.0
     hung_up: float = 0.0
@@ -60,7 +62,7 @@ class Orders:
     @property
     def votes(self) -> float:
         """The share of pairs that are judged in one go."""
-        return 1 - self.abandoned - self.dawdled - self.hung_up
+        return 1 - self.gone - self.abandoned - self.dawdled - self.hung_up
 
 
 class Annotator:
@@ -90,12 +92,18 @@ class Annotator:
                 time.sleep(max(min(thinking, end - time.monotonic()), 0.0))
                 if time.monotonic() >= end:
                     return
-            html = self.judge(found[1])
+            following = self.judge(found[1])
+            if following is None:
+                return
+            html = following
 
-    def judge(self, ticket: str) -> str:
-        """One pair, one way or the other. Returns the page that follows."""
+    def judge(self, ticket: str) -> str | None:
+        """One pair, one way or the other. Returns the page that follows; None if this person does not come back."""
         orders = self.orders
-        [fate] = self.dice.choices(FATES, [orders.abandoned, orders.dawdled, orders.hung_up, orders.votes])
+        [fate] = self.dice.choices(FATES, [orders.gone, orders.abandoned, orders.dawdled, orders.hung_up, orders.votes])
+        if fate == "gone":
+            self.note(fate, ticket)
+            return None
         if fate in ("abandoned", "dawdled"):
             self.note(fate, ticket)
             self.connection.close()

@@ -90,6 +90,7 @@ class Findings:
     handed_out: int  # pairs of work given to a person, each counted once
     left: int  # of these, left without a vote by somebody who went away or was killed
     handed_out_again: int  # of these, given to others when the lease had run out
+    gone: int  # people who went away and did not come back
     abandoned: int  # times that somebody went away from a pair for longer than its lease
     hung_up: int  # votes whose sender did not wait for the answer
     kills: int  # of a process with all its annotators
@@ -103,7 +104,7 @@ class Findings:
     @property
     def has_tried(self) -> bool:
         """Whether what can go wrong has happened at all: kills, leases that ran out, late votes, lost answers."""
-        return min(self.kills, self.abandoned, self.handed_out_again, self.late, self.hung_up) > 0
+        return min(self.kills, self.gone, self.abandoned, self.handed_out_again, self.late, self.hung_up) > 0
 
 
 def find(project: Project, lines: Sequence[Line], *, server_errors: int) -> Findings:
@@ -132,6 +133,7 @@ def find(project: Project, lines: Sequence[Line], *, server_errors: int) -> Find
         handed_out=len(handed_out),
         left=len(left),
         handed_out_again=len(again),
+        gone=len([line for line in lines if line.what == "gone"]),
         abandoned=len([line for line in lines if line.what == "abandoned"]),
         hung_up=len([line for line in lines if line.what == "hung up"]),
         kills=len([line for line in lines if line.what == "killed"]),

@@ -42,6 +42,7 @@ TRIED = {
     "handed_out": "pairs of work handed to a person",
     "left": "of these, left for good, their lease run out",
     "handed_out_again": "of these, given to others and finished by them",
+    "gone": "people who left in the middle of a pair and did not come back",
     "kills": "processes of 25 annotators killed with SIGKILL",
     "problems": "connections that broke otherwise",
 }

@@ -28,6 +28,7 @@ def orders() -> Orders:
         seconds=90,
         seed=5,
         think_seconds=0.1,
+        gone=0.04,
         abandoned=0.06,
         dawdled=0.03,
         hung_up=0.06,
@@ -46,9 +47,9 @@ def test_a_crowd_that_is_killed_at_random_loses_and_doubles_nothing(orders: Orde
     found = proof.find(project, lines, server_errors=errors_in(log))
 
     assert found.is_exact, found
-    assert min(found.kills, found.hung_up, found.abandoned) > 0, found
+    assert min(found.kills, found.gone, found.hung_up, found.abandoned) > 0, found
     assert found.handed_out_again == found.left > 0  # whoever left a pair, others have finished it
-    assert found.confirmed > 90  # of 150 votes on work; the others' confirmations were never read
+    assert found.confirmed > 80  # of 150 votes on work; the others' confirmations were never read
 
 
 @pytest.fixture
@@ -70,17 +71,21 @@ def judged(transactional_db: None) -> tuple[Project, list[Line]]:
 
 
 # What would be found, had something gone wrong in just that way; the database itself would not let most of it happen.
-WRONGS = {
-    "duplicates": "UPDATE annotation_judgment SET annotator_id = (SELECT min(annotator_id) FROM annotation_judgment),"
-    " withdrawn_at = now() WHERE id = (SELECT max(id) FROM annotation_judgment)",
-    "over_their_number": "UPDATE annotation_comparison SET judgments_wanted = 1 WHERE id = {comparison}",
-    "lost": "DELETE FROM annotation_judgment WHERE id = {judgment}",
-    "misread": "UPDATE annotation_judgment SET tiers = jsonb_build_array(tiers->1, tiers->0) WHERE id = {judgment}",
-    "miscounted": "UPDATE annotation_comparison SET depth = 1 WHERE id = {comparison}",
-    "wrong_triples": "DELETE FROM annotation_preference WHERE judgment_id = {judgment}",
-    "wrong_progress": "UPDATE annotation_votecount SET votes = votes + 1 WHERE annotator_id = {person}",
-    "unfinished": "UPDATE annotation_comparison SET closed_at = NULL WHERE id = {comparison}",
-}
+WRONGS = (
+    (
+        "duplicates",
+        """UPDATE annotation_judgment SET annotator_id = (SELECT min(annotator_id) FROM annotation_judgment),
+                  withdrawn_at = now() WHERE id = (SELECT max(id) FROM annotation_judgment)""",
+    ),
+    ("over_their_number", "UPDATE annotation_comparison SET judgments_wanted = 1 WHERE id = {comparison}"),
+    ("lost", "DELETE FROM annotation_judgment WHERE id = {judgment}"),
+    ("misread", "UPDATE annotation_judgment SET tiers = jsonb_build_array(tiers->1, tiers->0) WHERE id = {judgment}"),
+    ("miscounted", "UPDATE annotation_comparison SET depth = 1 WHERE id = {comparison}"),
+    ("wrong_triples", "DELETE FROM annotation_preference WHERE judgment_id = {judgment}"),
+    ("wrong_progress", "UPDATE annotation_votecount SET votes = votes + 1 WHERE annotator_id = {person}"),
+    ("unfinished", "UPDATE annotation_comparison SET closed_at = NULL WHERE id = {comparison}"),
+    ("wrong_progress", "DELETE FROM annotation_votecount WHERE annotator_id = {person}"),
+)
 
 
 def test_the_proof_sees_each_thing_that_could_be_wrong(judged: tuple[Project, list[Line]]) -> None:
@@ -89,15 +94,15 @@ def test_the_proof_sees_each_thing_that_could_be_wrong(judged: tuple[Project, li
     one = Judgment.objects.order_by("pk")[0]
     names = {"judgment": one.pk, "comparison": one.comparison_id, "person": one.annotator_id}
     seen = {}
-    for name, wrong in WRONGS.items():
+    for name, wrong in WRONGS:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL session_replication_role = replica")  # no trigger and no foreign key mends it
             cursor.execute(wrong.format(**names))
             found = proof.find(project, lines, server_errors=0)
-            seen[name] = (getattr(found, name), found.is_exact)
+            seen[wrong] = (getattr(found, name), found.is_exact)
             transaction.set_rollback(True)
 
-    assert seen == dict.fromkeys(WRONGS, (1, False))
+    assert seen == {wrong: (1, False) for _name, wrong in WRONGS}
 
 
 def test_an_error_of_the_server_is_seen_in_its_log(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_what_was_asked_for_is_met() -> None:
         ({"counted_scans": {"annotation_judgment": 1}}, "no large table read"),
         ({"planned_scans": ["annotation_prompt"]}, "no large table read"),
         ({"rows": a_size(1, rate=53.0)["rows"]}, "10 times Label Studio's"),  # 9.8 times 5.4
-        ({"rows": a_size(1, ms=49.5)["rows"]}, "under 50 ms"),  # hand-out takes one more
+        ({"rows": a_size(1, ms=45.0)["rows"]}, "under 50 ms"),  # 49.5 for submit, hand-out takes one more
         ({"rows": a_size(1, ms=30.0)["rows"]}, "no slower"),
     ],
 )
