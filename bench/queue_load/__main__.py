@@ -93,6 +93,7 @@ def _name(size: int) -> str:
 def _prepare(options: argparse.Namespace, size: int) -> None:
     """The database for speed at this size: as an earlier run has left it, or made anew."""
     if options.keep and databases.exists(_name(size)):
+        databases.migrate(_name(size))
         return
     print(f"making {size:,} comparisons", flush=True)
     databases.create(_name(size))

@@ -33,6 +33,11 @@ def create(name: str) -> None:
     drop(name)
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name}")
+    migrate(name)
+
+
+def migrate(name: str) -> None:
+    """Give it the tables of today."""
     with working_on(name):
         call_command("migrate", interactive=False, verbosity=0)
 
