@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import combinations
 
 from django.db import connection
-from django.db.models import Case, F, Value, When
+from django.db.models import F
 from django.utils.timezone import now
 
 from annotation.happenings import Happening, Kind, tell
@@ -196,13 +196,21 @@ def write_judgment(
     return judgment
 
 
+# With every vote, so by hand.
+COUNTED = """
+UPDATE annotation_comparison
+   SET depth = depth + 1, closed_at = CASE WHEN depth + 1 >= judgments_wanted THEN %(now)s END
+ WHERE id = %(comparison)s
+"""
+
+
 def _count(comparison: Comparison, judgment: Judgment) -> None:
     """Count a judgment that has a seat, close the comparison with its last one, and derive the preferences.
 
     What checks or trains people makes none: its answer is known, or the same person has given it before.
     """
-    closes = When(depth__gte=F("judgments_wanted") - 1, then=Value(now()))
-    Comparison.objects.filter(pk=comparison.pk).update(depth=F("depth") + 1, closed_at=Case(closes, default=None))
+    with connection.cursor() as cursor:
+        cursor.execute(COUNTED, {"comparison": comparison.pk, "now": now()})
     if comparison.purpose in WORK:
         Preference.objects.bulk_create(
             preferences_of(judgment, project_id=comparison.project_id, prompt_id=comparison.prompt_id)

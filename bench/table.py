@@ -133,12 +133,18 @@ def show(content: Result) -> str:
 
 def put_into(readme: str, content: Result) -> str:
     """The README with the tables between its markers. ValueError when it has none."""
-    before, begin, rest = readme.partition(BEGIN)
+    return between_markers(
+        readme, "\n\n".join([conditions(content), *(as_markdown(*section) for section in sections(content))])
+    )
+
+
+def between_markers(page: str, words: str) -> str:
+    """The page with these words between its markers. ValueError when it has none."""
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"there is no {BEGIN} … {END} to fill")
-    parts = [conditions(content), *(as_markdown(*section) for section in sections(content))]
-    return before + BEGIN + "\n" + "\n\n".join(parts) + "\n" + END + after
+    return before + BEGIN + "\n" + words + "\n" + END + after
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -3,6 +3,9 @@
 Runs as a process of its own, `python -m bench.queue_load.client`, told on standard input what to do; what it did stands
 in a file, a line as soon as it is known, so that it can be killed at any moment. Standard library only: it must be
 light.
+
+Lines: `got` a pair, `sent` a vote (what was seen on which side, and the choice), `voted` or `late` once the server has
+said so, `page` loaded; `gone` for good, `abandoned` a pair, `dawdled` over one, `hung up` on a vote, or a `problem`.
 """
 
 from __future__ import annotations
@@ -10,10 +13,11 @@ from __future__ import annotations
 import json
 import random
 import re
+import select
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -22,7 +26,10 @@ from urllib.parse import urlencode
 
 TICKET = re.compile(r'name="ticket" value="([^"]+)"')
 TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
+SEEN = re.compile(r"(Answer \d+ to \d+)\.")  # how the texts of the seeded answers begin
 KEPT_LATE = "Others had taken this pair when your vote came."
+FATES = ("gone", "abandoned", "dawdled", "hung up", "voted")
+BOUNDARY = "----prefloop-queue-load"
 CHOICES = ("a3", "a2", "a1", "tie", "b1", "b2", "b3", "both_bad")
 
 
@@ -30,10 +37,12 @@ CHOICES = ("a3", "a2", "a1", "tie", "b1", "b2", "b3", "both_bad")
 class Orders:
     """What a process of clients is to do.
 
-    `think_seconds` is the mean of an exponential pause before each vote. Of the pairs handed out, `abandoned` are left
-    without a word by somebody who does not come back before the lease has run out; of the votes, `hung_up` are sent by
-    somebody who does not wait for the answer and comes back at once. `plain` votes by the form without JavaScript: one
-    request for the vote, one for the next pair. A client ends when nothing is left, or after `seconds`.
+    `think_seconds` is the mean of an exponential pause before each vote. Of the pairs handed out, `gone` are the last
+    ones that somebody got who never comes back; `abandoned` are left
+    without a word by somebody who does not come back before the lease has run out, and of `dawdled` the vote comes only
+    then. Of the votes, `hung_up` are sent by somebody who does not wait for the answer and comes back at once. `plain`
+    votes by the form without JavaScript: one request for the vote, one for the next pair; otherwise as the page's
+    script does, by one request for both. A client ends when nothing is left, or after `seconds`.
     """
 
     port: int
@@ -43,10 +52,17 @@ class Orders:
     seconds: float
     seed: int
     think_seconds: float = 0.0
+    gone: float = 0.0
     abandoned: float = 0.0
+    dawdled: float = 0.0
     hung_up: float = 0.0
     away_seconds: float = 0.0
     plain: bool = False
+
+    @property
+    def votes(self) -> float:
+        """The share of pairs that are judged in one go."""
+        return 1 - self.gone - self.abandoned - self.dawdled - self.hung_up
 
 
 class Annotator:
@@ -56,6 +72,7 @@ class Annotator:
         self.orders, self.person, self.note = orders, person, note
         self.dice = random.Random(orders.seed * 1_000_003 + person)
         self.session, self.token, self.cookie = session, "", ""
+        self.seen: list[str] = []
         self.connection = HTTPConnection("127.0.0.1", orders.port, timeout=60)
 
     def work(self) -> None:
@@ -71,28 +88,43 @@ class Annotator:
                 html = self.page()
                 continue
             if self.orders.think_seconds:
-                time.sleep(self.dice.expovariate(1 / self.orders.think_seconds))
-            html = self.judge(found[1])
+                thinking = self.dice.expovariate(1 / self.orders.think_seconds)
+                time.sleep(max(min(thinking, end - time.monotonic()), 0.0))
+                if time.monotonic() >= end:
+                    return
+            following = self.judge(found[1])
+            if following is None:
+                return
+            html = following
 
-    def judge(self, ticket: str) -> str:
-        """One pair, one way or the other. Returns the page that follows."""
-        fate = self.dice.random()
-        if fate < self.orders.abandoned:
-            self.note("abandoned", ticket)
+    def judge(self, ticket: str) -> str | None:
+        """One pair, one way or the other. Returns the page that follows; None if this person does not come back."""
+        orders = self.orders
+        [fate] = self.dice.choices(FATES, [orders.gone, orders.abandoned, orders.dawdled, orders.hung_up, orders.votes])
+        if fate == "gone":
+            self.note(fate, ticket)
+            return None
+        if fate in ("abandoned", "dawdled"):
+            self.note(fate, ticket)
             self.connection.close()
             time.sleep(self.orders.away_seconds)
+        if fate == "abandoned":
             return self.page()
-        if fate < self.orders.abandoned + self.orders.hung_up:
-            self.note("hung up", ticket)
-            self.send_vote(ticket)
+        choice = self.dice.choice(CHOICES)
+        self.note("sent", ticket, said=[*self.seen, choice])
+        if fate == "hung up":
+            self.note(fate, ticket)
+            self.send_vote(ticket, choice)
             self.connection.close()
             return self.page()
         began = time.perf_counter()
-        self.send_vote(ticket)
+        self.send_vote(ticket, choice)
         status, html = self.answer()
         submitted = time.perf_counter() - began
         if self.orders.plain and status == 302:
             status, html = 200, self.page()
+        elif status == 200:
+            self.look_at(html)
         if status != 200:
             raise HTTPException(f"a vote was answered with {status}")
         self.note("late" if KEPT_LATE in html else "voted", ticket, submitted)
@@ -100,32 +132,44 @@ class Annotator:
 
     def page(self) -> str:
         """The labelling page, as one comes to it."""
+        self.hang_up_if_the_server_has()
         began = time.perf_counter()
-        self.connection.request(
-            "GET", self.orders.path, headers={"Cookie": f"sessionid={self.session}; csrftoken={self.cookie}"}
-        )
+        self.connection.request("GET", self.orders.path, headers=self.headers())
         status, html = self.answer()
         if status != 200:
             raise HTTPException(f"the page was answered with {status}")
-        token = TOKEN.search(html)
-        self.token = token[1] if token else self.token
         self.note("page", "", time.perf_counter() - began)
+        self.look_at(html)
         return html
 
-    def send_vote(self, ticket: str) -> None:
-        form = {
-            "csrfmiddlewaretoken": self.token,
-            "ticket": ticket,
-            "choice": self.dice.choice(CHOICES),
-            "active_seconds": "5",
-        }
-        headers = {
-            "Cookie": f"sessionid={self.session}; csrftoken={self.cookie}",
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
-        if not self.orders.plain:
+    def look_at(self, html: str) -> None:
+        """What a person sees of a page: the pair, and which answer stands on which side."""
+        token, ticket = TOKEN.search(html), TICKET.search(html)
+        self.token = token[1] if token else self.token
+        self.seen = SEEN.findall(html)
+        if ticket is not None:
+            self.note("got", ticket[1])
+
+    def send_vote(self, ticket: str, choice: str) -> None:
+        """As the browser does: a form without the script, else what the script makes of it."""
+        form = {"csrfmiddlewaretoken": self.token, "ticket": ticket, "choice": choice, "active_seconds": "5"}
+        headers = self.headers()
+        if self.orders.plain:
+            headers["Content-Type"], body = "application/x-www-form-urlencoded", urlencode(form)
+        else:
             headers["X-Fragment"] = "1"
-        self.connection.request("POST", self.orders.path, body=urlencode(form), headers=headers)
+            headers["Content-Type"], body = f"multipart/form-data; boundary={BOUNDARY}", multipart(form)
+        self.hang_up_if_the_server_has()
+        self.connection.request("POST", self.orders.path, body=body, headers=headers)
+
+    def headers(self) -> dict[str, str]:
+        return {"Cookie": f"sessionid={self.session}; csrftoken={self.cookie}"}
+
+    def hang_up_if_the_server_has(self) -> None:
+        """A server ends a connection that is idle for some seconds: a browser sees it and makes a new one."""
+        idle = self.connection.sock
+        if idle is not None and select.select([idle], [], [], 0)[0]:
+            self.connection.close()
 
     def answer(self) -> tuple[int, str]:
         response = self.connection.getresponse()
@@ -133,6 +177,15 @@ class Annotator:
             if name.lower() == "set-cookie" and value.startswith("csrftoken="):
                 self.cookie = value.split("=", 1)[1].split(";", 1)[0]
         return response.status, response.read().decode()
+
+
+def multipart(form: Mapping[str, str]) -> str:
+    """A form's body as `fetch` sends a FormData."""
+    parts = [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in form.items()
+    ]
+    return "".join(parts) + f"--{BOUNDARY}--\r\n"
 
 
 def run(orders: Orders) -> None:
@@ -172,8 +225,8 @@ def _notebook(log: TextIO) -> Callable[..., None]:
 
 
 def _of(note: Callable[..., None], person: int) -> Callable[..., None]:
-    def mine(what: str, ticket: str, seconds: float = 0.0) -> None:
-        note(what=what, person=person, ticket=ticket, seconds=seconds, at=time.time())
+    def mine(what: str, ticket: str, seconds: float = 0.0, said: Sequence[str] = ()) -> None:
+        note(what=what, person=person, ticket=ticket, seconds=seconds, at=time.time(), said=said)
 
     return mine
 

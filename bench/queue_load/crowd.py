@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from bench.queue_load.server import ROOT
 class Line:
     """What one client noted (`bench.queue_load.client`), or that a process of them was killed.
 
-    `seconds` is how long the server took, `at` is Unix time.
+    `seconds` is how long the server took, `at` is Unix time, `said` is what was seen on side A and on side B, and the
+    choice.
     """
 
     what: str
@@ -29,6 +30,7 @@ class Line:
     ticket: str
     seconds: float
     at: float
+    said: list[str] = field(default_factory=list)
 
 
 def shares(seats: Sequence[Seat], processes: int) -> list[list[tuple[int, str]]]:
@@ -37,7 +39,11 @@ def shares(seats: Sequence[Seat], processes: int) -> list[list[tuple[int, str]]]
 
 
 def work(orders: Orders, seats: Sequence[Seat], *, processes: int, folder: Path, kill_every: float = 0.0) -> list[Line]:
-    """Let clients work until they end; every `kill_every` seconds one process is killed and a new one takes over."""
+    """Let clients work until they end.
+
+    About every `kill_every` seconds of the first half of the time one process is killed with all its annotators. Half
+    of those come back at once, the others only after `away_seconds`, when what they held has run out.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     all_orders = [
         replace(orders, seats=share, log=str(folder / f"clients-{n}.jsonl"))
@@ -45,16 +51,20 @@ def work(orders: Orders, seats: Sequence[Seat], *, processes: int, folder: Path,
     ]
     running = [_start(one) for one in all_orders]
     dice, began, killed = random.Random(orders.seed), time.monotonic(), list[Line]()
-    next_kill = began + kill_every
-    while any(process.poll() is None for process in running):
+    next_kill, away = began + kill_every, dict[int, float]()  # the killed, and when they come back
+    while away or any(process.poll() is None for process in running):
         time.sleep(0.05)
+        for number in [number for number, back in away.items() if time.monotonic() >= back]:
+            left = orders.seconds - (time.monotonic() - began)
+            running[number] = _start(replace(all_orders[number], seconds=left, seed=orders.seed + len(killed)))
+            del away[number]
         if kill_every and time.monotonic() >= next_kill and time.monotonic() - began < orders.seconds / 2:
             victim = dice.randrange(processes)
-            running[victim].kill()
-            running[victim].wait()
-            killed.append(Line("killed", victim, "", 0.0, time.time()))
-            left = orders.seconds - (time.monotonic() - began)
-            running[victim] = _start(replace(all_orders[victim], seconds=left, seed=orders.seed + len(killed)))
+            if running[victim].poll() is None:
+                running[victim].kill()
+                running[victim].wait()
+                killed.append(Line("killed", victim, "", 0.0, time.time()))
+                away[victim] = time.monotonic() + dice.choice([0.0, orders.away_seconds])
             next_kill = time.monotonic() + kill_every * dice.uniform(0.5, 1.5)
     return [*killed, *(line for one in all_orders for line in _lines(Path(one.log)))]
 

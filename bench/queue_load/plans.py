@@ -1,20 +1,34 @@
-"""How PostgreSQL would answer what the labelling page asks: which large tables it would read from end to end."""
+"""Which large tables the labelling page reads from end to end: by PostgreSQL's plans, and by its own count of scans."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from annotation import hand_out
+from annotation.models import Arm, Lease
 from bench.queue_load.client import TICKET
 
 LARGE = {f"annotation_{name}" for name in ("comparison", "judgment", "preference", "prompt", "response")}
 SMALL = 1_000  # rows; what has no more is best read from end to end
 EXPLAINED = ("SELECT", "WITH", "UPDATE", "DELETE", "INSERT")
+ARMS = ([Arm.ORDER], [Arm.RANDOM], [Arm.GOLD, Arm.ORDER], [Arm.REPEAT, Arm.ORDER])
+
+
+def planned_scans(client: Client, path: str) -> set[str]:
+    """The large tables that a look at the page and a vote would read from end to end, whatever arm comes."""
+    found = set[str]()
+    for arms in ARMS:
+        Lease.objects.all().delete()  # else the pair that is held would be shown again
+        with patch.object(hand_out, "drawn_arms", lambda project, arms=arms: arms):
+            found |= {table for query in statements(client, path) for table in scans(query)}
+    return found & filled()
 
 
 def statements(client: Client, path: str) -> list[str]:
@@ -48,6 +62,16 @@ def filled() -> set[str]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT relname FROM pg_class WHERE relname = ANY (%s) AND reltuples > %s", [[*LARGE], SMALL])
         return {name for (name,) in cursor.fetchall()}
+
+
+def counted_scans() -> dict[str, int]:
+    """How often each large table was read from end to end, by anybody, since its database was made.
+
+    A session tells when it ends: ask when the server is down.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relname, seq_scan FROM pg_stat_user_tables WHERE relname = ANY (%s)", [[*LARGE]])
+        return dict(cursor.fetchall())
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from config.management.commands.up import web_command
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
+ANSWERED_WITH_ERROR = re.compile(r'" 5\d\d \d+ "')  # of the usual format of access logs
 
 
 def database_url() -> str:
@@ -30,9 +32,14 @@ def database_url() -> str:
     return f"postgresql://{account}@:{values['PORT'] or 5432}/{values['NAME']}?{query}"
 
 
+def errors_in(log: Path) -> int:
+    """How many requests the server has answered with an error of its own, by its own log."""
+    return sum(ANSWERED_WITH_ERROR.search(line) is not None for line in log.read_text(errors="replace").splitlines())
+
+
 @contextmanager
 def web_server(*, processes: int, lease_seconds: int, log: Path) -> Iterator[int]:
-    """Yields the port of a server with so many processes."""
+    """Yields the port of a server with so many processes, which writes each request to `log`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -46,7 +53,7 @@ def web_server(*, processes: int, lease_seconds: int, log: Path) -> Iterator[int
         "LOG_LEVEL": "WARNING",
     }
     with log.open("wb") as output:
-        command = web_command("127.0.0.1", port, workers=processes)
+        command = [*web_command("127.0.0.1", port, workers=processes), "--access-logfile", "-"]
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
         try:
             _await_answer(port, process, log)
