@@ -9,7 +9,8 @@
 An arm that has nothing hands over to the next. Batches given to a person come before the work that is open to all.
 Nobody gets a comparison that they judged or skipped, or with an answer that they wrote or edited.
 
-Everything here runs inside the caller's transaction, with the person locked, and returns the comparison locked.
+Everything here runs inside the caller's transaction, with the person locked, and returns the comparison locked. Nothing
+waits for a comparison while it may hold another, or people who compete for the last pairs would wait in a circle.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ AT_HAND = 16
 REPEAT_AFTER = 20  # votes in between, so that nobody remembers
 REPEAT_WITHIN = 200  # of the votes before those, one is drawn
 
-MOST_WAITS = 5
-
 _dice = SystemRandom()
+
+
+class AllLockedError(Exception):
+    """What suits this person is locked by others at this moment; one of them may have a seat left a moment later."""
 
 
 # Asked for every hand-out, so by hand: the lookups are the same as by the models, in a third of the time.
@@ -154,7 +157,6 @@ SUITS = """
     AND NOT head.id = ANY (%(tried)s)
 """
 LOCKED = "FOR NO KEY UPDATE SKIP LOCKED"
-WAITING = "FOR NO KEY UPDATE"
 
 # The first rows of an index that suit, then the first of those that nobody has locked.
 PICK = """
@@ -186,14 +188,12 @@ def _drawn(place: Place, arm: Arm) -> Iterator[Picked]:
 
 
 def _rest(place: Place) -> Iterator[Picked]:
-    """The last word: the whole order, waiting for those that are locked; one of them may still have a seat then."""
+    """The last word: the whole order. Raises AllLockedError where something suits and others have all of it locked."""
     for among in _pools(place):
         parts = {"among": among, "order": BY_ORDER, "looked_at": "ALL"}
-        for _ in range(MOST_WAITS):
-            yield from _each(place, Arm.ORDER, PICK, **parts, lock=WAITING)
-            # Others may have closed all that were at hand while this request waited for them.
-            if not _found(place, PICK, [], **parts, lock=""):
-                break
+        yield from _each(place, Arm.ORDER, PICK, **parts, lock=LOCKED)
+        if _found(place, PICK, [], **parts, lock=""):
+            raise AllLockedError
 
 
 def _pools(place: Place) -> list[str]:
@@ -208,13 +208,15 @@ SELECT * FROM annotation_comparison AS head
                     WHERE twin.prompt_id = head.prompt_id AND twin.response_ids = head.response_ids
                       AND said.annotator_id = %(person)s AND said.withdrawn_at IS NULL)
    AND {suits}
- ORDER BY {order} LIMIT 1 FOR NO KEY UPDATE
+ ORDER BY {order} LIMIT 1 {lock}
 """
 
 
 def _known(place: Place, purpose: Comparison.Purpose, arm: Arm, *, order: str) -> Iterator[Picked]:
     """Pairs whose answer is known and that this person has not judged, under whichever purpose."""
-    yield from _each(place, arm, KNOWN_TO_NOBODY, purpose=purpose.value, order=order)
+    # Practice pairs keep their order, and nothing was locked before them; of gold pairs another will do.
+    lock = "FOR NO KEY UPDATE" if arm == Arm.PRACTICE else LOCKED
+    yield from _each(place, arm, KNOWN_TO_NOBODY, purpose=purpose.value, order=order, lock=lock)
 
 
 # A repeat that was made and let go of, or else one of the person's own votes of a while ago.

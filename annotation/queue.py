@@ -6,9 +6,11 @@ for each other in a circle, and what a request read under the locks stays true u
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from random import SystemRandom
 
 from django.conf import settings
 from django.core import signing
@@ -18,7 +20,7 @@ from django.utils.timezone import now
 
 from annotation.ballots import Ballot
 from annotation.gold import note_practice
-from annotation.hand_out import Place, offers
+from annotation.hand_out import AllLockedError, Place, offers
 from annotation.judging import (
     NoSeatLeftError,
     free_seat,
@@ -34,8 +36,13 @@ from annotation.models.content import WORK
 LEASE_TIME = timedelta(seconds=settings.LEASE_SECONDS)
 # A page gets its next comparison beforehand only while so many others wait: the last ones are not held in reserve.
 AHEAD_NEEDS = 10
+# A lock lasts for milliseconds. The pause is drawn, so that those who met do not meet again.
+PAUSE = (0.005, 0.03)  # seconds
+PATIENCE = 2.0  # seconds
 TICKET_AGE = timedelta(days=7)
 TICKET_SALT = "annotation.queue.ticket"
+
+_dice = SystemRandom()
 
 
 class BadTicketError(Exception):
@@ -95,15 +102,26 @@ def arm_without_lease(comparison: Comparison) -> Arm:
     return Arm(comparison.purpose) if comparison.purpose in Arm.values else Arm.ORDER
 
 
-@transaction.atomic
 def lease_next(*, project: Project, annotator: User) -> Lease | None:
     """The comparison this person holds, or the next one from the queue; None if nothing is left for them (today).
 
     Never one that they judged or skipped, never one whose seats are all judged or held. A lease that ran out but that
-    nobody else was given is renewed.
+    nobody else was given is renewed. Where others have all that suits locked, it lets go of everything and looks again.
     """
     if project.archived_at is not None:
         return None
+    give_up_at = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return _lease_next(project, annotator)
+        except AllLockedError:
+            if time.monotonic() > give_up_at:
+                return None
+        time.sleep(_dice.uniform(*PAUSE))
+
+
+@transaction.atomic
+def _lease_next(project: Project, annotator: User) -> Lease | None:
     # Without waiting for the disk: a lease lost with the power costs nobody a vote, as its ticket is still good.
     lock_person(annotator, durably=False)
     place = Place.of(project, annotator)
@@ -134,7 +152,10 @@ def lease_ahead(*, project: Project, annotator: User) -> Lease | None:
     place = Place.of(project, annotator)
     if place.practises or _waiting_in(project) < AHEAD_NEEDS:
         return None
-    return _new_lease(place, besides=[held[0].comparison_id])
+    try:
+        return _new_lease(place, besides=[held[0].comparison_id])
+    except AllLockedError:  # the person will ask again when they have voted
+        return None
 
 
 def _waiting_in(project: Project) -> int:

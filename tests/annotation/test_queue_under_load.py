@@ -4,16 +4,16 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
 from django.utils.timezone import now
 
-from annotation import queue
-from annotation.judging import NoSeatLeftError, free_seat, lock_comparison
+from annotation import gold, queue
+from annotation.judging import NoSeatLeftError, Verdict, free_seat, lock_comparison
 from annotation.models import Comparison, Judgment, Lease, Preference, Project, Role, User
 from annotation.queue import Ticket
 from annotation.services import set_role
@@ -152,6 +152,61 @@ def test_nobody_is_told_that_nothing_is_left_while_another_only_locks_it(
     run_together([lambda p=person: got.append(queue.lease_next(project=project, annotator=p)) for person in crowd])
 
     assert sorted(lease.seat for lease in got if lease) == list(range(1, 9))
+
+
+@contextmanager
+def locked_by_another(comparisons: list[Comparison]) -> Iterator[Callable[[], None]]:
+    """Inside, another connection has these locked, until the function that it gives is called, or to the end."""
+    locked, let_go = threading.Event(), threading.Event()
+
+    def lock() -> None:
+        with transaction.atomic():
+            for comparison in comparisons:
+                lock_comparison(comparison.pk)
+            locked.set()
+            let_go.wait(timeout=30)
+        connection.close()
+
+    other = threading.Thread(target=lock)
+    other.start()
+    assert locked.wait(timeout=30)
+    try:
+        yield let_go.set
+    finally:
+        let_go.set()
+        other.join(timeout=30)
+
+
+def test_a_hand_out_waits_for_no_lock(
+    project: Project, ann: User, make_comparison: MakeComparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waited while holding a row would sooner or later wait in a circle."""
+    monkeypatch.setattr(queue, "PATIENCE", 0.0)
+    known, *_ = [make_comparison() for _ in range(4)]
+    gold.mark(comparison=known, verdict=Verdict([[pk] for pk in known.response_ids]))
+    Project.objects.update(gold_share=50)
+    project.refresh_from_db()
+    with locked_by_another(list(Comparison.objects.all())), connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '2s'")  # what waits longer is an error
+        try:
+            for _ in range(12):  # each draws its arms
+                assert queue.lease_next(project=project, annotator=ann) is None
+        finally:
+            cursor.execute("RESET lock_timeout")
+    assert queue.lease_next(project=project, annotator=ann) is not None
+
+
+def test_what_others_lock_for_a_moment_is_handed_out_after_it(
+    project: Project, ann: User, make_comparison: MakeComparison
+) -> None:
+    comparison = make_comparison()
+    with locked_by_another([comparison]) as let_go:
+        timer = threading.Timer(0.2, let_go)
+        timer.start()
+        lease = queue.lease_next(project=project, annotator=ann)
+        timer.join()
+    assert lease is not None
+    assert lease.comparison_id == comparison.pk
 
 
 def test_one_persons_tabs_share_one_pair(project: Project, ann: User, make_comparison: MakeComparison) -> None:
