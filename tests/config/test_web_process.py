@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy")
+HEAVY = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "scipy", "krippendorff")
 # Everything a request can reach: the application, every URL with its view, every task.
 WEB = f"""
 import sys
