@@ -30,6 +30,11 @@ def get_project_for_manager(request: SignedInRequest, slug: str) -> Project:
     return _found(Project.objects.managed_by(request.user), slug)
 
 
+def get_project_for_reviewer(request: SignedInRequest, slug: str) -> Project:
+    """The project, for its reviewers and managers and for site admins."""
+    return _found(Project.objects.reviewed_by(request.user), slug)
+
+
 def require_staff(request: SignedInRequest) -> None:
     """Raises PermissionDenied for people who do not run the site."""
     if not request.user.is_staff:

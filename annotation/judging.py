@@ -97,6 +97,7 @@ def write_judgment(
     seat: int,
     shown_order: list[int],
     active_seconds: float = 0.0,
+    decides: bool = False,
 ) -> Judgment:
     """Seat the judgment, count it, close the comparison with its last one, and derive the preferences."""
     verdict.check(comparison.response_ids)
@@ -111,6 +112,7 @@ def write_judgment(
         reason=verdict.reason,
         shown_order=shown_order,
         active_seconds=active_seconds,
+        decides=decides,
     )
     closes = When(depth__gte=F("judgments_wanted") - 1, then=Value(now()))
     Comparison.objects.filter(pk=comparison.pk).update(depth=F("depth") + 1, closed_at=Case(closes, default=None))

@@ -215,9 +215,10 @@ def undo_last(*, project: Project, annotator: User) -> Lease | None:
     Raises NoSeatLeftError for a skip whose comparison others have finished since.
     """
     lock_person(annotator)
-    judgment = (
-        Judgment.objects.standing().in_project(project).filter(annotator=annotator).order_by("-created_at").first()
-    )
+    mine = Judgment.objects.standing().in_project(project).filter(annotator=annotator, decides=False)
+    judgment = mine.order_by("-created_at").first()
+    if judgment is not None and Judgment.objects.decisions().filter(comparison=judgment.comparison_id).exists():
+        judgment = None  # a reviewer has settled it: a new vote on it would teach what was decided against
     skipped = Skip.objects.filter(comparison__project=project, annotator=annotator).order_by("-created_at").first()
     if skipped is not None and (judgment is None or skipped.created_at > judgment.created_at):
         return _undo_skip(skipped, annotator)

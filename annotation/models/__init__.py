@@ -4,6 +4,7 @@ from annotation.models.content import Comparison, Prompt, Response
 from annotation.models.importing import ImportReport
 from annotation.models.judging import Judgment, Lease, Preference, Skip
 from annotation.models.projects import Membership, Project, Role, User
+from annotation.models.quality import PairLabel, QualityReport
 
 __all__ = [
     "Comparison",
@@ -11,9 +12,11 @@ __all__ = [
     "Judgment",
     "Lease",
     "Membership",
+    "PairLabel",
     "Preference",
     "Project",
     "Prompt",
+    "QualityReport",
     "Response",
     "Role",
     "Skip",

@@ -52,6 +52,10 @@ class JudgmentQuerySet(models.QuerySet["Judgment"]):
         """Judgments that count: not withdrawn."""
         return self.filter(withdrawn_at=None)
 
+    def decisions(self) -> Self:
+        """Standing judgments of reviewers that settle what others said."""
+        return self.filter(withdrawn_at=None, decides=True)
+
     def in_project(self, project: Project) -> Self:
         return self.filter(comparison__project=project)
 
@@ -89,6 +93,8 @@ class Judgment(models.Model):
     both_bad = models.BooleanField(default=False)
     strength = models.PositiveSmallIntegerField(choices=Strength.choices, null=True, blank=True)
     reason = models.TextField(blank=True)
+    # A reviewer's last word: the other votes on the comparison stay, and make no preferences.
+    decides = models.BooleanField(default=False, db_default=False, editable=False)
     shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids from left to right.")
     active_seconds = models.FloatField(default=0.0)
     created_at = models.DateTimeField(default=now)
@@ -105,6 +111,9 @@ class Judgment(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["comparison", "seat"], condition=Q(withdrawn_at=None), name="one_judgment_per_seat"
+            ),
+            models.UniqueConstraint(
+                fields=["comparison"], condition=Q(withdrawn_at=None, decides=True), name="one_decision_per_comparison"
             ),
             models.CheckConstraint(condition=Q(seat__gte=1, seat__lte=F("seats")), name="seat_within_wanted"),
             models.CheckConstraint(condition=Q(active_seconds__gte=0), name="active_seconds_not_negative"),

@@ -41,6 +41,12 @@ class ProjectQuerySet(models.QuerySet["Project"]):
             return self
         return self.filter(memberships__user=user, memberships__role=Role.MANAGER)
 
+    def reviewed_by(self, user: User) -> Self:
+        """Projects in which this person may settle disputes."""
+        if user.is_superuser:
+            return self
+        return self.filter(memberships__user=user, memberships__role__in=(Role.REVIEWER, Role.MANAGER))
+
     def active(self) -> Self:
         return self.filter(archived_at=None)
 

@@ -1,0 +1,161 @@
+"""What the quality pages show of a report. Imports no numerical library: the numbers are computed already."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from annotation.models import QualityReport, User
+
+Numbers = dict[str, Any]
+LONGER_BY_PEOPLE = 0.64  # the share of longer answers that people are known to choose; `bias` measures against it
+
+FLAGS = {
+    "side": ("clicks by side", "Votes follow the side on which an answer stands. Sides are shuffled for every vote."),
+    "fast": ("too fast to read", "More than half of the votes came faster than anybody reads the texts."),
+    "line": ("same button", "The same button was pressed so many times in a row that chance does not explain it."),
+    "gold": ("misses gold", "Surely fewer than 70 % of the pairs with a known answer were judged right."),
+    "against": (
+        "opposite of others",
+        "Disagrees with the others more than chance: perhaps the keys are swapped.",
+    ),
+}
+# What the pages and the CSV call each number: (name in the report, title, how it is written, what it means).
+MEASURES = (
+    ("percent", "Agreement", "share", "How often two people who judged the same pair said the same."),
+    ("kappa", "Fleiss' κ", "number", "Agreement beyond chance: 0 is chance, 1 is always."),
+    (
+        "alpha",
+        "Krippendorff's α",
+        "number",
+        "Agreement beyond chance, with a tie halfway between the answers: 0 is chance, 1 is always.",
+    ),
+    ("gold", "Gold", "share", "Judged right, of the pairs whose answer is known."),
+    ("consistency", "Same vote again", "share", "The same vote when a pair came a second time, unannounced."),
+    ("left", "Left", "share", "Votes for the left answer, of those for one of the two. Shuffled sides make 50 %."),
+    ("longer", "Longer", "share", "Votes for the longer answer, where one is longer. People are known for 64 %."),
+    ("flip_rate", "Wrong votes", "share", "Estimated share of votes for the worse answer: the label smoothing of DPO."),
+)
+OF_A_PERSON = (
+    ("percent", "Like the majority", "share", "The vote of the majority of the others, where they have one."),
+    ("kappa", "Cohen's κ", "number", "The same beyond chance: 0 is chance, 1 is always."),
+    *(measure for measure in MEASURES if measure[0] in ("gold", "consistency", "left", "longer")),
+    ("ability", "Reliability", "number", "How much a vote tells about the better answer: 1 is average, 0 is noise."),
+    ("ties", "Ties", "share", "Ties and “both bad” among all votes."),
+    ("skimmed", "Faster than reading", "share", "Votes given four times as fast as people read."),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number with its name: `estimate` is None where there is nothing to say."""
+
+    name: str
+    title: str
+    style: str
+    help: str
+    estimate: Numbers | None
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person's numbers for a table; `is_source` for a rule or an import, which is nobody."""
+
+    user: User
+    votes: int
+    found: Numbers
+    flags: list[tuple[str, str]]
+
+    @property
+    def is_source(self) -> bool:
+        return not self.user.is_active and self.user.last_login is None
+
+
+def rows(numbers: Numbers, measures: tuple[tuple[str, str, str, str], ...] = MEASURES) -> list[Row]:
+    return [Row(name, title, style, help_text, numbers.get(name)) for name, title, style, help_text in measures]
+
+
+def people(report: QualityReport) -> list[Person]:
+    """Everybody who voted: those to talk to first, then by name. Nobody is ranked by speed, or by anything else."""
+    found = report.numbers.get("people", [])
+    users = User.objects.in_bulk([entry["person"] for entry in found])
+    shown = [
+        Person(users[entry["person"]], entry["votes"], entry, [FLAGS[flag] for flag in entry["flags"]])
+        for entry in found
+        if entry["person"] in users
+    ]
+    return sorted(shown, key=lambda person: (not person.flags, str(person.user).casefold()))
+
+
+def of_person(report: QualityReport, user: User) -> Numbers | None:
+    """One person's numbers; None while none of their votes has been counted."""
+    entries = report.numbers.get("people", [])
+    return next((entry for entry in entries if entry["person"] == user.pk), None)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What `static/js/quality.js` draws: points of (week, value, low, high, n), as shares or as plain numbers."""
+
+    title: str
+    unit: str
+    points: list[tuple[str, float, float | None, float | None, int]]
+    style: str = "number"
+    mark: float | None = None
+
+
+def charts(weeks: list[Numbers], names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """One chart for each number that has at least one week, and the votes themselves."""
+    titles = {name: (title, style) for name, title, style, _ in MEASURES}
+    marks = {"left": 0.5, "longer": LONGER_BY_PEOPLE}
+    found = [Chart("Votes", "a week", [(week["week"], week["votes"], None, None, week["votes"]) for week in weeks])]
+    for name in names:
+        title, style = titles[name]
+        points = [
+            (week["week"], at["value"], at["low"], at["high"], at["n"]) for week in weeks if (at := week.get(name))
+        ]
+        unit = "%" if style == "share" else ""
+        found.append(Chart(title, unit, points, style, marks.get(name)))
+    return [vars(chart) for chart in found if chart.points]
+
+
+def csv_lines(report: QualityReport) -> Iterator[str]:
+    """Every number with its sample size and interval: of the project, of its people, and of both by week."""
+    yield _line("who", "week", "measure", "value", "low", "high", "n")
+    for row in rows(report.numbers):
+        yield from _estimate_line("everybody", "", row.name, row.estimate)
+    for person in people(report):
+        name = str(person.user)
+        for row in rows(person.found, OF_A_PERSON):
+            yield from _estimate_line(name, "", row.name, row.estimate)
+        for flag in person.found["flags"]:
+            yield _line(name, "", f"flag: {flag}", 1, "", "", person.votes)
+        yield from _week_lines(name, person.found["weeks"])
+    yield from _week_lines("everybody", report.numbers.get("weeks", []))
+
+
+def _week_lines(who: str, weeks: list[Numbers]) -> Iterator[str]:
+    for week in weeks:
+        yield _line(who, week["week"], "votes", week["votes"], "", "", week["votes"])
+        for name, estimate in week.items():
+            if name not in ("week", "votes"):
+                yield from _estimate_line(who, week["week"], name, estimate)
+
+
+def _estimate_line(who: str, week: str, name: str, estimate: Numbers | None) -> Iterator[str]:
+    if estimate is not None:
+        yield _line(who, week, name, estimate["value"], estimate["low"], estimate["high"], estimate["n"])
+
+
+def _line(*cells: object) -> str:
+    out = StringIO()
+    csv.writer(out).writerow([_safe(cell) for cell in cells])
+    return out.getvalue()
+
+
+def _safe(cell: object) -> object:
+    """Text that a spreadsheet would run as a formula, made text by an apostrophe (OWASP, CSV injection)."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else cell

@@ -1,0 +1,22 @@
+"""What Celery runs of the labelling side. A task takes an id, claims and calls; the row decides."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from annotation.models import Project, QualityReport
+
+
+@shared_task(ignore_result=True)
+def compute_quality(project_id: int) -> None:
+    if QualityReport.objects.claim(project_id):
+        from annotation.quality.computing import compute  # brings numpy and scipy, which only this task needs
+
+        compute(Project.objects.get(pk=project_id))
+
+
+@shared_task(ignore_result=True)
+def ask_for_quality() -> None:
+    from annotation.quality.asking import ask_where_old
+
+    ask_where_old()
