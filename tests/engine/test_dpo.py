@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -163,6 +164,25 @@ def test_a_pair_of_weight_two_counts_like_the_pair_given_twice(base_folder: str)
     repeated = gradients(trainee)
     largest = max(float(item.abs().max()) for item in repeated.values())
     assert max(float((weighted[name] - repeated[name]).abs().max()) for name in weighted) <= 1e-5 * largest
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "ipo", "robust"])
+def test_a_label_of_seven_in_ten_is_seven_votes_one_way_and_three_the_other(base_folder: str, loss: str) -> None:
+    trainee, pairs = make_trainee(base_folder, lora=True), make_pairs()[:2]
+    options, loop = DPOConfig(loss=loss, label_smoothing=0.1 if loss == "robust" else 0.0), QuietLoop()
+    reference_BK = torch.tensor([[-3.0, -5.0], [-8.0, -6.0]])
+    soft = [replace(pairs[0], label=0.7), pairs[1]]
+    dpo.accumulate_gradients(trainee, soft, reference_BK, options, loop)  # type: ignore[arg-type]
+    labelled = {name: item.clone() for name, item in gradients(trainee).items()}
+    trainee.module.zero_grad()
+    turned = replace(pairs[0], chosen=pairs[0].rejected, rejected=pairs[0].chosen, weight=0.3)
+    votes = [replace(pairs[0], weight=0.7), turned, pairs[1]]
+    counted_BK = torch.stack((reference_BK[0], reference_BK[0].flip(0), reference_BK[1]))
+    dpo.accumulate_gradients(trainee, votes, counted_BK, options, loop)  # type: ignore[arg-type]
+    voted = gradients(trainee)
+    largest = max(float(item.abs().max()) for item in voted.values())
+    assert largest > 0
+    assert max(float((labelled[name] - voted[name]).abs().max()) for name in voted) <= 1e-5 * largest
 
 
 def test_log_probs_do_not_depend_on_company_or_shared_prompts(base_folder: str) -> None:
@@ -335,6 +355,8 @@ def test_both_answers_of_a_pair_share_the_prompt_that_is_left_after_the_cut(make
         ),
         ([{"prompt": [{"role": "user", "content": "a"}], "chosen": "b"}], "train row 1: rejected must be text"),
         ([{**PREFERENCES[0], "weight": -1}], "weight must be a number of at least 0"),
+        ([{**PREFERENCES[0], "label": 1.5}], "train row 1: label must be a probability"),
+        ([{**PREFERENCES[0], "label": None}], "train row 1: label must be a probability"),
         ([{**PREFERENCES[0], "prompt": "a"}], "prompt must be a list of messages"),
     ],
 )

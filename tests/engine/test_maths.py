@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from training.engine import maths
 from training.engine.maths import (
     dpo_loss,
+    expected_loss,
     ipo_loss,
     reward_loss,
     robust_dpo_loss,
@@ -78,6 +79,17 @@ def test_conservative_loss_is_least_where_the_chosen_answer_wins_with_one_minus_
     assert gradient_B.item() == pytest.approx(0.0, abs=1e-12)
     (plain_B,) = torch.autograd.grad(dpo_loss(margin_B, zero_B, beta=0.3).sum(), margin_B)
     assert plain_B.item() == pytest.approx(-0.3 * 0.2, abs=1e-12)
+
+
+def test_a_soft_label_is_a_label_smoothing_for_its_own_pair() -> None:
+    policy_B, reference_B = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([-2.0, 0.0, 0.5])
+    loss_B, turned_B = dpo_loss(policy_B, reference_B, beta=0.5), dpo_loss(-policy_B, -reference_B, beta=0.5)
+    for smoothing in (0.0, 0.1, 0.5):
+        smoothed_B = dpo_loss(policy_B, reference_B, beta=0.5, label_smoothing=smoothing)
+        torch.testing.assert_close(expected_loss(loss_B, turned_B, torch.tensor(1 - smoothing)), smoothed_B)
+    mixed_B = expected_loss(loss_B, turned_B, torch.tensor([1.0, 0.9, 0.5]))
+    # -log σ(2) = 0.126928; βΔ = -0.5: 0.9·0.974077 + 0.1·0.474077; βΔ = 0: ln 2
+    torch.testing.assert_close(mixed_B, torch.tensor([0.126928, 0.924077, LN2]), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("beta", [0.01, 0.1, 5.0])

@@ -33,6 +33,7 @@ from training.engine.models import (
     train_everything,
 )
 from training.engine.packing import Tokens
+from training.engine.pairs import Pair
 from training.engine.run_dir import ModelRef, RunDir, Spec
 from training.engine.saving import save_trained
 
@@ -57,6 +58,14 @@ def test_a_head_of_zeros_gives_ln_2(base_folder: str) -> None:
     metrics = accumulate(trainee)
     assert metrics["loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert (metrics["margin"], metrics["accuracy"]) == (0.0, 0.5)
+
+
+def test_a_soft_label_is_a_vote_each_way_by_its_probability() -> None:
+    # -log σ(1) = 0.313262, -log σ(-1) = 1.313262; the centring of 0.01·(2 + 1)² is the same either way.
+    score_BK = torch.tensor([[2.0, 1.0]])
+    pair = Pair("1", [], Tokens([5], [6]), Tokens([5], [7]), 0.0, 1.0, label=0.8)
+    loss_B, _ = reward.losses(score_BK, [pair], RewardConfig(centring=0.01))
+    assert loss_B.item() == pytest.approx(0.8 * 0.313262 + 0.2 * 1.313262 + 0.09, abs=1e-5)
 
 
 def test_the_score_is_read_at_the_last_token_whatever_the_padding(base_folder: str) -> None:

@@ -7,6 +7,7 @@
 5. The loss of a step is a weighted mean over its pairs, whatever the passes it was cut into.
 6. Dropout is off everywhere, so before the first step the margin is 0 and the loss ln 2 (IPO: 1/(4β²)).
 7. The reference's log-probs are kept as sums, so that they serve every loss, averaged by length or not.
+8. A pair's label is a probability: its loss is the mean over both answers being the better one (1: the vote as given).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from training.engine.config import DPOConfig
 from training.engine.events import EventWriter
 from training.engine.logprobs import all_logprobs, sequence_logprobs
 from training.engine.loop import Loop
-from training.engine.maths import dpo_loss, ipo_loss, robust_dpo_loss, share_won
+from training.engine.maths import dpo_loss, expected_loss, ipo_loss, robust_dpo_loss, share_won
 from training.engine.models import Trainee, load_trainee
 from training.engine.pairs import Pair, read_train_and_eval
 from training.engine.run_dir import RunDir, Spec, write_json
@@ -124,7 +125,12 @@ def losses(
     if config.average_logprobs:
         lengths = [[len(pair.chosen.response_ids), len(pair.rejected.response_ids)] for pair in pairs]
         tokens_BK = torch.tensor(lengths, dtype=reference_BK.dtype, device=chosen_B.device)
-    loss_B = pair_losses(policy_BK / tokens_BK, reference_BK / tokens_BK, pairs, config)
+    compared_BK, to_BK = policy_BK / tokens_BK, reference_BK / tokens_BK
+    loss_B = expected_loss(
+        pair_losses(compared_BK, to_BK, pairs, config),
+        pair_losses(compared_BK.flip(1), to_BK.flip(1), pairs, config),
+        torch.tensor([pair.label for pair in pairs], dtype=compared_BK.dtype, device=compared_BK.device),
+    )
     with torch.no_grad():
         reward_BK = config.beta * (policy_BK - reference_BK) / tokens_BK
         margin_B = reward_BK[:, 0] - reward_BK[:, 1]

@@ -118,6 +118,16 @@ def reward_loss(
     return preference_B + centring * (score_chosen_B + score_rejected_B) ** 2
 
 
+def expected_loss(loss_B: Tensor, turned_loss_B: Tensor, label_B: Tensor) -> Tensor:
+    """The mean loss where the chosen answer is the better one with probability `label_B`, per pair. (B,) each.
+
+    `turned_loss_B` is the loss of the same pair with chosen and rejected exchanged. For DPO a label of 1 - ε is a label
+    smoothing of ε, pair by pair; a label of 1 leaves the loss as it is.
+    """
+    # p·ℓ(w ≻ l) + (1 - p)·ℓ(l ≻ w)
+    return label_B * loss_B + (1 - label_B) * turned_loss_B
+
+
 def share_won(difference_B: Tensor) -> Tensor:
     """1 where the difference is above 0, a half where it is 0, else 0; (B,) -> (B,). Its mean is the accuracy."""
     return (difference_B > 0).float() + 0.5 * (difference_B == 0).float()

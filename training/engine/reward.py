@@ -31,7 +31,7 @@ from training.engine.config import RewardConfig
 from training.engine.events import EventWriter
 from training.engine.generate import generate, stop_token_ids
 from training.engine.loop import Loop
-from training.engine.maths import reward_loss, share_won
+from training.engine.maths import expected_loss, reward_loss, share_won
 from training.engine.models import Trainee, load_base, load_reward_trainee, load_tokenizer, pick_dtype
 from training.engine.packing import Tokens, make_pass
 from training.engine.pairs import Pair, read_train_and_eval
@@ -123,7 +123,12 @@ def losses(score_BK: Tensor, pairs: Sequence[Pair], config: RewardConfig) -> tup
     """The loss of every pair, (B,), and its METRICS, (5, B), without gradient, from scores (B, 2)."""
     chosen_B, rejected_B = score_BK[:, 0], score_BK[:, 1]
     margin_B = config.margin_scale * torch.tensor([pair.margin for pair in pairs], device=score_BK.device)
-    loss_B = reward_loss(chosen_B, rejected_B, margin_B=margin_B, centring=config.centring)
+    label_B = torch.tensor([pair.label for pair in pairs], dtype=score_BK.dtype, device=score_BK.device)
+    loss_B = expected_loss(
+        reward_loss(chosen_B, rejected_B, margin_B=margin_B, centring=config.centring),
+        reward_loss(rejected_B, chosen_B, margin_B=margin_B, centring=config.centring),
+        label_B,
+    )
     with torch.no_grad():
         won_by_B = chosen_B - rejected_B
         return loss_B, torch.stack((loss_B, share_won(won_by_B), won_by_B, chosen_B, rejected_B)).detach()
