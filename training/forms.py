@@ -26,6 +26,7 @@ from training.schedules import check_crontab
 from training.snapshots import PAIRS, VOTES, Filter, Preview, preview
 
 PREFIX = "option_"
+SMOOTHING = f"{PREFIX}label_smoothing"
 STRENGTHS = [(0, "any, also votes without one")]
 STRENGTHS += [(value, f"{label} or stronger") for value, label in Judgment.Strength.choices]
 # Groups that few people touch are folded away.
@@ -128,8 +129,8 @@ class FilterFields(forms.Form):
         label="A row for",
         required=False,
         choices=[(VOTES, "every vote, as it was given"), (PAIRS, "every pair, by all its votes")],
-        help_text="By all its votes: the likelier answer, each vote weighed by the reliability of its person, the row"
-        " weighed by how sure the label is. A reviewer's decision stands above the votes.",
+        help_text="By all its votes: the likelier answer with the probability that it is the better one, each vote"
+        " weighed by the reliability of its person. A reviewer's decision stands above the votes.",
         widget=UnfoldAdminSelectWidget,
     )
     min_strength = forms.TypedChoiceField(
@@ -199,6 +200,8 @@ class LaunchForm(FilterFields, MethodForm):
         cleaned = super().clean()
         if cleaned.get("labels") == PAIRS and any(cleaned.get(name) for name in ("min_strength", "since", "until")):
             self.add_error("labels", "The label of a pair holds all its votes: leave strength and dates empty.")
+        if cleaned.get("labels") == PAIRS and cleaned.get(SMOOTHING):
+            self.add_error(SMOOTHING, "The labels of pairs say already how often votes are wrong: set it to 0.")
         if "_count" in self.data:
             self.add_error(None, "Nothing has been launched: what it would train on is counted below.")
         if cleaned.get("since") and cleaned.get("until") and cleaned["since"] > cleaned["until"]:

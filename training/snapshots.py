@@ -27,7 +27,7 @@ from training.models import Method, Snapshot
 
 HOLDOUT = 0.1
 SPLITS = ("train", "eval")
-# A row for each vote as it was given, or one for each pair by all its votes, weighed by who gave them.
+# A row for each vote as it was given, or one for each pair by all its votes, with a soft label.
 VOTES, PAIRS = "votes", "pairs"
 LABELLED_PAIRS = "labelled pairs"
 LABELS_AT_A_TIME = 1_000
@@ -87,6 +87,8 @@ class Filter:
         labels = values.get("labels", VOTES)
         if labels not in (VOTES, PAIRS):
             errors["labels"] = f"must be {VOTES} or {PAIRS}"
+        if labels == PAIRS and (strength or any(dates.values()) or values.get("annotators")):
+            errors["labels"] = "the label of a pair holds all its votes: no strength, dates or annotators beside it"
         if errors:
             raise FilterError(errors)
         annotators = tuple(values.get("annotators", ()))
@@ -308,7 +310,7 @@ def _pair_rows(project: Project, chosen: Filter) -> Iterator[tuple[int, dict[str
 
 
 def _label_rows(project: Project, chosen: Filter) -> Iterator[tuple[int, dict[str, Any]]]:
-    """One row a pair: the likelier answer over the other, weighed by how sure that is; `label` is the probability."""
+    """One row a pair: the likelier answer over the other, and in `label` the probability that it is the better one."""
     labels = soft_labels(project, purposes=chosen.purposes)
     while some := list(islice(labels, LABELS_AT_A_TIME)):
         ids = {pk for label in some for pk in (label.chosen_id, label.rejected_id)}
@@ -327,7 +329,6 @@ def _label_row(label: Label, prompt: Prompt, answers: dict[int, Response]) -> di
         "chosen_ended": _ended(chosen.sampling.get("ended")),
         "rejected": rejected.text,
         "rejected_ended": _ended(rejected.sampling.get("ended")),
-        "weight": round(label.weight, 6),
         "label": round(label.probability, 6),
         "votes": label.votes,
         "decided": label.decided,

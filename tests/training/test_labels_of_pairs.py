@@ -45,16 +45,17 @@ def report(project: Project) -> QualityReport:
     )
 
 
-def test_a_snapshot_of_pairs_has_the_likelier_answer_and_its_weight(project: Project, votes: list[Preference]) -> None:
+def test_a_snapshot_of_pairs_has_the_likelier_answer_and_its_probability(project: Project, votes: list[Preference]) -> None:
     sure, turned = label_of(votes[0], 0.9), label_of(votes[1], 0.3)
     label_of(votes[2], 0.5)
     snapshot = freeze(method=Method.DPO, project=project, created_by=None, chosen=Filter(labels=PAIRS))
     found = {row["comparison"]: row for row in rows_of(snapshot)}
     assert set(found) == {sure.pk, turned.pk}
     assert (found[sure.pk]["chosen"], found[sure.pk]["rejected"]) == ("Answer 0.", "The long answer 0.")
-    assert (found[sure.pk]["weight"], found[sure.pk]["label"]) == (pytest.approx(0.8), pytest.approx(0.9))
+    assert found[sure.pk]["label"] == pytest.approx(0.9)
     assert (found[turned.pk]["chosen"], found[turned.pk]["rejected"]) == ("The long answer 1.", "Answer 1.")
-    assert found[turned.pk]["weight"] == pytest.approx(0.4)
+    assert found[turned.pk]["label"] == pytest.approx(0.7)
+    assert not [row for row in found.values() if "weight" in row]  # a label and a weight would count the doubt twice
     assert snapshot.filter["labels"] == PAIRS
 
 
@@ -94,6 +95,9 @@ def test_a_filter_says_what_its_rows_are() -> None:
     assert "labels" not in Filter().to_dict()
     with pytest.raises(FilterError, match="labels"):
         Filter.from_dict({"labels": "guesses"})
+    for other in ({"min_strength": 2}, {"since": "2026-01-31"}, {"annotators": ["nina"]}):
+        with pytest.raises(FilterError, match="holds all its votes"):
+            Filter.from_dict({"labels": PAIRS, **other})
 
 
 def test_pairs_and_a_filter_of_votes_do_not_go_together(
@@ -111,6 +115,19 @@ def test_pairs_and_a_filter_of_votes_do_not_go_together(
     assert not form.is_valid()
     assert "holds all its votes" in str(form.errors["labels"])
     assert "labels" not in form_for(LaunchForm, Method.SFT)().fields
+
+
+def test_labels_of_pairs_and_a_smoothing_do_not_go_together(
+    project: Project, votes: list[Preference], base: Version
+) -> None:
+    for preference in votes:
+        label_of(preference, 0.8)
+    data = {"project": project.pk, "base": base.pk, "seed": 1, "labels": PAIRS, "purposes": ["collect"]}
+    smoothed = form_for(LaunchForm, Method.DPO)({**data, "option_label_smoothing": "0.2"})
+    assert "say already" in str(smoothed.errors["option_label_smoothing"])
+    form = form_for(LaunchForm, Method.DPO)({**data, "option_label_smoothing": "0"})
+    assert "option_label_smoothing" not in form.errors
+    assert "labels" not in form.errors
 
 
 def test_the_launch_form_of_dpo_proposes_the_flip_rate(
