@@ -64,7 +64,8 @@ def _beyond_chance(observed: float, by_chance: float) -> float:
 def agreement(counts_PC: Ints) -> dict[str, Estimate | None]:
     """Percent, Fleiss' κ and α over the pairs judged twice or more; n counts these pairs."""
     shared_PC = judged_twice(counts_PC)
-    return {name: jackknife(measure, shared_PC) for name, measure in MEASURES.items()}
-
-
-MEASURES = {"percent": percent, "kappa": fleiss_kappa, "alpha": alpha}
+    return {
+        "percent": jackknife(percent, shared_PC, bounds=(0.0, 1.0)),
+        "kappa": jackknife(fleiss_kappa, shared_PC),
+        "alpha": jackknife(alpha, shared_PC),
+    }

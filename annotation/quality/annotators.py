@@ -7,19 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from annotation.quality.agreement import cohen_kappa
-from annotation.quality.intervals import Estimate, jackknife, proportion
+from annotation.quality.intervals import Estimate, jackknife, proportion, share_is_outside
 from annotation.quality.votes import Ints, Votes
+
+AS_OFTEN_AS_NOT = (0.5, 1.0)  # the share of the same side; noise gives one half
 
 
 @dataclass(frozen=True)
 class AgainstTheRest:
     """`percent`: how often the majority of the others says the same. `kappa`: Cohen's κ with that majority.
 
-    n counts the pairs that others judged too and where they have a majority.
+    n counts the pairs that others judged too and where they have a majority. `opposite`: where both are for one answer,
+    it is beyond chance less often the same one.
     """
 
     percent: Estimate | None
     kappa: Estimate | None
+    opposite: bool
 
 
 def against_the_rest(votes: Votes) -> list[AgainstTheRest]:
@@ -37,7 +41,14 @@ def against_the_rest(votes: Votes) -> list[AgainstTheRest]:
 
 
 def _compare(mine_N: Ints, theirs_N: Ints) -> AgainstTheRest:
-    """Each pair becomes one row of nine counts, the cell of the table it falls in, so that pairs can be left out."""
+    """Outcomes as 0 (first), 1 (tie), 2 (second). Each pair becomes one row of nine counts, the cell of the table it
+    falls in, so that pairs can be left out."""
     cells_N9 = np.eye(9, dtype=np.int64)[3 * mine_N + theirs_N]
     kappa = jackknife(lambda rows_N9: cohen_kappa(rows_N9.sum(axis=0).reshape(3, 3)), cells_N9)
-    return AgainstTheRest(percent=proportion(int(np.sum(mine_N == theirs_N)), len(mine_N)), kappa=kappa)
+    same, opposite = int(np.sum(mine_N == theirs_N)), int(np.sum(np.abs(mine_N - theirs_N) == 2))
+    same_side = int(np.sum((mine_N == theirs_N) & (mine_N != 1)))
+    return AgainstTheRest(
+        percent=proportion(same, len(mine_N)),
+        kappa=kappa,
+        opposite=share_is_outside(AS_OFTEN_AS_NOT, same_side, opposite),
+    )

@@ -9,14 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import betaln
 
-from annotation.quality.intervals import Estimate, proportion
+from annotation.quality.intervals import Estimate, proportion, share_is_outside
 from annotation.quality.votes import LEFT, TIE, UNSEEN, Votes
 
 LONGER_BY_PEOPLE = 0.64
 FAIR_SHARE = (0.4, 0.6)  # of left: what nobody need be asked about
-FALSE_ALARMS = 0.01  # the chance that a fair person is ever flagged, however often one looks
 SAME_LENGTH = 0.05  # answers whose lengths differ by less are taken for equally long (log ratio)
 
 
@@ -40,19 +38,8 @@ def side_shares(votes: Votes) -> list[SideShare]:
 
 
 def clicks_by_side(left: int, right: int) -> bool:
-    """Whether these votes show a share of left outside FAIR_SHARE, at any look, with at most FALSE_ALARMS in all.
-
-    The likelihood of the votes averaged over all shares (evenly from 0 to 1), over their likelihood at the fair share
-    that explains them best. Under any fair share this ratio is at most a martingale of mean 1, so it ever passes 1/α
-    with a probability of at most α (Ville 1939; Robbins 1970, Statistical methods related to the law of the iterated
-    logarithm).
-    """
-    n = left + right
-    if n == 0:
-        return False
-    fairest = float(np.clip(left / n, *FAIR_SHARE))
-    log_ratio = betaln(1 + left, 1 + right) - left * np.log(fairest) - right * np.log(1 - fairest)
-    return bool(log_ratio > -np.log(FALSE_ALARMS))
+    """Whether these votes show a share of left outside FAIR_SHARE."""
+    return share_is_outside(FAIR_SHARE, left, right)
 
 
 def longer_shares(votes: Votes) -> list[Estimate | None]:

@@ -30,7 +30,8 @@ from annotation.quality.votes import FIRST, SECOND, Floats, Ints, Votes
 ABILITY = (1.0, 0.5)  # mean and standard deviation of the prior
 POSITION = LENGTH = (0.0, 0.5)
 SPREAD = (0.7, 0.7)  # of log(spread): half of all projects between 1.3 and 3.2
-APART = (0.0, 1.0)  # of logit(apart): half of all projects between 0.34 and 0.66
+APART = (1.5, 1.5)  # of logit(apart): half of all projects between 0.62 and 0.92
+BOUNDS = [(-3.0, 4.0), (-6.0, 6.0), (-12.0, 6.0), (None, None)]  # of log(spread), logit(apart), log(ν), length
 MOST_STEPS = 200
 CELLS = 120  # of the posterior's grid
 BLOCK = 500  # pairs
@@ -80,6 +81,7 @@ def fit(votes: Votes) -> Parameters:
         args=(_blocks(votes),),
         jac=True,
         method="L-BFGS-B",
+        bounds=[(None, None)] * (3 * votes.annotators) + BOUNDS,
         options={"maxiter": MOST_STEPS},
     )
     return _unpack(found.x)
@@ -87,7 +89,8 @@ def fit(votes: Votes) -> Parameters:
 
 def posterior(votes: Votes, parameters: Parameters) -> Posterior:
     """The pairs' differences given all their votes."""
-    found = [_posterior(block, parameters) for block in _blocks(votes)]
+    reach = 6 * parameters.spread + float(np.abs(parameters.length * votes.log_length_ratio_P).max())
+    found = [_posterior(block, parameters, reach) for block in _blocks(votes)]
     first_better_P = np.concatenate([first for first, _ in found])
     at_N = first_better_P[votes.pair_N]
     flipped_N = np.select([votes.outcome_N == FIRST, votes.outcome_N == SECOND], [1 - at_N, at_N], np.nan)
@@ -99,10 +102,9 @@ def _blocks(votes: Votes) -> list[Votes]:
     return [votes.of_pairs(block) for block in np.array_split(np.arange(votes.pairs), -(-votes.pairs // BLOCK))]
 
 
-def _posterior(votes: Votes, parameters: Parameters) -> tuple[Floats, Floats]:
-    """P(d > 0) and the mean of d, by the midpoint rule on cells that meet at 0: Gauss's nodes would blur that edge."""
+def _posterior(votes: Votes, parameters: Parameters, reach: float) -> tuple[Floats, Floats]:
+    """P(d > 0) and the mean of d within ± reach, by the midpoint rule: its cells meet at 0, Gauss's nodes would not."""
     mean_P1 = parameters.length * votes.log_length_ratio_P[:, None]
-    reach = 6 * parameters.spread + float(np.abs(mean_P1).max())
     middle_K = (np.arange(CELLS) + 0.5) * 2 * reach / CELLS - reach
     bell = np.sqrt(1 - parameters.apart**2) * parameters.spread
     shift = parameters.apart * parameters.spread
@@ -112,7 +114,10 @@ def _posterior(votes: Votes, parameters: Parameters) -> tuple[Floats, Floats]:
     log_NK, _, _ = _log_probabilities(votes, parameters, np.broadcast_to(middle_K, log_prior_PK.shape))
     log_share_PK, _ = _normalise(_sum_by_pair(log_NK, votes.pair_N) + log_prior_PK)
     share_PK = np.exp(log_share_PK)
-    return share_PK[:, CELLS // 2 :].sum(axis=1), share_PK @ middle_K
+    right = CELLS // 2
+    # The first term of Euler and Maclaurin's: the rule's error where the integral ends at 0, h² f'(0) / 24.
+    edge_P = (share_PK[:, right] - share_PK[:, right - 1]) / 24
+    return np.clip(share_PK[:, right:].sum(axis=1) - edge_P, 0, 1), share_PK @ middle_K
 
 
 def abilities(votes: Votes, parameters: Parameters) -> list[Estimate]:
@@ -190,7 +195,9 @@ def _loss_and_slope(packed: Floats, blocks: list[Votes]) -> tuple[float, Floats]
     losses, slopes = zip(*(_block_loss_and_slope(block, parameters) for block in blocks), strict=True)
     centre, width = _priors(len(parameters.ability_A))
     surprise = (packed - centre) / width
-    return sum(losses) + float(np.sum(surprise**2)) / 2, sum(slopes) + surprise / width
+    by_ability_A, rest = np.split(sum(slopes), [len(parameters.ability_A)])
+    slope = np.concatenate([by_ability_A - by_ability_A.mean(), rest])  # all abilities move together: nothing changes
+    return sum(losses) + float(np.sum(surprise**2)) / 2, slope + surprise / width
 
 
 def _block_loss_and_slope(votes: Votes, at: Parameters) -> tuple[float, Floats]:
@@ -255,7 +262,7 @@ def _unpack(packed: Floats) -> Parameters:
     ability_A, position_A, length_A = packed[:-4].reshape(3, -1)
     log_spread, logit_apart, log_tie, length = packed[-4:]
     return Parameters(
-        ability_A,
+        ability_A + ABILITY[0] - ability_A.mean(),
         position_A,
         length_A,
         spread=float(np.exp(log_spread)),

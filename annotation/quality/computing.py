@@ -45,17 +45,17 @@ def _write(project: Project) -> dict[str, object]:
         PairLabel.objects.filter(project=project).delete()
         return {"votes": 0}
     parameters = fit(reading.votes)
-    labels = _labels(project, reading, posterior(reading.votes, parameters))
+    found = posterior(reading.votes, parameters)
+    labels = _labels(project, reading, found)
     with transaction.atomic():
         PairLabel.objects.filter(project=project).delete()
         PairLabel.objects.bulk_create(labels, batch_size=BATCH)
-    return numbers(reading, parameters)
+    return numbers(reading, parameters, found)
 
 
 def _labels(project: Project, reading: Reading, found: Posterior) -> list[PairLabel]:
     counts_P3 = reading.votes.counts_by_outcome()
-    first_better_P = np.clip(found.first_better_P, 0, 1)
-    columns = (reading.comparison_P, first_better_P.tolist(), counts_P3.tolist())
+    columns = (reading.comparison_P, found.first_better_P.tolist(), counts_P3.tolist())
     return [
         PairLabel(
             comparison_id=comparison,

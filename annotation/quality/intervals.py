@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import betaln, ndtri, xlogy
 
 from annotation.quality.votes import Ints
 
 Z = float(ndtri(0.975))
+FALSE_ALARMS = 0.01  # the chance that a person within bounds is ever flagged, however often one looks
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,25 @@ def proportion(count: int, n: int) -> Estimate | None:
     return Estimate(share, n, low, high)
 
 
-def jackknife(statistic: Callable[[Ints], float], counts_PC: Ints) -> Estimate | None:
-    """`statistic` of P units with C counts each, and its normal interval by leaving out one unit at a time.
+def share_is_outside(bounds: tuple[float, float], hits: int, misses: int) -> bool:
+    """Whether these counts show a share of hits outside the bounds, at any look, with at most FALSE_ALARMS in all.
+
+    The likelihood of the counts averaged over all shares (evenly from 0 to 1), over their likelihood at the share
+    within bounds that explains them best. Under any share within bounds this ratio is at most a martingale of mean 1,
+    so it ever passes 1/α with a probability of at most α (Ville 1939; Robbins 1970, Statistical methods related to the
+    law of the iterated logarithm).
+    """
+    if hits + misses == 0:
+        return False
+    likeliest = float(np.clip(hits / (hits + misses), *bounds))
+    log_ratio = betaln(1 + hits, 1 + misses) - xlogy(hits, likeliest) - xlogy(misses, 1 - likeliest)
+    return bool(log_ratio > -np.log(FALSE_ALARMS))
+
+
+def jackknife(
+    statistic: Callable[[Ints], float], counts_PC: Ints, bounds: tuple[float, float] = (-1.0, 1.0)
+) -> Estimate | None:
+    """`statistic` of P units with C counts each, and its normal interval, within bounds, by leaving out one unit a time.
 
     Units with equal counts leave the same number behind, so each kind is left out once and weighted by how often it
     occurs (Efron and Stein 1981, eq. 1.4). None if the statistic is not defined (NaN); no ends if it is not without one
@@ -55,4 +73,5 @@ def jackknife(statistic: Callable[[Ints], float], counts_PC: Ints) -> Estimate |
     half = Z * np.sqrt((n - 1) / n * np.sum(times * (left_out - mean) ** 2))
     if not np.isfinite(half) or half == 0:
         return Estimate(float(value), n, None, None)
-    return Estimate(float(value), n, float(value - half), float(min(value + half, 1.0)))
+    low, high = np.clip([value - half, value + half], *bounds)
+    return Estimate(float(value), n, float(low), float(high))

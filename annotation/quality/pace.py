@@ -6,18 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotation.quality.intervals import Estimate, proportion
-from annotation.quality.votes import UNSEEN, Floats, Ints, Votes
+from annotation.quality.intervals import Estimate, proportion, share_is_outside
+from annotation.quality.votes import UNSEEN, Ints, Votes
 
 # Silent reading runs at 238 words a minute (Brysbaert 2019, How many words do we read per minute?). At six characters a
 # word with its space, four times that is:
 SKIMMED = 4 * 238 * 6 / 60  # characters a second
-UNLIKELY = 0.001  # a run of one button that chance gives a careful person less often than this is flagged
+MOSTLY = (0.0, 0.5)  # the share of skimmed votes that nobody need be asked about
+UNLIKELY = 1e-4  # a run of one button that chance gives a careful person less often than this is flagged
 
 
 @dataclass(frozen=True)
 class Pace:
-    """`skimmed`: the share of timed votes too fast to have read all. `too_fast`: it is surely above one half.
+    """`skimmed`: the share of timed votes too fast to have read all. `too_fast`: it is beyond chance above one half.
 
     `run` is the longest row of the same button, `run_by_chance` how likely one at least as long was.
     """
@@ -42,23 +43,19 @@ def paces(votes: Votes, order_N: Ints) -> list[Pace]:
     for number in range(votes.annotators):
         mine = order_N[votes.annotator_N[order_N] == number]
         timed = mine[votes.seconds_N[mine] > 0]
-        skimmed = _skimmed(votes.characters_P[votes.pair_N[timed]], votes.seconds_N[timed])
+        skimmed_N = votes.characters_P[votes.pair_N[timed]] > SKIMMED * votes.seconds_N[timed]
         run, by_chance = longest_run(clicked_N[mine[seen_N[mine]]], share_of)
         found.append(
             Pace(
                 seconds=float(np.median(votes.seconds_N[timed])) if len(timed) else None,
-                skimmed=skimmed,
-                too_fast=skimmed is not None and skimmed.low is not None and skimmed.low > 0.5,
+                skimmed=proportion(int(skimmed_N.sum()), len(timed)),
+                too_fast=share_is_outside(MOSTLY, skimmed_N.sum(), len(timed) - skimmed_N.sum()),
                 run=run,
                 run_by_chance=by_chance,
                 straight_lines=by_chance < UNLIKELY,
             )
         )
     return found
-
-
-def _skimmed(characters: Floats, seconds: Floats) -> Estimate | None:
-    return proportion(int(np.sum(characters > SKIMMED * seconds)), len(seconds))
 
 
 def longest_run(clicks: Ints, share_of: dict[int, float]) -> tuple[int, float]:

@@ -10,21 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from annotation.quality.agreement import MEASURES, agreement, judged_twice
+from annotation.quality.agreement import agreement, alpha, judged_twice
 from annotation.quality.annotators import AgainstTheRest, against_the_rest
 from annotation.quality.bias import SideShare, longer_shares, overall_left, overall_longer, side_shares
-from annotation.quality.bradley_terry import Parameters, abilities
+from annotation.quality.bradley_terry import Parameters, Posterior, abilities
 from annotation.quality.flips import flip_rate, label_smoothing
-from annotation.quality.intervals import Estimate, jackknife, proportion
+from annotation.quality.intervals import Estimate, jackknife, proportion, share_is_outside
 from annotation.quality.pace import Pace, paces
 from annotation.quality.reading import UNKNOWN, Reading
 from annotation.quality.votes import TIE, UNSEEN, Bools
 
 Numbers = dict[str, Any]
-LOW_GOLD = 0.7  # below this, surely, gold says that somebody does not know the guidelines
+FAIR_GOLD = (0.7, 1.0)  # the share of right gold below which somebody does not know the guidelines
+# Where the probability of a pair's likelier answer falls: from a coin to certainty, in tenths of the way.
+CERTAINTIES = np.linspace(0.5, 1.0, 11)
 
 
-def numbers(reading: Reading, parameters: Parameters) -> Numbers:
+def numbers(reading: Reading, parameters: Parameters, labels: Posterior) -> Numbers:
     """What the pages show: the project's numbers, the same by week, and those of every person."""
     votes = reading.votes
     rate = flip_rate(votes, parameters)
@@ -40,6 +42,7 @@ def numbers(reading: Reading, parameters: Parameters) -> Numbers:
         "longer": _stored(overall_longer(votes)),
         "flip_rate": _stored(rate),
         "label_smoothing": label_smoothing(rate),
+        "certainty": np.histogram(0.5 + labels.weight_P / 2, CERTAINTIES)[0].tolist(),
         "weeks": _weeks(reading),
         "people": _people(reading, parameters),
     }
@@ -77,13 +80,13 @@ def _people(reading: Reading, parameters: Parameters) -> list[Numbers]:
 
 def _flags(against: AgainstTheRest, side: SideShare, pace: Pace, gold: Numbers | None) -> list[str]:
     """What to talk about with this person. Each is proof beyond chance, and none is a verdict."""
-    high = against.kappa.high if against.kappa else None
+    right = round(gold["value"] * gold["n"]) if gold else 0
     flags = {
         "side": side.flagged,
         "fast": pace.too_fast,
         "line": pace.straight_lines,
-        "gold": gold is not None and gold["high"] < LOW_GOLD,
-        "against": high is not None and high < 0,
+        "gold": gold is not None and share_is_outside(FAIR_GOLD, right, gold["n"] - right),
+        "against": against.opposite,
     }
     return [name for name, is_raised in flags.items() if is_raised]
 
@@ -104,7 +107,7 @@ def _weeks(reading: Reading) -> list[Numbers]:
             {
                 "week": date.fromordinal(int(week)).isoformat(),
                 "votes": int(is_now_N.sum()),
-                "alpha": _stored(jackknife(MEASURES["alpha"], judged_twice(counts_P3[last_P == week]))),
+                "alpha": _stored(jackknife(alpha, judged_twice(counts_P3[last_P == week]))),
                 "gold": _gold(reading, is_now_N),
                 "consistency": _consistency(reading, reading.repeats.week_R == week),
                 "left": _share(sided > 0),

@@ -17,7 +17,7 @@ FLAGS = {
     "side": ("clicks by side", "Votes follow the side on which an answer stands. Sides are shuffled for every vote."),
     "fast": ("too fast to read", "More than half of the votes came faster than anybody reads the texts."),
     "line": ("same button", "The same button was pressed so many times in a row that chance does not explain it."),
-    "gold": ("misses gold", "Surely fewer than 70 % of the pairs with a known answer were judged right."),
+    "gold": ("misses gold", "Fewer than 70 % of the pairs with a known answer are judged right, beyond chance."),
     "against": (
         "opposite of others",
         "Disagrees with the others more than chance: perhaps the keys are swapped.",
@@ -98,17 +98,25 @@ def of_person(report: QualityReport, user: User) -> Numbers | None:
 
 @dataclass(frozen=True)
 class Chart:
-    """What `static/js/quality.js` draws: points of (week, value, low, high, n), as shares or as plain numbers."""
+    """What `static/js/quality.js` draws in a place of the page: points of (name, value, low, high, n).
+
+    The name is a week, or what a column counts. Values are written as shares, plain numbers or counts; `mark` is a value
+    to compare with.
+    """
 
     title: str
     unit: str
     points: list[tuple[str, float, float | None, float | None, int]]
-    style: str = "number"
+    style: str = "count"
     mark: float | None = None
+    place: str = "weeks"
+    by_week: bool = True
 
 
 def charts(weeks: list[Numbers], names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """One chart for each number that has at least one week, and the votes themselves."""
+    """One chart for each number that has at least one week, and the votes themselves; none for a single week."""
+    if len(weeks) < 2:
+        return []
     titles = {name: (title, style) for name, title, style, _ in MEASURES}
     marks = {"left": 0.5, "longer": LONGER_BY_PEOPLE}
     found = [Chart("Votes", "a week", [(week["week"], week["votes"], None, None, week["votes"]) for week in weeks])]
@@ -120,6 +128,16 @@ def charts(weeks: list[Numbers], names: tuple[str, ...]) -> list[dict[str, Any]]
         unit = "%" if style == "share" else ""
         found.append(Chart(title, unit, points, style, marks.get(name)))
     return [vars(chart) for chart in found if chart.points]
+
+
+def certainty(counts: list[int]) -> list[dict[str, Any]]:
+    """The chart of how sure the labels are: pairs by the probability of the likelier answer."""
+    if not counts:
+        return []
+    names = [f"{50 + 5 * place}–{55 + 5 * place} %" for place in range(len(counts))]
+    points = [(name, float(count), None, None, count) for name, count in zip(names, counts, strict=True)]
+    chart = Chart("Likelier answer right", "pairs", points, place="labels", by_week=False)
+    return [vars(chart)]
 
 
 def csv_lines(report: QualityReport) -> Iterator[str]:

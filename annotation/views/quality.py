@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -27,8 +29,7 @@ def project_quality(request: SignedInRequest, slug: str) -> HttpResponse:
         "numbers": report.numbers,
         "rows": showing.rows(report.numbers),
         "people": showing.people(report),
-        "charts": showing.charts(report.numbers.get("weeks", []), OF_PROJECT),
-        "weeks": report.numbers.get("weeks", []),
+        **_drawn(report.numbers.get("weeks", []), OF_PROJECT, showing.certainty(report.numbers.get("certainty", []))),
         "suspects": PairLabel.objects.suspect(project).closed().count(),
         "disputed": PairLabel.objects.disputed(project).count(),
         "longer_by_people": showing.LONGER_BY_PEOPLE,
@@ -52,8 +53,7 @@ def person_quality(request: SignedInRequest, slug: str, pk: int) -> HttpResponse
         "found": found,
         "flags": [showing.FLAGS[flag] for flag in found["flags"]],
         "rows": showing.rows(found, showing.OF_A_PERSON),
-        "charts": showing.charts(found["weeks"], OF_PERSON),
-        "weeks": found["weeks"],
+        **_drawn(found["weeks"], OF_PERSON),
     }
     return render(request, "annotation/quality_person.html", context)
 
@@ -70,8 +70,7 @@ def my_quality(request: SignedInRequest, slug: str) -> HttpResponse:
         **_shared(project, report),
         "progress": progress(project, request.user),
         "consistency": found.get("consistency"),
-        "charts": showing.charts(weeks, ("consistency",)),
-        "weeks": weeks,
+        **_drawn(weeks, ("consistency",)),
     }
     return render(request, "annotation/quality_mine.html", context)
 
@@ -104,6 +103,13 @@ def age(request: SignedInRequest, slug: str) -> HttpResponse:
     if report.asked_at is None:
         response.headers["HX-Refresh"] = "true"
     return response
+
+
+def _drawn(
+    weeks: list[showing.Numbers], names: tuple[str, ...], labels: list[dict[str, Any]] | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    by_week = showing.charts(weeks, names)
+    return {"charts": [*(labels or []), *by_week], "week_charts": by_week, "label_charts": labels or []}
 
 
 def _shared(project: Project, report: QualityReport) -> dict[str, object]:

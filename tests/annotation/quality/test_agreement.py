@@ -91,6 +91,15 @@ def test_the_interval_of_alpha_covers_the_truth_about_as_often_as_it_says() -> N
     assert 180 <= covered <= 197
 
 
+def test_no_share_is_below_zero_and_no_kappa_below_minus_one() -> None:
+    found = agreement(np.array([[1, 0, 1], [1, 1, 0], [0, 1, 1], [2, 0, 0]]))
+    for name, lowest in (("percent", 0.0), ("kappa", -1.0), ("alpha", -1.0)):
+        estimate = found[name]
+        assert estimate is not None
+        assert estimate.low is not None
+        assert lowest <= estimate.low < estimate.value
+
+
 def test_an_annotator_is_held_against_the_majority_of_the_others() -> None:
     votes = votes_of(
         [
@@ -107,6 +116,15 @@ def test_an_annotator_is_held_against_the_majority_of_the_others() -> None:
     assert (odd.value, odd.n) == (pytest.approx(1 / 3), 3)
     # For the second the others are split on the second pair, which has no majority to hold against.
     assert (even.value, even.n) == (pytest.approx(1 / 2), 2)
+
+
+def test_who_says_the_opposite_of_the_others_is_marked_when_chance_does_not_explain_it() -> None:
+    # 2^n / (n + 1) passes 100 between n = 10 (93.1) and n = 11 (170.7).
+    for pairs, marked in ((10, False), (11, True)):
+        votes = votes_of([[(0, SECOND), (1, FIRST), (2, FIRST)]] * pairs)
+        assert [found.opposite for found in against_the_rest(votes)] == [marked, False, False]
+    ties = votes_of([[(0, TIE), (1, FIRST)]] * 50)
+    assert [found.opposite for found in against_the_rest(ties)] == [False, False]
 
 
 def test_against_the_rest_kappa_is_that_of_the_table() -> None:

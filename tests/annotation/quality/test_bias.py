@@ -9,13 +9,13 @@ import pytest
 from scipy.special import betaln
 
 from annotation.quality.bias import (
-    FALSE_ALARMS,
     clicks_by_side,
     longer_shares,
     overall_left,
     overall_longer,
     side_shares,
 )
+from annotation.quality.intervals import FALSE_ALARMS, share_is_outside
 from annotation.quality.votes import FIRST, LEFT, RIGHT, SECOND, TIE, UNSEEN
 from tests.annotation.quality.simulation import votes_of
 
@@ -52,6 +52,12 @@ def test_honest_people_are_hardly_ever_flagged_though_every_vote_is_looked_at(sh
     """At most FALSE_ALARMS in 200 votes, three standard errors of 2,000 people allowed."""
     most = FALSE_ALARMS + 3 * np.sqrt(FALSE_ALARMS * (1 - FALSE_ALARMS) / PEOPLE)
     assert flagged_at(share, votes=200, seed=seed).mean() <= most
+
+
+def test_all_gold_missed_is_proof_after_six() -> None:
+    # 0.3^-n / (n + 1) passes 100 between n = 5 (68.6) and n = 6 (196).
+    assert [share_is_outside((0.7, 1.0), 0, n) for n in (0, 5, 6)] == [False, False, True]
+    assert not share_is_outside((0.7, 1.0), 500, 0)
 
 
 def test_the_ratio_is_a_fair_bet_against_the_fairest_share() -> None:

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
 
 from annotation.quality import bradley_terry
 from annotation.quality.bradley_terry import Parameters, fit, log_likelihood, posterior
@@ -30,9 +32,13 @@ def accuracy(label_P: Ints, crowd: Crowd) -> float:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_abilities_of_annotators_are_found(seed: int) -> None:
-    """The correlation with the known abilities is above 0.9: 20 people, 500 votes each, five on a pair."""
-    crowd = bradley_terry_crowd(seed, ability_A=abilities(seed, 20), pairs=2_000, overlap=5)
+@pytest.mark.parametrize(("votes", "overlap"), [(300, 3), (150, 5)])
+def test_the_abilities_of_annotators_are_found(seed: int, votes: int, overlap: int) -> None:
+    """The correlation with the known abilities is above 0.9: 20 people with 300 votes each, three on a pair, or 150, five.
+
+    With 150 and three on a pair it is 0.77 to 0.95: the differences of the pairs are known too little (docs/decisions.md).
+    """
+    crowd = bradley_terry_crowd(seed, ability_A=abilities(seed, 20), pairs=20 * votes // overlap, overlap=overlap)
     assert np.corrcoef(fit(crowd.votes).ability_A, crowd.ability_A)[0, 1] > 0.9
 
 
@@ -99,9 +105,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     label, likelihood = posterior(crowd.votes, whole).first_better_P, log_likelihood(crowd.votes, whole)
     monkeypatch.setattr(bradley_terry, "BLOCK", 7)
     assert log_likelihood(crowd.votes, whole) == pytest.approx(likelihood)
-    assert posterior(crowd.votes, whole).first_better_P == pytest.approx(
-        label, abs=2e-3
-    )  # grids reach as far as a block
+    assert posterior(crowd.votes, whole).first_better_P == pytest.approx(label, abs=1e-12)
     assert fit(crowd.votes).ability_A == pytest.approx(whole.ability_A, abs=1e-3)
 
 
@@ -115,6 +119,32 @@ def test_probabilities_of_the_three_outcomes_are_davidsons() -> None:
     assert log_likelihood(votes, at) == pytest.approx(np.log(weights / weights.sum()).sum(), abs=1e-6)
 
 
+def test_labels_and_likelihood_are_those_of_integrals_done_by_scipy() -> None:
+    """One pair with a tie and two votes against each other, by adaptive quadrature over the difference."""
+    votes = replace(
+        votes_of([[(0, FIRST), (1, SECOND), (2, TIE)]]),
+        first_on_N=np.array([LEFT, RIGHT, LEFT]),
+        log_length_ratio_P=np.array([0.4]),
+    )
+    ability, position, length = np.array([1.6, 0.7, 1.0]), np.array([0.3, -0.5, 0.0]), np.array([0.0, 0.2, -0.3])
+    at = Parameters(ability, position, length, spread=1.8, apart=0.6, tie=0.5, length=0.9)
+
+    def joint(d: float) -> float:
+        bells = [norm.pdf(d, 0.9 * 0.4 + side * 0.6 * 1.8, np.sqrt(1 - 0.6**2) * 1.8) / 2 for side in (-1, 1)]
+        u = ability * d + position * votes.first_on_N + length * 0.4
+        weights = np.stack([np.exp(u / 2), np.full(3, 0.5), np.exp(-u / 2)])
+        return float(sum(bells) * np.prod(weights[[0, 2, 1], [0, 1, 2]] / weights.sum(axis=0)))
+
+    total, first, mean = (
+        quad(function, low, 20, points=[0.0], epsabs=1e-12)[0]
+        for function, low in ((joint, -20), (joint, 0), (lambda d: d * joint(d), -20))
+    )
+    found = posterior(votes, at)
+    assert log_likelihood(votes, at) == pytest.approx(np.log(total), abs=1e-4)
+    assert found.first_better_P == pytest.approx([first / total], abs=1e-5)
+    assert found.difference_P == pytest.approx([mean / total], abs=1e-3)
+
+
 def test_swapping_the_two_answers_of_every_pair_swaps_the_labels() -> None:
     crowd = bradley_terry_crowd(7, ability_A=abilities(7, 6), pairs=80, overlap=3, position_A=[1.0] + [0.0] * 5)
     there = posterior(crowd.votes, fit(crowd.votes))
@@ -126,6 +156,14 @@ def test_swapping_the_two_answers_of_every_pair_swaps_the_labels() -> None:
     )
     back = posterior(swapped, fit(swapped))
     assert back.first_better_P == pytest.approx(1 - there.first_better_P, abs=1e-3)
+
+
+def test_the_average_ability_is_one_and_the_spread_takes_the_scale() -> None:
+    """Half the ability on twice the difference is the same vote, so the votes cannot tell the two apart."""
+    crowd = bradley_terry_crowd(3, ability_A=[0.5] * 6, pairs=600, overlap=3, spread=4.0)
+    found = fit(crowd.votes)
+    assert found.ability_A.mean() == pytest.approx(1.0, abs=1e-12)
+    assert found.spread == pytest.approx(0.5 * 4.0, rel=0.2)  # two standard errors of log(spread) with 600 pairs
 
 
 def test_votes_make_a_label_surer_and_a_conflict_unsure() -> None:
@@ -146,7 +184,10 @@ def test_sides_seen_by_nobody_say_nothing_about_a_side() -> None:
 
 
 def test_intervals_of_abilities_cover_the_truth_about_as_often_as_they_say() -> None:
-    """80 people of four projects: at least 66 covered (95 % is 76; the intervals hold all else fixed, so some less)."""
+    """80 people of four projects: at least 66 covered (95 % is 76; the intervals hold all else fixed, so some less).
+
+    An ability is relative to the average of the project's people, which is 1.
+    """
     covered = 0
     for seed in SEEDS:
         crowd = bradley_terry_crowd(seed, ability_A=abilities(seed, 20), pairs=1_000, overlap=3)
@@ -154,6 +195,6 @@ def test_intervals_of_abilities_cover_the_truth_about_as_often_as_they_say() -> 
         assert [person.n for person in found] == np.bincount(crowd.votes.annotator_N).tolist()
         covered += sum(
             person.low is not None and person.high is not None and person.low <= truth <= person.high
-            for person, truth in zip(found, crowd.ability_A, strict=True)
+            for person, truth in zip(found, crowd.ability_A / crowd.ability_A.mean(), strict=True)
         )
     assert covered >= 66

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from annotation.quality.bradley_terry import fit
+from annotation.quality.bradley_terry import fit, posterior
 from annotation.quality.reading import UNKNOWN, Reading, Repeats
 from annotation.quality.report import numbers
 from annotation.quality.votes import Ints
@@ -33,7 +33,8 @@ def reading_of(crowd: Crowd, *, known_P: Ints | None = None, repeats: Repeats = 
 
 
 def report_of(reading: Reading) -> dict[str, Any]:
-    return numbers(reading, fit(reading.votes))
+    parameters = fit(reading.votes)
+    return numbers(reading, parameters, posterior(reading.votes, parameters))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
