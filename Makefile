@@ -3,6 +3,7 @@
 # make check   the checks alone, without the tests
 # make bench   ours beside its peers on this machine; ROWS=dpo STEPS=3 measures one row with few rounds
 # make bench-gpu   the same on a GPU
+# make bench-queue   the labelling queue under load: a crowd that is killed at random, then speed at a million comparisons
 #
 # PORT=8001 moves the demo to another port, PYTHON=/path/to/python3 names the Python to build .venv with.
 
@@ -19,7 +20,7 @@ DATA =
 BENCH = -m bench --rows "$(ROWS)" --kinds "$(KINDS)" --steps "$(STEPS)" --data "$(DATA)"
 MODEL = 0.5b
 
-.PHONY: demo test check bench bench-gpu
+.PHONY: demo test check bench bench-gpu bench-queue
 
 demo:
 	@$(SETUP) demo
@@ -44,3 +45,7 @@ bench:
 bench-gpu:
 	@$(SETUP) bench
 	@$(RUN) $(BENCH) --precision bf16 --device cuda --model $(MODEL)
+
+bench-queue:
+	@$(SETUP) test
+	@$(RUN) -m bench.queue_load --write bench/results/queue.json

@@ -2,8 +2,8 @@
 
     python -m bench.quality --votes 100000
 
-Simulated people of different reliability judge pairs, three votes on each, over ten weeks; answers differ in length, one
-pair in ten is a tie. Everything happens in a database of its own, which is removed at the end.
+Simulated people of different reliability judge pairs, three votes on each, over ten weeks; answers differ in length.
+Everything happens in a database of its own, which is removed at the end.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def vote(rng: Any, comparison: Any, person: Any, seat: int, utility: float, when
     )
 
 
-def timed[Result](name: str, work: Callable[[], Result]) -> Result:
+def timed(name: str, work: Callable[[], Any]) -> Any:
     start, own = time.perf_counter(), time.process_time()
     result = work()
     wall, own = time.perf_counter() - start, time.process_time() - own

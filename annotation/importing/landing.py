@@ -10,6 +10,7 @@ from itertools import combinations, islice
 from django.db import DataError, IntegrityError, transaction
 from django.utils.timezone import now
 
+from annotation.happenings import Happening, Kind, tell
 from annotation.importing.reading import Lines, read_rows
 from annotation.importing.rows import BadRowError, Row
 from annotation.judging import NoSeatLeftError, preferences_of
@@ -68,7 +69,10 @@ def import_rows(
         report.save()
     report.errors.sort(key=lambda error: error["line"])
     report.finished_at = now()
-    report.save()
+    with transaction.atomic():
+        report.save()
+        facts = {"import": report.pk, "comparisons_added": report.comparisons_added, "bad_rows": report.error_count}
+        tell(Happening(Kind.IMPORT_FINISHED, project.pk, str(report.pk), facts))
     return report
 
 
@@ -205,7 +209,7 @@ def _comparison(pair: _Pair, project: Project, *, judged: bool) -> Comparison:
         project=project,
         prompt_id=pair.prompt_id,
         response_ids=list(pair.key[1]),
-        judgments_wanted=1 if judged else project.overlap,
+        judgments_wanted=1 if judged else project.wanted_for(pair.key[1]),
         depth=1 if judged else 0,
         closed_at=now() if judged else None,
     )

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("annotation", "0005_import_reports"),
+        ("annotation", "0007_queue"),
     ]
 
     operations = [

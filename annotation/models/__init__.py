@@ -1,13 +1,21 @@
 """The tables of annotation. Import them from here."""
 
-from annotation.models.content import Comparison, Prompt, Response
+from annotation.models.assigning import Batch, Team
+from annotation.models.auditing import Action, AuditEvent
+from annotation.models.content import Comparison, Gold, Prompt, Response
+from annotation.models.counts import VoteCount, WorkCount
 from annotation.models.importing import ImportReport
-from annotation.models.judging import Judgment, Lease, Preference, Skip
+from annotation.models.judging import Arm, Judgment, Lease, Preference, Skip
 from annotation.models.projects import Membership, Project, Role, User
 from annotation.models.quality import PairLabel, QualityReport
 
 __all__ = [
+    "Action",
+    "Arm",
+    "AuditEvent",
+    "Batch",
     "Comparison",
+    "Gold",
     "ImportReport",
     "Judgment",
     "Lease",
@@ -20,5 +28,8 @@ __all__ = [
     "Response",
     "Role",
     "Skip",
+    "Team",
     "User",
+    "VoteCount",
+    "WorkCount",
 ]

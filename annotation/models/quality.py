@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.timezone import now
 
-from annotation.models.content import Comparison
+from annotation.models.content import WORK, Comparison
 from annotation.models.judging import Judgment
 from annotation.models.projects import Project
 
@@ -64,7 +64,7 @@ class PairLabelQuerySet(models.QuerySet["PairLabel"]):
     def suspect(self, project: Project) -> Self:
         """Labels that are likely wrong, of pairs that nobody has decided; the most doubtful first."""
         decided = Judgment.objects.decisions().filter(comparison=models.OuterRef("comparison"))
-        found = self.filter(project=project, doubt__gte=SUSPECT, preferring_votes__gte=1)
+        found = self.filter(project=project, doubt__gte=SUSPECT, preferring_votes__gte=1, comparison__purpose__in=WORK)
         return found.exclude(models.Exists(decided)).order_by("-doubt", "comparison_id")
 
     def closed(self) -> Self:
@@ -74,7 +74,11 @@ class PairLabelQuerySet(models.QuerySet["PairLabel"]):
     def disputed(self, project: Project) -> Self:
         """Closed pairs with votes for either answer that nobody has decided; the most doubtful first."""
         decided = Judgment.objects.decisions().filter(comparison=models.OuterRef("comparison"))
-        found = self.filter(project=project, is_split=True).closed().exclude(models.Exists(decided))
+        found = (
+            self.filter(project=project, is_split=True, comparison__purpose__in=WORK)
+            .closed()
+            .exclude(models.Exists(decided))
+        )
         return found.order_by("-doubt", "comparison_id")
 
 

@@ -9,13 +9,12 @@ from django.db import transaction
 from django.db.models import Sum
 from django.db.models.functions import Coalesce
 
-from annotation.models import Comparison, Project, QualityReport
+from annotation.models import Project, QualityReport, VoteCount
 
 
 def votes_given(project: Project) -> int:
-    """How many votes stand, from the comparisons alone: it must be cheap, as every look at a page asks."""
-    depth = Comparison.objects.filter(project=project).aggregate(n=Coalesce(Sum("depth"), 0))["n"]
-    return int(depth)
+    """How many judgments stand, practice and decisions among them: from counts, as every look at a page asks."""
+    return int(VoteCount.objects.filter(project=project).aggregate(n=Coalesce(Sum("votes"), 0))["n"])
 
 
 def ask(project: Project) -> bool:

@@ -11,14 +11,16 @@ and Davidson's probabilities (1970, On extending the Bradley-Terry model to acco
 The pair's difference d has the mean length · l_p and the standard deviation `spread`. Its shape lies between a normal
 bell (`apart` 0: many pairs are close) and two points (`apart` 1: one answer is always clearly better): two equal bells
 at ± apart · spread, each of the width √(1 - apart²) · spread. d is integrated out, as item response theory does with a
-latent trait (Bock and Aitkin 1981), so that three votes on a pair do not count for more than they say. An ability of 1
-is average, 0 is noise, below 0 is keys swapped. What all have in common in favour of length is taste and stays in d;
-what one person has beyond that is their length term. Annotators' terms have normal priors, named below.
+latent trait (Bock and Aitkin 1981), so that three votes on a pair do not count for more than they say.
+
+An ability of 1 is the median person's, 0 is noise, below 0 is keys swapped. What all have in common in favour of length
+is taste and stays in d; what one person has beyond that is their length term. Annotators' terms have normal priors,
+named below.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize
@@ -28,6 +30,7 @@ from annotation.quality.intervals import Estimate, Z
 from annotation.quality.votes import FIRST, SECOND, Floats, Ints, Votes
 
 ABILITY = (1.0, 0.5)  # mean and standard deviation of the prior
+LEAST_TYPICAL = 0.1  # of a median ability; where it is lower, nobody is like anybody
 POSITION = LENGTH = (0.0, 0.5)
 SPREAD = (0.7, 0.7)  # of log(spread): half of all projects between 1.3 and 3.2
 APART = (1.5, 1.5)  # of logit(apart): half of all projects between 0.62 and 0.92
@@ -84,7 +87,17 @@ def fit(votes: Votes) -> Parameters:
         bounds=[(None, None)] * (3 * votes.annotators) + BOUNDS,
         options={"maxiter": MOST_STEPS},
     )
-    return _unpack(found.x)
+    return _typical_is_one(_unpack(found.x))
+
+
+def _typical_is_one(found: Parameters) -> Parameters:
+    """The same votes said with a median ability of 1: half the ability on twice the difference changes none of them."""
+    typical = float(np.median(found.ability_A))
+    if typical < LEAST_TYPICAL:
+        return found
+    return replace(
+        found, ability_A=found.ability_A / typical, spread=found.spread * typical, length=found.length * typical
+    )
 
 
 def posterior(votes: Votes, parameters: Parameters) -> Posterior:
@@ -195,9 +208,7 @@ def _loss_and_slope(packed: Floats, blocks: list[Votes]) -> tuple[float, Floats]
     losses, slopes = zip(*(_block_loss_and_slope(block, parameters) for block in blocks), strict=True)
     centre, width = _priors(len(parameters.ability_A))
     surprise = (packed - centre) / width
-    by_ability_A, rest = np.split(sum(slopes), [len(parameters.ability_A)])
-    slope = np.concatenate([by_ability_A - by_ability_A.mean(), rest])  # all abilities move together: nothing changes
-    return sum(losses) + float(np.sum(surprise**2)) / 2, slope + surprise / width
+    return sum(losses) + float(np.sum(surprise**2)) / 2, sum(slopes) + surprise / width
 
 
 def _block_loss_and_slope(votes: Votes, at: Parameters) -> tuple[float, Floats]:
@@ -262,7 +273,7 @@ def _unpack(packed: Floats) -> Parameters:
     ability_A, position_A, length_A = packed[:-4].reshape(3, -1)
     log_spread, logit_apart, log_tie, length = packed[-4:]
     return Parameters(
-        ability_A + ABILITY[0] - ability_A.mean(),
+        ability_A,
         position_A,
         length_A,
         spread=float(np.exp(log_spread)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 
-import numpy as np
 from django.db import transaction
 from django.utils.timezone import now
 

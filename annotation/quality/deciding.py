@@ -9,10 +9,11 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef
 
 from annotation.judging import lock_comparison, lock_person, preferences_of, withdraw, write_judgment
-from annotation.models import Comparison, Judgment, PairLabel, Preference, Project, User
+from annotation.models import Comparison, Judgment, PairLabel, Preference, Project, Response, User
+from annotation.models.content import WORK
 from annotation.queue import shuffled, verdict_from
 
-MOST_JUDGMENTS = 50  # of one comparison
+MOST_JUDGMENTS = 50  # of one comparison that is work
 
 
 class CannotDecideError(Exception):
@@ -47,8 +48,10 @@ def _check(comparison: Comparison, reviewer: User) -> None:
         raise CannotDecideError("This pair is still being judged.")
     if standing.filter(annotator=reviewer).exists():
         raise CannotDecideError("You have voted on this pair, so somebody else settles it.")
-    if len(comparison.response_ids) != 2:
-        raise CannotDecideError("Only pairs can be settled.")
+    if Response.objects.filter(pk__in=comparison.response_ids, written_by=reviewer).exists():
+        raise CannotDecideError("You wrote one of the answers, so somebody else settles it.")
+    if len(comparison.response_ids) != 2 or comparison.purpose not in WORK:
+        raise CannotDecideError("Only pairs of the work itself can be settled.")
 
 
 def order_for(comparison: Comparison, reviewer: User) -> list[int]:
@@ -78,7 +81,9 @@ def take_back(*, decision_id: int, reviewer: User) -> bool:
 def to_settle(project: Project, reviewer: User) -> list[int]:
     """Comparisons with votes for either answer, for this person to decide; the most doubtful first."""
     mine = Judgment.objects.standing().filter(comparison=OuterRef("comparison"), annotator=reviewer)
+    written = list(Response.objects.filter(prompt__project=project, written_by=reviewer).values_list("pk", flat=True))
     disputed = PairLabel.objects.disputed(project).exclude(Exists(mine))
+    disputed = disputed.exclude(comparison__response_ids__overlap=written) if written else disputed
     return list(disputed.values_list("comparison_id", flat=True))
 
 
@@ -103,6 +108,7 @@ def hidden_votes(comparison: Comparison, order: list[int]) -> list[HiddenVote]:
 def ask_for_one_more(project: Project, comparison_ids: Collection[int]) -> int:
     """Open finished, undecided comparisons for one more judgment each; an open one is left alone. Returns how many."""
     decided = Judgment.objects.decisions().filter(comparison=OuterRef("pk"))
-    closed = Comparison.objects.filter(project=project, pk__in=comparison_ids, judgments_wanted__lt=MOST_JUDGMENTS)
+    closed = Comparison.objects.work().filter(project=project, pk__in=comparison_ids)
+    closed = closed.filter(judgments_wanted__lt=MOST_JUDGMENTS)
     closed = closed.exclude(closed_at=None).exclude(Exists(decided))
     return closed.update(judgments_wanted=F("judgments_wanted") + 1, closed_at=None)

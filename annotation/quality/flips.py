@@ -12,20 +12,22 @@ from scipy.special import expit, logit
 
 from annotation.quality.bradley_terry import APART, SPREAD, Parameters, log_likelihood, posterior
 from annotation.quality.intervals import Estimate, Z
-from annotation.quality.votes import TIE, Floats, Votes
+from annotation.quality.votes import TIE, Bools, Floats, Votes
 
 STEP = 0.05  # of log(spread) and logit(apart), for slopes by differences
 HIGHEST_SMOOTHING = 0.45  # at one half a vote says nothing, and the training forms end below it
 
 
-def flip_rate(votes: Votes, parameters: Parameters) -> Estimate | None:
-    """The mean probability that a vote for one answer was for the worse one; n counts such votes.
+def flip_rate(votes: Votes, parameters: Parameters, counts_P: Bools | None = None) -> Estimate | None:
+    """The mean probability that a vote for one answer was for the worse one, over some pairs; n counts such votes.
 
     The interval adds two variances: that of the mean over pairs, and that of the two numbers on which it hangs, the
     spread of the differences and their shape (their curvature, with the other parameters held). None if no pair has two
     such votes: then nothing tells a wrong vote from a right one.
     """
     decided_N = votes.outcome_N != TIE
+    if counts_P is not None:
+        decided_N &= counts_P[votes.pair_N]
     decided_P = np.bincount(votes.pair_N[decided_N], minlength=votes.pairs)
     if not np.any(decided_P >= 2):
         return None
@@ -36,7 +38,7 @@ def flip_rate(votes: Votes, parameters: Parameters) -> Estimate | None:
     return Estimate(rate, len(flipped_N), max(rate - half, 0.0), min(rate + half, 1.0))
 
 
-def _variance_by_shape(votes: Votes, parameters: Parameters, decided_N: np.ndarray) -> float:
+def _variance_by_shape(votes: Votes, parameters: Parameters, decided_N: Bools) -> float:
     """The delta method over log(spread) and logit(apart): gᵀ H⁻¹ g, H the curvature of minus the log density."""
 
     def rate(by: Floats) -> float:

@@ -55,7 +55,7 @@ def share_is_outside(bounds: tuple[float, float], hits: int, misses: int) -> boo
 def jackknife(
     statistic: Callable[[Ints], float], counts_PC: Ints, bounds: tuple[float, float] = (-1.0, 1.0)
 ) -> Estimate | None:
-    """`statistic` of P units with C counts each, and its normal interval, within bounds, by leaving out one unit a time.
+    """`statistic` of P units with C counts each, and its normal interval, within bounds, leaving out one unit a time.
 
     Units with equal counts leave the same number behind, so each kind is left out once and weighted by how often it
     occurs (Efron and Stein 1981, eq. 1.4). None if the statistic is not defined (NaN); no ends if it is not without one

@@ -10,12 +10,14 @@ import numpy as np
 from django.db.models import TextField
 from django.db.models.functions import Cast, Length
 
-from annotation.models import Comparison, Judgment, Project, Prompt, Response
-from annotation.quality.votes import FIRST, LEFT, RIGHT, SECOND, TIE, UNSEEN, Ints, Votes
+from annotation.models import Arm, Comparison, Gold, Judgment, Project, Prompt, Response, User
+from annotation.quality.votes import FIRST, LEFT, RIGHT, SECOND, TIE, UNSEEN, Bools, Ints, Votes
+from annotation.services import NO_PASSWORD
 
 CHUNK = 5_000
-UNKNOWN = 2  # no outcome: the right answer of most pairs
+WRONG, RIGHT_ANSWER, NOT_GOLD = 0, 1, -1
 _Key = tuple[int, str, str]  # a prompt and the hashes of two texts
+_Row = tuple[int, int, int, int, float, int, int, bool]
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,15 @@ class Reading:
     """The votes, with what is known around them.
 
     `order_N` lists the votes from the oldest to the newest, `week_N` is the ordinal of the Monday before each.
-    `known_P` is the right outcome of a gold pair, UNKNOWN of others. `person_A` and `comparison_P` are primary keys.
+    `gold_N` is RIGHT_ANSWER or WRONG for a vote on a gold pair, NOT_GOLD for others; `is_gold_P` says which pairs are
+    gold. `person_A` and `comparison_P` are primary keys.
     """
 
     votes: Votes
     order_N: Ints
     week_N: Ints
-    known_P: Ints
+    gold_N: Ints
+    is_gold_P: Bools
     person_A: list[int]
     comparison_P: list[int]
     repeats: Repeats
@@ -54,6 +58,8 @@ class _Vote:
     first_on: int
     seconds: float
     week: int
+    gold: int
+    is_drawn: bool
 
 
 @dataclass
@@ -65,16 +71,20 @@ class _Pair:
     first_hash: str
     log_length_ratio: float
     characters: int
+    is_gold: bool
     voted: dict[int, int] = field(default_factory=dict)  # annotator -> what they said first
 
 
 def read(project: Project) -> Reading:
-    """All standing votes on comparisons of two answers. Reviewers' decisions are no votes, repeats no new ones."""
+    """All standing votes on comparisons of two answers, gold among them.
+
+    Reviewers' decisions and practice are no votes, repeats no new ones.
+    """
     answers = _answers(project)
     characters = _prompt_characters(project)
     pairs: dict[_Key, _Pair] = {}
     people: dict[int, int] = {}
-    rows: list[tuple[int, int, int, int, float, int]] = []
+    rows: list[_Row] = []
     repeats: list[tuple[int, int, int]] = []
     for vote in _votes(project):
         pair, turned = _pair_of(vote, pairs, answers, characters)
@@ -84,8 +94,8 @@ def read(project: Project) -> Reading:
             repeats.append((who, vote.week, int(pair.voted[who] == outcome)))
         else:
             pair.voted[who] = outcome
-            rows.append((pair.number, who, outcome, first_on, vote.seconds, vote.week))
-    return _reading(project, rows, list(pairs.values()), list(people), repeats)
+            rows.append((pair.number, who, outcome, first_on, vote.seconds, vote.week, vote.gold, vote.is_drawn))
+    return _reading(rows, list(pairs.values()), list(people), repeats)
 
 
 def _pair_of(
@@ -102,6 +112,7 @@ def _pair_of(
             first_hash=first_hash,
             log_length_ratio=float(np.log((first_length + 1) / (second_length + 1))),
             characters=first_length + second_length + characters[vote.prompt],
+            is_gold=vote.gold != NOT_GOLD,
         )
     return pair, 1 if pair.first_hash == first_hash else -1
 
@@ -109,21 +120,26 @@ def _pair_of(
 def _votes(project: Project) -> Iterator[_Vote]:
     """From the oldest to the newest."""
     found = Judgment.objects.standing().in_project(project).filter(decides=False, comparison__response_ids__len=2)
-    names = ("comparison_id", "comparison__prompt_id", "comparison__response_ids", "annotator_id", "tiers")
-    names += ("shown_order", "active_seconds", "created_at", "annotator__is_active", "annotator__last_login")
+    found = found.exclude(comparison__purpose=Comparison.Purpose.PRACTICE)
+    names = ("comparison_id", "comparison__prompt_id", "comparison__response_ids", "annotator_id", "tiers", "both_bad")
+    names += ("shown_order", "active_seconds", "created_at", "arm")
+    # A rule or an imported source, which can never sign in, saw no sides.
+    sources = set(User.objects.filter(is_active=False, password=NO_PASSWORD).values_list("pk", flat=True))
+    gold = _gold(project)
     for row in found.order_by("created_at", "id").values_list(*names).iterator(chunk_size=CHUNK):
-        comparison, prompt, responses, annotator, tiers, shown, seconds, at, may_sign_in, signed_in = row
-        # A rule or an imported source, which can never have signed in, saw no sides.
-        saw = may_sign_in or signed_in is not None
+        comparison, prompt, responses, annotator, tiers, both_bad, shown, seconds, at, arm = row
+        known = gold.get(comparison)
         yield _Vote(
             comparison=comparison,
             prompt=prompt,
             responses=responses,
             annotator=annotator,
             outcome=outcome_of(tiers, responses),
-            first_on=(LEFT if shown[0] == responses[0] else RIGHT) if saw else UNSEEN,
+            first_on=UNSEEN if annotator in sources else LEFT if shown[0] == responses[0] else RIGHT,
             seconds=seconds,
             week=week_of(at),
+            gold=int(known.is_met_by(tiers, both_bad=both_bad)) if known else NOT_GOLD,
+            is_drawn=arm == Arm.RANDOM,
         )
 
 
@@ -153,25 +169,21 @@ def _prompt_characters(project: Project) -> dict[int, int]:
     return dict(Prompt.objects.filter(project=project).annotate(length=length).values_list("pk", "length"))
 
 
-def known_answers(project: Project) -> dict[int, int]:
-    """The right outcome of gold comparisons: what a reviewer decided."""
-    decided = Judgment.objects.decisions().in_project(project).filter(comparison__purpose=Comparison.Purpose.GOLD)
-    rows = decided.filter(comparison__response_ids__len=2).values_list(
-        "comparison_id", "tiers", "comparison__response_ids"
-    )
-    return {comparison: outcome_of(tiers, responses) for comparison, tiers, responses in rows}
+def _gold(project: Project) -> dict[int, Gold]:
+    """The known answers of gold comparisons."""
+    found = Gold.objects.filter(comparison__project=project, comparison__purpose=Comparison.Purpose.GOLD)
+    return {gold.comparison_id: gold for gold in found}
 
 
 def _reading(
-    project: Project,
-    rows: list[tuple[int, int, int, int, float, int]],
+    rows: list[_Row],
     pairs: list[_Pair],
     people: list[int],
     repeats: list[tuple[int, int, int]],
 ) -> Reading:
-    pair_N, annotator_N, outcome_N, first_on_N, seconds_N, week_N = np.array(rows or np.zeros((0, 6))).T
+    columns = np.array(rows or np.zeros((0, 8)), dtype=np.float64).T
+    pair_N, annotator_N, outcome_N, first_on_N, seconds_N, week_N, gold_N, is_drawn_N = columns
     by_pair_N = np.argsort(pair_N, kind="stable")
-    known = known_answers(project)
     annotator_R, week_R, same_R = np.array(repeats or np.zeros((0, 3)), dtype=np.int64).T
     return Reading(
         votes=Votes(
@@ -180,13 +192,15 @@ def _reading(
             outcome_N=outcome_N[by_pair_N].astype(np.int64),
             first_on_N=first_on_N[by_pair_N].astype(np.int64),
             seconds_N=seconds_N[by_pair_N].astype(np.float64),
+            is_drawn_N=is_drawn_N[by_pair_N] == 1,
             log_length_ratio_P=np.array([pair.log_length_ratio for pair in pairs]),
             characters_P=np.array([pair.characters for pair in pairs], dtype=np.float64),
             annotators=len(people),
         ),
         order_N=np.argsort(by_pair_N),
         week_N=week_N[by_pair_N].astype(np.int64),
-        known_P=np.array([known.get(pair.comparison, UNKNOWN) for pair in pairs], dtype=np.int64),
+        gold_N=gold_N[by_pair_N].astype(np.int64),
+        is_gold_P=np.array([pair.is_gold for pair in pairs], dtype=np.bool_),
         person_A=people,
         comparison_P=[pair.comparison for pair in pairs],
         repeats=Repeats(annotator_R, week_R, same_R),

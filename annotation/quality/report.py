@@ -17,7 +17,7 @@ from annotation.quality.bradley_terry import Parameters, Posterior, abilities
 from annotation.quality.flips import flip_rate, label_smoothing
 from annotation.quality.intervals import Estimate, jackknife, proportion, share_is_outside
 from annotation.quality.pace import Pace, paces
-from annotation.quality.reading import UNKNOWN, Reading
+from annotation.quality.reading import NOT_GOLD, RIGHT_ANSWER, Reading
 from annotation.quality.votes import TIE, UNSEEN, Bools
 
 Numbers = dict[str, Any]
@@ -27,22 +27,29 @@ CERTAINTIES = np.linspace(0.5, 1.0, 11)
 
 
 def numbers(reading: Reading, parameters: Parameters, labels: Posterior) -> Numbers:
-    """What the pages show: the project's numbers, the same by week, and those of every person."""
+    """What the pages show: the project's numbers, the same by week, and those of every person.
+
+    Agreement and wrong votes leave out gold pairs, which were chosen for being clear and are judged by everybody.
+    """
     votes = reading.votes
-    rate = flip_rate(votes, parameters)
+    counts_P3 = votes.counts_by_outcome()
+    is_work_P = ~reading.is_gold_P
+    is_drawn_P = np.bincount(votes.pair_N, votes.is_drawn_N, minlength=votes.pairs) > 0
+    rate = flip_rate(votes, parameters, is_work_P)
     return {
         "votes": len(votes.pair_N),
         "pairs": votes.pairs,
-        "pairs_judged_twice": len(judged_twice(votes.counts_by_outcome())),
+        "pairs_judged_twice": len(judged_twice(counts_P3)),
         "people_count": votes.annotators,
-        **{name: _stored(found) for name, found in agreement(votes.counts_by_outcome()).items()},
+        **{name: _stored(found) for name, found in agreement(counts_P3[is_work_P]).items()},
+        "percent_drawn": _stored(agreement(counts_P3[is_work_P & is_drawn_P])["percent"]),
         "gold": _gold(reading, np.full(len(votes.pair_N), True)),
         "consistency": _consistency(reading, np.full(len(reading.repeats.same_R), True)),
         "left": _stored(overall_left(votes)),
         "longer": _stored(overall_longer(votes)),
         "flip_rate": _stored(rate),
         "label_smoothing": label_smoothing(rate),
-        "certainty": np.histogram(0.5 + labels.weight_P / 2, CERTAINTIES)[0].tolist(),
+        "certainty": np.histogram(0.5 + labels.weight_P[is_work_P] / 2, CERTAINTIES)[0].tolist(),
         "weeks": _weeks(reading),
         "people": _people(reading, parameters),
     }
@@ -107,7 +114,7 @@ def _weeks(reading: Reading) -> list[Numbers]:
             {
                 "week": date.fromordinal(int(week)).isoformat(),
                 "votes": int(is_now_N.sum()),
-                "alpha": _stored(jackknife(alpha, judged_twice(counts_P3[last_P == week]))),
+                "alpha": _stored(jackknife(alpha, judged_twice(counts_P3[(last_P == week) & ~reading.is_gold_P]))),
                 "gold": _gold(reading, is_now_N),
                 "consistency": _consistency(reading, reading.repeats.week_R == week),
                 "left": _share(sided > 0),
@@ -137,9 +144,7 @@ def _consistency(reading: Reading, counts_R: Bools) -> Numbers | None:
 
 
 def _gold(reading: Reading, counts_N: Bools) -> Numbers | None:
-    known_N = reading.known_P[reading.votes.pair_N]
-    counts_N = counts_N & (known_N != UNKNOWN)
-    return _share(reading.votes.outcome_N[counts_N] == known_N[counts_N])
+    return _share(reading.gold_N[counts_N & (reading.gold_N != NOT_GOLD)] == RIGHT_ANSWER)
 
 
 def _share(is_so: Bools) -> Numbers | None:

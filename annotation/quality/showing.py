@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
+from annotation.csv_lines import csv_lines
 from annotation.models import QualityReport, User
+from annotation.services import NO_PASSWORD
 
 Numbers = dict[str, Any]
 LONGER_BY_PEOPLE = 0.64  # the share of longer answers that people are known to choose; `bias` measures against it
@@ -26,6 +26,12 @@ FLAGS = {
 # What the pages and the CSV call each number: (name in the report, title, how it is written, what it means).
 MEASURES = (
     ("percent", "Agreement", "share", "How often two people who judged the same pair said the same."),
+    (
+        "percent_drawn",
+        "Agreement, by lot",
+        "share",
+        "The same over pairs that came to somebody by lot: no order, priority or second look chose them.",
+    ),
     ("kappa", "Fleiss' κ", "number", "Agreement beyond chance: 0 is chance, 1 is always."),
     (
         "alpha",
@@ -33,7 +39,7 @@ MEASURES = (
         "number",
         "Agreement beyond chance, with a tie halfway between the answers: 0 is chance, 1 is always.",
     ),
-    ("gold", "Gold", "share", "Judged right, of the pairs whose answer is known."),
+    ("gold", "Gold", "share", "Judged right, of the gold pairs, whose answer is known."),
     ("consistency", "Same vote again", "share", "The same vote when a pair came a second time, unannounced."),
     ("left", "Left", "share", "Votes for the left answer, of those for one of the two. Shuffled sides make 50 %."),
     ("longer", "Longer", "share", "Votes for the longer answer, where one is longer. People are known for 64 %."),
@@ -43,7 +49,12 @@ OF_A_PERSON = (
     ("percent", "Like the majority", "share", "The vote of the majority of the others, where they have one."),
     ("kappa", "Cohen's κ", "number", "The same beyond chance: 0 is chance, 1 is always."),
     *(measure for measure in MEASURES if measure[0] in ("gold", "consistency", "left", "longer")),
-    ("ability", "Reliability", "number", "How much a vote tells about the better answer: 1 is average, 0 is noise."),
+    (
+        "ability",
+        "Reliability",
+        "number",
+        "How much a vote tells about the better answer: 1 is the typical person, 0 is noise.",
+    ),
     ("ties", "Ties", "share", "Ties and “both bad” among all votes."),
     ("skimmed", "Faster than reading", "share", "Votes given four times as fast as people read."),
 )
@@ -71,7 +82,7 @@ class Person:
 
     @property
     def is_source(self) -> bool:
-        return not self.user.is_active and self.user.last_login is None
+        return not self.user.is_active and self.user.password == NO_PASSWORD
 
 
 def rows(numbers: Numbers, measures: tuple[tuple[str, str, str, str], ...] = MEASURES) -> list[Row]:
@@ -100,8 +111,8 @@ def of_person(report: QualityReport, user: User) -> Numbers | None:
 class Chart:
     """What `static/js/quality.js` draws in a place of the page: points of (name, value, low, high, n).
 
-    The name is a week, or what a column counts. Values are written as shares, plain numbers or counts; `mark` is a value
-    to compare with.
+    The name is a week, or what a column counts. Values are written as shares, plain numbers or counts; `mark` is one to
+    compare with.
     """
 
     title: str
@@ -140,40 +151,36 @@ def certainty(counts: list[int]) -> list[dict[str, Any]]:
     return [vars(chart)]
 
 
-def csv_lines(report: QualityReport) -> Iterator[str]:
+def report_as_csv(report: QualityReport) -> Iterator[str]:
     """Every number with its sample size and interval: of the project, of its people, and of both by week."""
-    yield _line("who", "week", "measure", "value", "low", "high", "n")
+    return csv_lines(_csv_rows(report))
+
+
+_CsvRow = tuple[object, ...]
+
+
+def _csv_rows(report: QualityReport) -> Iterator[_CsvRow]:
+    yield "who", "week", "measure", "value", "low", "high", "n"
     for row in rows(report.numbers):
-        yield from _estimate_line("everybody", "", row.name, row.estimate)
+        yield from _estimate_row("everybody", "", row.name, row.estimate)
     for person in people(report):
         name = str(person.user)
         for row in rows(person.found, OF_A_PERSON):
-            yield from _estimate_line(name, "", row.name, row.estimate)
+            yield from _estimate_row(name, "", row.name, row.estimate)
         for flag in person.found["flags"]:
-            yield _line(name, "", f"flag: {flag}", 1, "", "", person.votes)
-        yield from _week_lines(name, person.found["weeks"])
-    yield from _week_lines("everybody", report.numbers.get("weeks", []))
+            yield name, "", f"flag: {flag}", 1, "", "", person.votes
+        yield from _week_rows(name, person.found["weeks"])
+    yield from _week_rows("everybody", report.numbers.get("weeks", []))
 
 
-def _week_lines(who: str, weeks: list[Numbers]) -> Iterator[str]:
+def _week_rows(who: str, weeks: list[Numbers]) -> Iterator[_CsvRow]:
     for week in weeks:
-        yield _line(who, week["week"], "votes", week["votes"], "", "", week["votes"])
+        yield who, week["week"], "votes", week["votes"], "", "", week["votes"]
         for name, estimate in week.items():
             if name not in ("week", "votes"):
-                yield from _estimate_line(who, week["week"], name, estimate)
+                yield from _estimate_row(who, week["week"], name, estimate)
 
 
-def _estimate_line(who: str, week: str, name: str, estimate: Numbers | None) -> Iterator[str]:
+def _estimate_row(who: str, week: str, name: str, estimate: Numbers | None) -> Iterator[_CsvRow]:
     if estimate is not None:
-        yield _line(who, week, name, estimate["value"], estimate["low"], estimate["high"], estimate["n"])
-
-
-def _line(*cells: object) -> str:
-    out = StringIO()
-    csv.writer(out).writerow([_safe(cell) for cell in cells])
-    return out.getvalue()
-
-
-def _safe(cell: object) -> object:
-    """Text that a spreadsheet would run as a formula, made text by an apostrophe (OWASP, CSV injection)."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else cell
+        yield who, week, name, estimate["value"], estimate["low"], estimate["high"], estimate["n"]

@@ -25,8 +25,8 @@ class Votes:
 
     `pair_N` and `annotator_N` count from 0. `outcome_N` is FIRST, TIE ("both bad" is one) or SECOND. `first_on_N` is
     LEFT, RIGHT or UNSEEN. `seconds_N` is the time in sight, 0 where nobody measured it. `log_length_ratio_P` is the log
-    of the first answer's length over the second's, `characters_P` the length of prompt and answers together. Every pair
-    has a vote.
+    of the first answer's length over the second's, `characters_P` the length of prompt and answers together.
+    `is_drawn_N` is True where the pair came to the person by lot, on the queue's random arm. Every pair has a vote.
     """
 
     pair_N: Ints
@@ -34,6 +34,7 @@ class Votes:
     outcome_N: Ints
     first_on_N: Ints
     seconds_N: Floats
+    is_drawn_N: Bools
     log_length_ratio_P: Floats
     characters_P: Floats
     annotators: int
@@ -53,6 +54,7 @@ class Votes:
             outcome_N=self.outcome_N[stays_N],
             first_on_N=self.first_on_N[stays_N],
             seconds_N=self.seconds_N[stays_N],
+            is_drawn_N=self.is_drawn_N[stays_N],
             log_length_ratio_P=self.log_length_ratio_P[kept],
             characters_P=self.characters_P[kept],
             annotators=self.annotators,

@@ -82,7 +82,7 @@ def download(request: SignedInRequest, slug: str) -> StreamingHttpResponse:
     project = get_project_for_manager(request, slug)
     report, _ = QualityReport.objects.get_or_create(project=project)
     headers = {"Content-Disposition": f'attachment; filename="{slug}-quality.csv"'}
-    return StreamingHttpResponse(showing.csv_lines(report), content_type="text/csv; charset=utf-8", headers=headers)
+    return StreamingHttpResponse(showing.report_as_csv(report), content_type="text/csv; charset=utf-8", headers=headers)
 
 
 @login_required

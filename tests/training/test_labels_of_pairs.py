@@ -45,7 +45,9 @@ def report(project: Project) -> QualityReport:
     )
 
 
-def test_a_snapshot_of_pairs_has_the_likelier_answer_and_its_probability(project: Project, votes: list[Preference]) -> None:
+def test_a_snapshot_of_pairs_has_the_likelier_answer_and_its_probability(
+    project: Project, votes: list[Preference]
+) -> None:
     sure, turned = label_of(votes[0], 0.9), label_of(votes[1], 0.3)
     label_of(votes[2], 0.5)
     snapshot = freeze(method=Method.DPO, project=project, created_by=None, chosen=Filter(labels=PAIRS))

@@ -110,7 +110,13 @@ def test_dpo_learns_soft_labels_as_a_smoothing_of_each_pair(tiny: Version, judge
     engine; certain labels do not."""
     for comparison in Comparison.objects.filter(project=judged):
         PairLabel.objects.create(
-            comparison=comparison, project=judged, first_better=0.8, doubt=0.2, votes=3, preferring_votes=3, is_split=True
+            comparison=comparison,
+            project=judged,
+            first_better=0.8,
+            doubt=0.2,
+            votes=3,
+            preferring_votes=3,
+            is_split=True,
         )
     options = {**QUICK, "batch_size": 4, "epochs": 2, "learning_rate": 1e-2, "length_prompts": 0, "sample_prompts": 0}
     by_pair = trained("dpo", judged, tiny, options, chosen=Filter(labels=PAIRS))

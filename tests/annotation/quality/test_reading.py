@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from annotation.models import Comparison, Judgment, Project, User
+from annotation import gold, hand_out
+from annotation.models import Arm, Comparison, Judgment, Project, User
 from annotation.quality.deciding import decide
-from annotation.quality.reading import UNKNOWN, read, week_of
+from annotation.quality.reading import NOT_GOLD, RIGHT_ANSWER, WRONG, read, week_of
 from annotation.quality.votes import FIRST, LEFT, RIGHT, SECOND, TIE, UNSEEN
-from annotation.queue import shuffled
-from annotation.services import record_judgment, rule_judge
+from annotation.queue import Ticket, lease_next, shuffled, submit_judgment
+from annotation.services import AnswerIn, record_judgment, rule_judge
 from tests.annotation.conftest import MakeComparison
 from tests.annotation.quality.conftest import Vote
 
@@ -45,7 +46,7 @@ def test_votes_are_read_with_their_side_time_and_lengths(
     # "First answer 1" has 14 characters, "Second answer 1" 15; one is added to each, as a text may be empty.
     assert found.votes.log_length_ratio_P.tolist() == pytest.approx([np.log(15 / 16)])
     assert (found.comparison_P, found.person_A) == ([pair.pk], [ann.pk])
-    assert found.known_P.tolist() == [UNKNOWN]
+    assert (found.gold_N.tolist(), found.is_gold_P.tolist()) == ([NOT_GOLD], [False])
 
 
 def test_votes_are_sorted_by_pair_and_their_order_in_time_is_kept(
@@ -104,15 +105,67 @@ def test_withdrawn_votes_and_decisions_are_not_votes(
     assert (found.person_A, found.votes.outcome_N.tolist()) == ([ben.pk], [SECOND])
 
 
-def test_the_right_answer_of_a_gold_pair_is_what_a_reviewer_decided(
-    project: Project, make_comparison: MakeComparison, vote: Vote, ann: User, manager: User
+def work_off(project: Project, person: User, choice: str) -> Judgment:
+    """What the queue hands to this person, answered."""
+    lease = lease_next(project=project, annotator=person)
+    assert lease is not None
+    ticket = Ticket(lease.comparison_id, lease.leased_at)
+    return submit_judgment(ticket=ticket, annotator=person, choice=choice)
+
+
+def test_gold_of_the_queue_is_right_or_wrong_by_its_known_answer(project: Project, vote: Vote, ann: User) -> None:
+    asked = [{"role": "user", "content": "Two and two?"}]
+    golds = [
+        gold.add(project=project, messages=asked, answers=[AnswerIn(f"Four {n}."), AnswerIn(f"Five {n}.")], preferred=0)
+        for n in range(2)
+    ]
+    right, wrong = (Comparison.objects.get(pk=one.comparison_id) for one in golds)
+    four = golds[0].expected[0][0]
+    vote(right, ann, right.response_ids[0] == four, arm=Arm.GOLD)
+    vote(wrong, ann, wrong.response_ids[0] != golds[1].expected[0][0], arm=Arm.GOLD)
+    found = read(project)
+    assert found.gold_N.tolist() == [RIGHT_ANSWER, WRONG]
+    assert found.is_gold_P.tolist() == [True, True]
+
+
+def test_practice_is_no_vote(project: Project, vote: Vote, ann: User) -> None:
+    asked = [{"role": "user", "content": "Two and two?"}]
+    known = gold.add(
+        project=project,
+        messages=asked,
+        answers=[AnswerIn("Four."), AnswerIn("Five.")],
+        preferred=0,
+        purpose=Comparison.Purpose.PRACTICE,
+    )
+    vote(Comparison.objects.get(pk=known.comparison_id), ann, True, arm=Arm.PRACTICE)
+    assert read(project).votes.pairs == 0
+
+
+def test_what_the_queue_drew_by_lot_is_known_as_such(
+    project: Project, make_comparison: MakeComparison, ann: User
 ) -> None:
-    pair, plain = make_comparison(), make_comparison()
-    for each in (pair, plain):
-        vote(each, ann, True)
-        decide(comparison_id=each.pk, reviewer=manager, choice="tie")
-    Comparison.objects.filter(pk=pair.pk).update(purpose=Comparison.Purpose.GOLD)
-    assert read(project).known_P.tolist() == [TIE, UNKNOWN]
+    make_comparison()
+    make_comparison()
+    Project.objects.filter(pk=project.pk).update(gold_share=0, repeat_share=0, random_share=100)
+    project.refresh_from_db()
+    assert work_off(project, ann, "a").arm == Arm.RANDOM
+    Judgment.objects.filter(pk=work_off(project, ann, "b").pk).update(arm=Arm.ORDER)
+    assert read(project).votes.is_drawn_N.tolist() == [True, False]
+
+
+def test_a_hidden_repeat_of_the_queue_tells_of_consistency(
+    project: Project, make_comparison: MakeComparison, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue hands a pair out again with its sides swapped: the same side is then the other answer."""
+    monkeypatch.setattr(hand_out, "REPEAT_AFTER", 0)
+    monkeypatch.setattr(hand_out, "drawn_arms", lambda project: [Arm.REPEAT, Arm.ORDER])
+    make_comparison()
+    first = work_off(project, ann, "a")
+    again = work_off(project, ann, "a")
+    assert (again.arm, again.comparison.repeat_of_id) == (Arm.REPEAT, first.comparison_id)
+    found = read(project)
+    assert found.votes.pairs == 1
+    assert found.repeats.same_R.tolist() == [0]
 
 
 def test_a_project_without_votes_reads_as_nothing(project: Project) -> None:
@@ -124,7 +177,7 @@ def test_the_number_of_queries_does_not_grow(
     project: Project, judged: list[Comparison], django_assert_num_queries: Any
 ) -> None:
     assert len(judged) == 6
-    with django_assert_num_queries(4):  # answers, prompts, votes, gold
+    with django_assert_num_queries(5):  # answers, prompts, sources, gold, votes
         read(project)
 
 

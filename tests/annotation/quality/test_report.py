@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -9,23 +10,26 @@ import numpy as np
 import pytest
 
 from annotation.quality.bradley_terry import fit, posterior
-from annotation.quality.reading import UNKNOWN, Reading, Repeats
+from annotation.quality.reading import NOT_GOLD, Reading, Repeats
 from annotation.quality.report import numbers
-from annotation.quality.votes import Ints
+from annotation.quality.votes import Bools
 from tests.annotation.quality.simulation import Crowd, bradley_terry_crowd, flipping_crowd
 
 FIRST_WEEK = date(2026, 3, 2).toordinal()
 NOBODY = Repeats(*np.zeros((3, 0), dtype=np.int64))
 
 
-def reading_of(crowd: Crowd, *, known_P: Ints | None = None, repeats: Repeats = NOBODY, weeks: int = 1) -> Reading:
+def reading_of(crowd: Crowd, *, is_gold_P: Bools | None = None, repeats: Repeats = NOBODY, weeks: int = 1) -> Reading:
     """The votes of a crowd as if read, spread evenly over weeks by pair, in the order of the pairs."""
     votes = crowd.votes
+    is_gold_P = np.zeros(votes.pairs, dtype=np.bool_) if is_gold_P is None else is_gold_P
+    right_N = (votes.outcome_N == crowd.truth_P[votes.pair_N]).astype(np.int64)
     return Reading(
         votes=votes,
         order_N=np.arange(len(votes.pair_N)),
         week_N=FIRST_WEEK + 7 * (votes.pair_N * weeks // votes.pairs),
-        known_P=np.full(votes.pairs, UNKNOWN) if known_P is None else known_P,
+        gold_N=np.where(is_gold_P[votes.pair_N], right_N, NOT_GOLD),
+        is_gold_P=is_gold_P,
         person_A=[100 + number for number in range(votes.annotators)],
         comparison_P=list(range(votes.pairs)),
         repeats=repeats,
@@ -48,8 +52,7 @@ def test_a_left_clicker_is_marked_and_honest_people_are_not(seed: int) -> None:
 
 def test_swapped_keys_and_missed_gold_are_marked() -> None:
     crowd = flipping_crowd(4, flip_A=[0.95, 0.1, 0.1, 0.1], pairs=160, overlap=3)
-    gold_P = np.where(np.arange(160) < 60, crowd.truth_P, UNKNOWN)
-    found = report_of(reading_of(crowd, known_P=gold_P))
+    found = report_of(reading_of(crowd, is_gold_P=np.arange(160) < 60))
     swapped, *careful = found["people"]
     assert set(swapped["flags"]) == {"gold", "against"}
     assert [person["flags"] for person in careful] == [[], [], []]
@@ -70,6 +73,19 @@ def test_weeks_hold_every_vote_once_and_repeats_in_the_week_they_came() -> None:
     first = found["people"][0]
     assert [week["consistency"]["value"] for week in first["weeks"]] == [1.0, 0.0]
     assert sum(week["votes"] for person in found["people"] for week in person["weeks"]) == 80
+
+
+def test_agreement_and_wrong_votes_leave_gold_out_and_agreement_by_lot_all_that_came_otherwise() -> None:
+    crowd = flipping_crowd(8, flip_A=[0.3] * 4, pairs=60, overlap=2)
+    is_gold_P = np.arange(60) < 20
+    by_lot_N = np.isin(crowd.votes.pair_N, [10, 30, 31, 59]) & (np.arange(120) % 2 == 0)
+    drawn = replace(crowd, votes=replace(crowd.votes, is_drawn_N=by_lot_N))
+    found = report_of(reading_of(drawn, is_gold_P=is_gold_P))
+    assert (found["percent"]["n"], found["alpha"]["n"], found["percent_drawn"]["n"]) == (40, 40, 3)
+    assert found["flip_rate"]["n"] == 80
+    assert sum(found["certainty"]) == 40
+    agreed_P = crowd.votes.outcome_N[::2] == crowd.votes.outcome_N[1::2]
+    assert found["percent_drawn"]["value"] == pytest.approx(agreed_P[[30, 31, 59]].mean(), abs=1e-5)
 
 
 def test_a_report_is_json_also_where_nothing_can_be_said() -> None:
