@@ -18,7 +18,7 @@ from annotation.quality.flips import flip_rate, label_smoothing
 from annotation.quality.intervals import Estimate, jackknife, proportion, share_is_outside
 from annotation.quality.pace import Pace, paces
 from annotation.quality.reading import NOT_GOLD, RIGHT_ANSWER, Reading
-from annotation.quality.votes import TIE, UNSEEN, Bools
+from annotation.quality.votes import TIE, UNSEEN, Bools, Ints
 
 Numbers = dict[str, Any]
 FAIR_GOLD = (0.7, 1.0)  # the share of right gold below which somebody does not know the guidelines
@@ -43,8 +43,8 @@ def numbers(reading: Reading, parameters: Parameters, labels: Posterior) -> Numb
         "people_count": votes.annotators,
         **{name: _stored(found) for name, found in agreement(counts_P3[is_work_P]).items()},
         "percent_drawn": _stored(agreement(counts_P3[is_work_P & is_drawn_P])["percent"]),
-        "gold": _gold(reading, np.full(len(votes.pair_N), True)),
-        "consistency": _consistency(reading, np.full(len(reading.repeats.same_R), True)),
+        "gold": _gold(reading.gold_N),
+        "consistency": _share(reading.repeats.same_R == 1),
         "left": _stored(overall_left(votes)),
         "longer": _stored(overall_longer(votes)),
         "flip_rate": _stored(rate),
@@ -62,7 +62,7 @@ def _people(reading: Reading, parameters: Parameters) -> list[Numbers]:
     found = []
     for number, person in enumerate(reading.person_A):
         is_mine_N = votes.annotator_N == number
-        gold = _gold(reading, is_mine_N)
+        gold = _gold(reading.gold_N[is_mine_N])
         found.append(
             {
                 "person": person,
@@ -71,7 +71,7 @@ def _people(reading: Reading, parameters: Parameters) -> list[Numbers]:
                 "percent": _stored(against[number].percent),
                 "kappa": _stored(against[number].kappa),
                 "gold": gold,
-                "consistency": _consistency(reading, reading.repeats.annotator_R == number),
+                "consistency": _share(reading.repeats.same_R[reading.repeats.annotator_R == number] == 1),
                 "left": _stored(sides[number].left),
                 "longer": _stored(longer[number]),
                 "ability": _stored(ability[number]),
@@ -115,8 +115,8 @@ def _weeks(reading: Reading) -> list[Numbers]:
                 "week": date.fromordinal(int(week)).isoformat(),
                 "votes": int(is_now_N.sum()),
                 "alpha": _stored(jackknife(alpha, judged_twice(counts_P3[(last_P == week) & ~reading.is_gold_P]))),
-                "gold": _gold(reading, is_now_N),
-                "consistency": _consistency(reading, reading.repeats.week_R == week),
+                "gold": _gold(reading.gold_N[is_now_N]),
+                "consistency": _share(reading.repeats.same_R[reading.repeats.week_R == week] == 1),
                 "left": _share(sided > 0),
                 "longer": _share(towards > 0),
             }
@@ -127,24 +127,22 @@ def _weeks(reading: Reading) -> list[Numbers]:
 def _weeks_of_person(reading: Reading, number: int) -> list[Numbers]:
     is_mine_N = reading.votes.annotator_N == number
     is_mine_R = reading.repeats.annotator_R == number
-    weeks = np.unique(np.concatenate([reading.week_N[is_mine_N], reading.repeats.week_R[is_mine_R]]))
+    week_N, gold_N = reading.week_N[is_mine_N], reading.gold_N[is_mine_N]
+    week_R, same_R = reading.repeats.week_R[is_mine_R], reading.repeats.same_R[is_mine_R]
     return [
         {
             "week": date.fromordinal(int(week)).isoformat(),
-            "votes": int(np.sum(is_mine_N & (reading.week_N == week))),
-            "consistency": _consistency(reading, is_mine_R & (reading.repeats.week_R == week)),
-            "gold": _gold(reading, is_mine_N & (reading.week_N == week)),
+            "votes": int(np.sum(week_N == week)),
+            "consistency": _share(same_R[week_R == week] == 1),
+            "gold": _gold(gold_N[week_N == week]),
         }
-        for week in weeks
+        for week in np.unique(np.concatenate([week_N, week_R]))
     ]
 
 
-def _consistency(reading: Reading, counts_R: Bools) -> Numbers | None:
-    return _share(reading.repeats.same_R[counts_R] == 1)
-
-
-def _gold(reading: Reading, counts_N: Bools) -> Numbers | None:
-    return _share(reading.gold_N[counts_N & (reading.gold_N != NOT_GOLD)] == RIGHT_ANSWER)
+def _gold(gold_N: Ints) -> Numbers | None:
+    """The share of right answers among votes on gold pairs."""
+    return _share(gold_N[gold_N != NOT_GOLD] == RIGHT_ANSWER)
 
 
 def _share(is_so: Bools) -> Numbers | None:

@@ -16,6 +16,7 @@ from annotation.work import progress
 
 OF_PROJECT = ("alpha", "gold", "consistency", "left", "longer")
 OF_PERSON = ("consistency", "gold")
+SHOWN_PEOPLE = 200
 
 
 @login_required
@@ -24,11 +25,13 @@ def project_quality(request: SignedInRequest, slug: str) -> HttpResponse:
     """How far people agree, what their votes follow besides the answers, and what that makes of the labels."""
     project = get_project_for_manager(request, slug)
     report = asking.ask_if_old(project)
+    people = showing.people(report)
     context = {
         **_shared(project, report),
         "numbers": report.numbers,
         "rows": showing.rows(report.numbers),
-        "people": showing.people(report),
+        "people": people[:SHOWN_PEOPLE],
+        "people_in_all": len(people),
         **_drawn(report.numbers.get("weeks", []), OF_PROJECT, showing.certainty(report.numbers.get("certainty", []))),
         "suspects": PairLabel.objects.suspect(project).closed().count(),
         "disputed": PairLabel.objects.disputed(project).count(),

@@ -18,6 +18,7 @@ from annotation.models import Comparison, Project, QualityReport, Role, User
 from annotation.quality import computing
 from annotation.quality.asking import ask, ask_if_old, ask_where_old, votes_given
 from annotation.services import set_role
+from annotation.views import quality as views
 from tests.annotation.conftest import MakeComparison
 from tests.annotation.quality.conftest import Vote
 
@@ -43,6 +44,20 @@ def test_a_manager_sees_every_number_with_its_interval_and_sample_size(
     assert "6 of 6 pairs were judged by two people or more" in page
     assert "1 pair with votes for either answer" in page
     assert "ann" in page
+
+
+def test_a_long_table_of_people_ends_and_says_so(
+    project: Project,
+    judged: list[Comparison],
+    compute: Compute,
+    signed_in: SignIn,
+    manager: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compute()
+    assert "The CSV has everybody" not in text_of(signed_in(manager), project)
+    monkeypatch.setattr(views, "SHOWN_PEOPLE", 1)
+    assert "1 of 2 are shown. The CSV has everybody." in text_of(signed_in(manager), project)
 
 
 def test_the_first_visit_asks_for_the_numbers_and_says_so(
