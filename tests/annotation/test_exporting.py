@@ -90,7 +90,7 @@ def test_it_is_one_query_however_many_rows(
     rows = [{**PAIR, "prompt": f"Question {n}"} for n in range(count)]
     import_rows(project=project, file=lines_of(*rows), judged_by="some-dataset")
     client = signed_in(manager)
-    with django_assert_num_queries(4):  # session, person, project, preferences
+    with django_assert_num_queries(6):  # session, person, project; project and event of the audit log; preferences
         assert len(download(client, project)) == count
 
 
