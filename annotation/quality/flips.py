@@ -15,6 +15,7 @@ from annotation.quality.intervals import Estimate, Z
 from annotation.quality.votes import TIE, Bools, Floats, Votes
 
 STEP = 0.05  # of log(spread) and logit(apart), for slopes by differences
+WIDEST = 0.2  # an interval of the flip rate that still says something
 HIGHEST_SMOOTHING = 0.45  # at one half a vote says nothing, and the training forms end below it
 
 
@@ -77,5 +78,7 @@ def _moved(parameters: Parameters, by: Floats) -> Parameters:
 
 
 def label_smoothing(rate: Estimate | None) -> float | None:
-    """The `label_smoothing` to launch DPO with: the flip rate in whole percents."""
-    return None if rate is None else min(round(rate.value, 2), HIGHEST_SMOOTHING)
+    """The `label_smoothing` to launch DPO with: the flip rate in whole percents; None while it is known too little."""
+    if rate is None or rate.low is None or rate.high is None or rate.high - rate.low > WIDEST:
+        return None
+    return min(round(rate.value, 2), HIGHEST_SMOOTHING)

@@ -71,6 +71,7 @@
     draw.save();
     draw.strokeStyle = `${stroke}80`;
     draw.lineWidth = 2 * devicePixelRatio;
+    draw.setLineDash([]);
     draw.beginPath();
     chart.points.forEach(([, , low, high], index) => {
       if (low === null) return;

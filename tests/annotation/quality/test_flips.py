@@ -59,7 +59,12 @@ def test_without_a_pair_judged_twice_nothing_is_known() -> None:
 
 @pytest.mark.parametrize(("rate", "smoothing"), [(0.2137, 0.21), (0.49, HIGHEST_SMOOTHING), (0.0, 0.0)])
 def test_the_smoothing_is_the_rate_in_whole_percents_below_one_half(rate: float, smoothing: float) -> None:
-    assert label_smoothing(Estimate(rate, 100, None, None)) == smoothing
+    assert label_smoothing(Estimate(rate, 100, rate - 0.1, rate + 0.1 - 1e-9)) == smoothing
+
+
+def test_no_smoothing_is_proposed_from_a_handful_of_votes() -> None:
+    assert label_smoothing(Estimate(0.35, 7, 0.16, 0.55)) is None
+    assert label_smoothing(estimated(flipping_crowd(3, flip_A=[0.2] * 4, pairs=10, overlap=2))) is None
 
 
 def test_more_votes_make_the_interval_narrower() -> None:
