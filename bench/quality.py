@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 OVERLAP = 3
@@ -139,8 +140,12 @@ def measure(votes: int, people: int) -> None:
         raise SystemExit(f"Not every pair has a label: {report.error}")
     for name in ("quality", "suspects", "adjudicate", "quality-mine", "quality-csv"):
         address = reverse(name, args=[project.slug])
-        timed(f"page {name}, first", lambda address=address: b"".join(client.get(address)))
-        timed(f"page {name}, again", lambda address=address: b"".join(client.get(address)))
+        for turn in ("first", "again"):
+            timed(f"page {name}, {turn}", partial(_body, client, address))
+
+
+def _body(client: Any, address: str) -> bytes:
+    return b"".join(client.get(address))
 
 
 def main() -> None:

@@ -16,7 +16,8 @@ OUTCOMES = (FIRST, TIE, SECOND)
 
 def judged_twice(counts_PC: Ints) -> Ints:
     """The pairs that two or more people judged: the only ones that tell of agreement."""
-    return counts_PC[counts_PC.sum(axis=1) >= 2]
+    found: Ints = counts_PC[counts_PC.sum(axis=1) >= 2]
+    return found
 
 
 def percent(counts_PC: Ints) -> float:

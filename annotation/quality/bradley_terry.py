@@ -167,7 +167,8 @@ def _expect(votes: Votes, parameters: Parameters) -> tuple[Floats, Floats, Float
 def _differences(votes: Votes, parameters: Parameters) -> Floats:
     """The nodes of every pair's grid. Shape (P, K)."""
     node_K = parameters.apart * SIDE_K + np.sqrt(1 - parameters.apart**2) * NODE_K
-    return parameters.length * votes.log_length_ratio_P[:, None] + parameters.spread * node_K
+    found: Floats = parameters.length * votes.log_length_ratio_P[:, None] + parameters.spread * node_K
+    return found
 
 
 def _log_probabilities(votes: Votes, parameters: Parameters, difference_PK: Floats) -> tuple[Floats, Floats, Floats]:
@@ -230,7 +231,7 @@ def _block_loss_and_slope(votes: Votes, at: Parameters) -> tuple[float, Floats]:
     by_ability_N = at.length * length_N * pull_N + at.spread * by_node_N
 
     def by_annotator(values_N: Floats) -> Floats:
-        return np.bincount(votes.annotator_N, values_N, minlength=votes.annotators)
+        return np.bincount(votes.annotator_N, values_N, minlength=votes.annotators).astype(np.float64)
 
     slope = np.concatenate(
         [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import F, OuterRef, QuerySet, Subquery
 
@@ -50,7 +51,7 @@ def soft_labels(project: Project, *, purposes: tuple[str, ...] = COLLECTED) -> I
             yield Label(comparison, prompt, chosen, rejected, probability, 2 * probability - 1, votes, decided)
 
 
-def labelled(project: Project, purposes: tuple[str, ...]) -> QuerySet[PairLabel]:
+def labelled(project: Project, purposes: tuple[str, ...]) -> QuerySet[Any]:
     """Labels with `decision`, the tiers a reviewer decided on, or null."""
     decided = Judgment.objects.decisions().filter(comparison=OuterRef("comparison")).values("tiers")[:1]
     found = PairLabel.objects.filter(project=project, comparison__purpose__in=purposes)

@@ -121,12 +121,12 @@ def _votes(project: Project) -> Iterator[_Vote]:
     """From the oldest to the newest."""
     found = Judgment.objects.standing().in_project(project).filter(decides=False, comparison__response_ids__len=2)
     found = found.exclude(comparison__purpose=Comparison.Purpose.PRACTICE)
-    names = ("comparison_id", "comparison__prompt_id", "comparison__response_ids", "annotator_id", "tiers", "both_bad")
-    names += ("shown_order", "active_seconds", "created_at", "arm")
+    of_pair = ("comparison_id", "comparison__prompt_id", "comparison__response_ids")
+    of_vote = ("annotator_id", "tiers", "both_bad", "shown_order", "active_seconds", "created_at", "arm")
     # A rule or an imported source, which can never sign in, saw no sides.
     sources = set(User.objects.filter(is_active=False, password=NO_PASSWORD).values_list("pk", flat=True))
     gold = _gold(project)
-    for row in found.order_by("created_at", "id").values_list(*names).iterator(chunk_size=CHUNK):
+    for row in found.order_by("created_at", "id").values_list(*of_pair, *of_vote).iterator(chunk_size=CHUNK):
         comparison, prompt, responses, annotator, tiers, both_bad, shown, seconds, at, arm = row
         known = gold.get(comparison)
         yield _Vote(

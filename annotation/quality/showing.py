@@ -107,6 +107,9 @@ def of_person(report: QualityReport, user: User) -> Numbers | None:
     return next((entry for entry in entries if entry["person"] == user.pk), None)
 
 
+Point = tuple[str, float, float | None, float | None, int]
+
+
 @dataclass(frozen=True)
 class Chart:
     """What `static/js/quality.js` draws in a place of the page: points of (name, value, low, high, n).
@@ -117,7 +120,7 @@ class Chart:
 
     title: str
     unit: str
-    points: list[tuple[str, float, float | None, float | None, int]]
+    points: list[Point]
     style: str = "count"
     mark: float | None = None
     place: str = "weeks"
@@ -146,7 +149,7 @@ def certainty(counts: list[int]) -> list[dict[str, Any]]:
     if not counts:
         return []
     names = [f"{50 + 5 * place}–{55 + 5 * place} %" for place in range(len(counts))]
-    points = [(name, float(count), None, None, count) for name, count in zip(names, counts, strict=True)]
+    points: list[Point] = [(name, float(count), None, None, count) for name, count in zip(names, counts, strict=True)]
     chart = Chart("Likelier answer right", "pairs", points, place="labels", by_week=False)
     return [vars(chart)]
 
