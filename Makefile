@@ -14,10 +14,11 @@ SETUP = python=`sh tools/python.sh` && "$$python" tools/setup.py
 # What the bench measures; empty means all of it, or as much as suits. See the README's performance section.
 ROWS =
 KINDS =
+ARMS =
 PRECISION =
 STEPS = 0
 DATA =
-BENCH = -m bench --rows "$(ROWS)" --kinds "$(KINDS)" --steps "$(STEPS)" --data "$(DATA)"
+BENCH = -m bench --rows "$(ROWS)" --kinds "$(KINDS)" --arms "$(ARMS)" --steps "$(STEPS)" --data "$(DATA)"
 MODEL = 0.5b
 
 .PHONY: demo test check bench bench-gpu bench-queue
@@ -28,7 +29,7 @@ demo:
 
 test: check
 	@$(SETUP) browser
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 check:
 	@$(SETUP) test

@@ -7,7 +7,7 @@ import json
 from django.contrib.auth.decorators import login_required
 from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from annotation.access import SignedInRequest, get_project_for_manager
 from annotation.exporting import CONVERSATIONAL, FORMS, preference_lines
@@ -20,7 +20,7 @@ SHOWN_ERRORS = 50
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def upload(request: SignedInRequest, slug: str) -> HttpResponse:
     """The form, and what earlier files brought."""
     project = get_project_for_manager(request, slug)
@@ -42,7 +42,7 @@ def upload(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def report(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     project = get_project_for_manager(request, slug)
     found = get_object_or_404(project.imports.select_related("judged_by"), pk=pk)
@@ -57,7 +57,7 @@ def report(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def report_errors(request: SignedInRequest, slug: str, pk: int) -> FileResponse | HttpResponse:
     """The bad rows as JSON Lines of `{"line", "reason"}`."""
     project = get_project_for_manager(request, slug)
@@ -67,7 +67,7 @@ def report_errors(request: SignedInRequest, slug: str, pk: int) -> FileResponse 
 
 
 @login_required
-@require_GET
+@require_safe
 def export(request: SignedInRequest, slug: str) -> HttpResponse:
     """What can be downloaded, and how much it is."""
     project = get_project_for_manager(request, slug)
@@ -83,7 +83,7 @@ def export(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def download_preferences(request: SignedInRequest, slug: str, form: str = CONVERSATIONAL) -> StreamingHttpResponse:
     """`{prompt, chosen, rejected}` as JSON Lines, streamed."""
     project = get_project_for_manager(request, slug)
