@@ -42,8 +42,12 @@ def create_project(
     asks_strength: bool = True,
     asks_reason: bool = False,
     manager: User | None = None,
+    **asks: Any,
 ) -> Project:
-    """A new project, with `manager` as its first member. Without a slug, one is made from the name and kept unique."""
+    """A new project, with `manager` as its first member. Without a slug, one is made from the name and kept unique.
+
+    `asks` are the fields of Project that say what else is asked of people.
+    """
     project = Project.objects.create(
         name=name,
         slug=slug or _unused_slug(name),
@@ -51,6 +55,7 @@ def create_project(
         overlap=overlap,
         asks_strength=asks_strength,
         asks_reason=asks_reason,
+        **asks,
     )
     if manager is not None:
         Membership.objects.create(project=project, user=manager, role=Role.MANAGER)

@@ -15,6 +15,7 @@ from annotation.importing.reading import Lines, read_rows
 from annotation.importing.rows import BadRowError, Row
 from annotation.judging import NoSeatLeftError, preferences_of
 from annotation.models import Comparison, ImportReport, Judgment, Preference, Project, Prompt, Response, User
+from annotation.regroup import regroup
 from annotation.services import content_hash, record_judgment, rule_judge
 
 BATCH = 500
@@ -131,6 +132,8 @@ def _land(rows: list[Row], report: ImportReport, author_label: str) -> _Landed:
         ids = _comparisons(new.values())
         judged = _keep_votes([(pair, ids[key]) for key, pair in new.items() if pair.judged], report.project, judge)
         judged += _vote_on([(pair, there[pair.key]) for pair in wanted if pair.judged and pair.key in there], judge)
+    if report.project.kind != Project.Kind.PAIRS:
+        regroup(report.project, {pair.prompt_id for pair in wanted})
     return _Landed(added=len(new), judged=judged, duplicates=len(wanted) - len(new))
 
 

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("annotation", "0007_queue"),
+        ("annotation", "0008_kinds_of_judgment"),
     ]
 
     operations = [

@@ -50,7 +50,7 @@ class ResponseQuerySet(models.QuerySet["Response"]):
 
 
 class Response(models.Model):
-    """One answer. Its author is a model version with its sampling parameters, or the label of an import.
+    """One answer. Its author is a model version with its sampling parameters, the label of an import, or a person.
 
     `sampling` of a model's answer says `ended`: false when the token limit cut it off.
     """
@@ -115,7 +115,7 @@ MOST_JUDGMENTS = 30_000  # of a comparison whose answer is known: everybody judg
 
 
 class Comparison(models.Model):
-    """Two to nine responses to one prompt that people put in order.
+    """Two to nine responses to one prompt that people put in order, or one that they call good or bad.
 
     `response_ids` is an array and not a table of its own: a comparison never changes once made, and a million of them
     must be imported in under a minute. Responses are only ever deleted together with their prompt. The array is sorted,
@@ -160,7 +160,7 @@ class Comparison(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(response_ids__len__gte=2, response_ids__len__lte=9), name="two_to_nine_responses"
+                condition=Q(response_ids__len__gte=1, response_ids__len__lte=9), name="one_to_nine_responses"
             ),
             models.CheckConstraint(condition=Q(judgments_wanted__gte=1), name="at_least_one_judgment_wanted"),
             # The target of the foreign key behind "a seat number never passes the number of judgments wanted".

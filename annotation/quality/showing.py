@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotation.csv_lines import csv_lines
 from annotation.models import QualityReport, User
 from annotation.services import NO_PASSWORD
@@ -131,16 +133,18 @@ def charts(weeks: list[Numbers], names: tuple[str, ...]) -> list[dict[str, Any]]
     """One chart for each number that has at least one week, and the votes themselves; none for a single week."""
     if len(weeks) < 2:
         return []
-    titles = {name: (title, style) for name, title, style, _ in MEASURES}
+    titles = {name: (title, style) for name, title, style, _help in MEASURES}
     marks = {"left": 0.5, "longer": LONGER_BY_PEOPLE}
-    found = [Chart("Votes", "a week", [(week["week"], week["votes"], None, None, week["votes"]) for week in weeks])]
+    found = [
+        Chart(_("Votes"), _("a week"), [(week["week"], week["votes"], None, None, week["votes"]) for week in weeks])
+    ]
     for name in names:
         title, style = titles[name]
         points = [
             (week["week"], at["value"], at["low"], at["high"], at["n"]) for week in weeks if (at := week.get(name))
         ]
         unit = "%" if style == "share" else ""
-        found.append(Chart(title, unit, points, style, marks.get(name)))
+        found.append(Chart(_(title), unit, points, style, marks.get(name)))
     return [vars(chart) for chart in found if chart.points]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 register = template.Library()
 MINUS = "\N{MINUS SIGN}"
@@ -45,7 +46,8 @@ def interval(estimate: dict[str, Any] | None, style: str) -> str:
     if estimate["low"] is None:
         return f"n {estimate['n']}"
     low, high = _written(estimate["low"], style), _written(estimate["high"], style)
-    return f"{low} to {high}{' %' if style == 'share' else ''}, n {estimate['n']}"
+    unit = " %" if style == "share" else ""
+    return _("{low} to {high}").format(low=low, high=high) + f"{unit}, n {estimate['n']}"
 
 
 @register.simple_tag

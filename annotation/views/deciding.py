@@ -7,7 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotation.access import SignedInRequest, get_project_for_manager, get_project_for_reviewer
 from annotation.models import Comparison, Judgment, PairLabel, Project, Response
@@ -22,7 +22,7 @@ from annotation.quality.deciding import (
     to_settle,
 )
 from annotation.rendering import render as rich
-from annotation.work import WITH_STRENGTH, WITHOUT_STRENGTH, Turn
+from annotation.work import choices_for, turns_of
 
 SHOWN_SUSPECTS = 50
 LONGEST_REASON = 2_000
@@ -30,7 +30,7 @@ LONGEST_REASON = 2_000
 
 @login_required
 @never_cache
-@require_GET
+@require_safe
 def adjudicate(request: SignedInRequest, slug: str) -> HttpResponse:
     """The next disputed pair for this reviewer; `?after=` passes one over."""
     project = get_project_for_reviewer(request, slug)
@@ -51,10 +51,10 @@ def _pair(request: SignedInRequest, project: Project, pk: int) -> dict[str, obje
     texts = dict(Response.objects.filter(pk__in=order).values_list("pk", "text"))
     return {
         "comparison": comparison,
-        "conversation": [Turn(turn["role"], rich(turn["content"])) for turn in comparison.prompt.messages],
+        "conversation": turns_of(comparison.prompt.messages),
         "answers": [(side, rich(texts[response])) for side, response in zip("AB", order, strict=True)],
         "votes": hidden_votes(comparison, order),
-        "choices": WITH_STRENGTH if project.asks_strength else WITHOUT_STRENGTH,
+        "choices": choices_for(project, len(order)),
     }
 
 
@@ -92,7 +92,7 @@ def unsettle(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def suspects(request: SignedInRequest, slug: str) -> HttpResponse:
     """GET lists the labels in doubt; POST opens those that are ticked for one more judgment."""
     project = get_project_for_manager(request, slug)

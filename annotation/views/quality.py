@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from annotation.access import SignedInRequest, get_project_for_annotator, get_project_for_manager
 from annotation.models import PairLabel, Project, QualityReport, User
@@ -20,7 +20,7 @@ SHOWN_PEOPLE = 200
 
 
 @login_required
-@require_GET
+@require_safe
 def project_quality(request: SignedInRequest, slug: str) -> HttpResponse:
     """How far people agree, what their votes follow besides the answers, and what that makes of the labels."""
     project = get_project_for_manager(request, slug)
@@ -41,7 +41,7 @@ def project_quality(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def person_quality(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """One person's numbers, for those who manage the project."""
     project = get_project_for_manager(request, slug)
@@ -62,7 +62,7 @@ def person_quality(request: SignedInRequest, slug: str, pk: int) -> HttpResponse
 
 
 @login_required
-@require_GET
+@require_safe
 def my_quality(request: SignedInRequest, slug: str) -> HttpResponse:
     """One's own votes by week and how often one said the same again. Nothing here tells what others said."""
     project = get_project_for_annotator(request, slug)
@@ -79,7 +79,7 @@ def my_quality(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def download(request: SignedInRequest, slug: str) -> StreamingHttpResponse:
     """Every number with its interval, of the last report."""
     project = get_project_for_manager(request, slug)
@@ -97,7 +97,7 @@ def compute_again(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def age(request: SignedInRequest, slug: str) -> HttpResponse:
     """How old the numbers are, while new ones are under way; tells the page to load again when they are there."""
     project = get_project_for_annotator(request, slug)

@@ -85,8 +85,8 @@
 
   function say(chart, index) {
     const [at, value, low, high, n] = chart.points[index ?? chart.points.length - 1];
-    const band = low === null ? "" : ` (${written(chart, low)} to ${written(chart, high)}, n ${n})`;
-    chart.reading.textContent = chart.by_week ? `week from ${at}: ${written(chart, value)}${band}` : `${at}: ${written(chart, value)} ${chart.unit}`;
+    const band = low === null ? "" : ` (${written(chart, low)} – ${written(chart, high)}, n ${n})`;
+    chart.reading.textContent = chart.by_week ? `${at}: ${written(chart, value)}${band}` : `${at}: ${written(chart, value)} ${chart.unit}`;
   }
 
   const inner = (figure) => figure.clientWidth;

@@ -19,6 +19,7 @@ from django.utils.timezone import now
 from annotation.models import (
     Batch,
     Comparison,
+    Flag,
     Gold,
     ImportReport,
     Lease,
@@ -59,6 +60,8 @@ class Side:
 
     project: Arguments
     membership: Arguments
+    judgment: Arguments
+    flag: Arguments
     report: Arguments
     export: Arguments
     version: Arguments
@@ -122,8 +125,8 @@ def make_world(artifacts: Path) -> World:
         people=people,
         tokens={who: text for who, (_, text) in tokens.items()},
         token={"pk": tokens[Who.MANAGER][0].pk},
-        mine=_fill(project, artifacts, reviewer=people[Who.REVIEWER]),
-        theirs=_fill(neighbours, artifacts, reviewer=people[Who.NEIGHBOUR]),
+        mine=_fill(project, artifacts, people[Who.ANNOTATOR], reviewer=people[Who.REVIEWER]),
+        theirs=_fill(neighbours, artifacts, people[Who.NEIGHBOUR], reviewer=people[Who.NEIGHBOUR]),
         link={"token": urlsplit(sign_in_link(invited, "http://x")).path.split("/")[-2]},
         artifacts=artifacts,
     )
@@ -139,7 +142,8 @@ def _person(who: Who) -> User:
     return person
 
 
-def _fill(project: Project, artifacts: Path, *, reviewer: User) -> Side:
+def _fill(project: Project, artifacts: Path, annotator: User, *, reviewer: User) -> Side:
+    """`annotator` has given one judgment, their colleague the rest; `reviewer` has settled one."""
     colleague = User.objects.create_user(f"colleague-of-{project.slug}", display_name=COLLEAGUE)
     membership = Membership.objects.create(project=project, user=colleague)
     comparisons = [_comparison(project, n) for n in range(5)]
@@ -152,6 +156,11 @@ def _fill(project: Project, artifacts: Path, *, reviewer: User) -> Side:
     counted = {"votes": 2, "people": [{"person": colleague.pk, "votes": 2, "flags": [], "weeks": []}]}
     QualityReport.objects.create(project=project, numbers=counted, computed_at=now())
     judgment = judged.judgments.get()
+    own = _comparison(project, 6)
+    own_judgment = record_judgment(
+        comparison=own, annotator=annotator, tiers=[[pk] for pk in own.response_ids], strength=1
+    )
+    flag = Flag.objects.create(comparison=judged, annotator=colleague, comment=REASON)
     chosen, rejected = judged.response_ids
     Preference.objects.get_or_create(
         judgment=judgment,
@@ -168,6 +177,8 @@ def _fill(project: Project, artifacts: Path, *, reviewer: User) -> Side:
     return Side(
         project=where,
         membership={**where, "pk": membership.pk},
+        judgment={**where, "pk": own_judgment.pk},
+        flag={**where, "pk": flag.pk},
         report={**where, "pk": report.pk},
         export={**where, "form": "conversational"},
         version={"slug": version.model.slug, "number": version.number},

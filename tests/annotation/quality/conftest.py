@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from annotation.ballots import Ballot
 from annotation.judging import free_seat, lock_comparison, write_judgment
 from annotation.models import Comparison, Judgment, Project, User
 from annotation.quality.asking import ask
-from annotation.queue import shuffled, verdict_from
+from annotation.queue import shuffled
 from annotation.tasks import compute_quality
 from tests.annotation.conftest import MakeComparison
 
@@ -30,7 +31,7 @@ def vote(transactional: None) -> Vote:
         return write_judgment(
             locked,
             person,
-            verdict_from(choice, shown_order=order),
+            Ballot(choice=choice).verdict(order),
             **{"seat": seat, "shown_order": order, "active_seconds": 30.0, **more},
         )
 
