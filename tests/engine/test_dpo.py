@@ -340,6 +340,29 @@ def test_cut_rows_are_counted_and_told(make_run: Callable[..., RunDir]) -> None:
     assert any("cut to max_length 32" in message for message in warnings)
 
 
+def test_a_rows_label_is_its_pairs_and_one_where_it_has_none(make_run: Callable[..., RunDir]) -> None:
+    run_dir = make_run("dpo", train=[{**PREFERENCES[0], "label": 0.7}, PREFERENCES[1]])
+    tokenizer = load_tokenizer(run_dir.spec().models["base"].path)
+    pairs = read_pairs(run_dir, "train", tokenizer, 400, Tally(), EventWriter(run_dir.events_path))
+    assert [pair.label for pair in pairs] == [0.7, 1.0]
+
+
+def test_labels_smoothing_and_margins_of_pairs_reach_the_loss() -> None:
+    # β 0.5, Δ = 4 and -2: leads of 2 and -1. Label 0.9 flipped by 0.1 is 0.82, of margin 2·1.5 it asks 0.64·3 = 1.92;
+    # label 1 is 0.9 and asks 0.8·2·0.5 = 0.8.
+    pairs = [
+        replace(pair, margin=margin, label=label)
+        for pair, margin, label in zip(make_pairs(), (1.5, 0.5), (0.9, 1.0), strict=False)
+    ]
+    options = DPOConfig(beta=0.5, label_smoothing=0.1, margin_scale=2.0)
+    loss_B, _ = dpo.losses(torch.tensor([4.0, -2.0]), torch.zeros(2), pairs, torch.zeros(2, 2), options)
+    expected = [
+        0.82 * math.log(1 + math.exp(-0.08)) + 0.18 * math.log(1 + math.exp(0.08)),
+        0.9 * math.log(1 + math.exp(1.8)) + 0.1 * math.log(1 + math.exp(-1.8)),
+    ]
+    assert loss_B.tolist() == pytest.approx(expected, abs=1e-6)
+
+
 def test_both_answers_of_a_pair_share_the_prompt_that_is_left_after_the_cut(make_run: Callable[..., RunDir]) -> None:
     long_prompt = [{"role": "user", "content": "What do bees make? " * 20}]
     row = {"id": "1", "prompt": long_prompt, "chosen": "Honey.", "rejected": "Bees make honey and wax and more."}

@@ -9,14 +9,13 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from annotation.models import Comparison, PairLabel, Project, User
+from annotation.models import Comparison, Project, User
 from models_registry.models import Version
 from training.base_models import add_base_model
 from training.launching import cancel_run, launch_run
 from training.models import Run, RunEvent, State
 from training.presentation import headline, measures, samples
 from training.rounds import RoundPlan, Which, launch_round
-from training.snapshots import PAIRS, Filter
 from training.supervision import run_directory, supervise
 
 from .conftest import vote
@@ -58,16 +57,9 @@ def judged(project: Project, annotator: User) -> Project:
 
 
 def trained(
-    method: str,
-    project: Project,
-    base: Version,
-    values: dict[str, object],
-    reward: Version | None = None,
-    chosen: Filter | None = None,
+    method: str, project: Project, base: Version, values: dict[str, object], reward: Version | None = None
 ) -> Run:
-    run = launch_run(
-        method=method, project=project, base=base, reward=reward, values=values, chosen=chosen, created_by=None
-    )
+    run = launch_run(method=method, project=project, base=base, reward=reward, values=values, created_by=None)
     assert Run.objects.claim(run.pk, worker="test@here")
     supervise(run.pk)
     run.refresh_from_db()
@@ -103,30 +95,6 @@ def test_dpo_reports_and_registers(tiny: Version, judged: Project) -> None:
     assert [artifact.format for artifact in version.artifacts.all()] == ["adapter", "merged"]
     assert (version.parent, version.notice, version.tokenizer_sha256) == (tiny, tiny.notice, tiny.tokenizer_sha256)
     assert version.metrics["margin"] == run.metrics["margin"]
-
-
-def test_dpo_learns_soft_labels_as_a_smoothing_of_each_pair(tiny: Version, judged: Project) -> None:
-    """Labels of 0.8 throughout train to the same numbers as every vote with a smoothing of 0.2, through snapshot and
-    engine; certain labels do not."""
-    for comparison in Comparison.objects.filter(project=judged):
-        PairLabel.objects.create(
-            comparison=comparison,
-            project=judged,
-            first_better=0.8,
-            doubt=0.2,
-            votes=3,
-            preferring_votes=3,
-            is_split=True,
-        )
-    options = {**QUICK, "batch_size": 4, "epochs": 2, "learning_rate": 1e-2, "length_prompts": 0, "sample_prompts": 0}
-    by_pair = trained("dpo", judged, tiny, options, chosen=Filter(labels=PAIRS))
-    by_vote = trained("dpo", judged, tiny, {**options, "label_smoothing": 0.2})
-    PairLabel.objects.update(first_better=1.0, doubt=0.0)
-    certain = trained("dpo", judged, tiny, options, chosen=Filter(labels=PAIRS))
-    assert by_pair.metrics["margin"] != 0
-    assert by_pair.metrics["margin"] == pytest.approx(by_vote.metrics["margin"], rel=1e-3)
-    assert by_pair.metrics["loss"] == pytest.approx(by_vote.metrics["loss"], rel=1e-4)
-    assert certain.metrics["loss"] < by_pair.metrics["loss"] - 0.01
 
 
 def test_a_reward_model_is_trained_and_ppo_takes_it(tiny: Version, judged: Project) -> None:

@@ -7,7 +7,7 @@
 5. The loss of a step is a weighted mean over its pairs, whatever the passes it was cut into.
 6. Dropout is off everywhere, so before the first step the margin is 0 and the loss ln 2 (IPO: 1/(4β²)).
    An adapter's, if asked for, is on in training passes alone.
-8. A pair's label is a probability: its loss is the mean over both answers being the better one (1: the vote as given).
+7. A pair's label is the probability that the chosen answer is the better one, 1 for a vote as it was given.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from training.engine.config import DPOConfig
 from training.engine.events import EventWriter
 from training.engine.logprobs import all_logprobs, sequence_logprobs
 from training.engine.loop import Loop
-from training.engine.maths import dpo_loss, expected_loss, ipo_loss, robust_dpo_loss, share_won
+from training.engine.maths import dpo_loss, ipo_loss, robust_dpo_loss, share_won
 from training.engine.models import Trainee, load_trainee
 from training.engine.packing import on_device
 from training.engine.pairs import Pair, read_train_and_eval
@@ -127,12 +127,7 @@ def losses(
     if config.average_logprobs:
         lengths = [[len(pair.chosen.response_ids), len(pair.rejected.response_ids)] for pair in pairs]
         tokens_BK = on_device(lengths, chosen_B.device)
-    compared_BK, to_BK = policy_BK / tokens_BK, reference_BK / tokens_BK
-    loss_B = expected_loss(
-        pair_losses(compared_BK, to_BK, pairs, config),
-        pair_losses(compared_BK.flip(1), to_BK.flip(1), pairs, config),
-        on_device([pair.label for pair in pairs], compared_BK.device),
-    )
+    loss_B = pair_losses(policy_BK / tokens_BK, reference_BK / tokens_BK, pairs, config)
     with torch.no_grad():
         reward_BK = config.beta * (policy_BK - reference_BK) / tokens_BK
         margin_B = reward_BK[:, 0] - reward_BK[:, 1]
@@ -144,10 +139,14 @@ def pair_losses(policy_BK: Tensor, reference_BK: Tensor, pairs: Sequence[Pair], 
     """The loss that the config names, (B,), from log-probs of chosen and rejected, (B, 2) each."""
     policy_margin_B = policy_BK[:, 0] - policy_BK[:, 1]
     reference_margin_B = reference_BK[:, 0] - reference_BK[:, 1]
+    label_B = on_device([pair.label for pair in pairs], policy_BK.device)
     if config.loss == "ipo":
-        return ipo_loss(policy_margin_B, reference_margin_B, beta=config.beta)
+        return ipo_loss(policy_margin_B, reference_margin_B, beta=config.beta, label_B=label_B)
     if config.loss == "robust":
-        return robust_dpo_loss(policy_margin_B, reference_margin_B, beta=config.beta, flip_rate=config.label_smoothing)
+        flip_rate = config.label_smoothing
+        return robust_dpo_loss(
+            policy_margin_B, reference_margin_B, beta=config.beta, flip_rate=flip_rate, label_B=label_B
+        )
     offset_B = config.margin_scale * on_device([pair.margin for pair in pairs], policy_BK.device)
     return dpo_loss(
         policy_margin_B,
@@ -155,6 +154,7 @@ def pair_losses(policy_BK: Tensor, reference_BK: Tensor, pairs: Sequence[Pair], 
         beta=config.beta,
         label_smoothing=config.label_smoothing,
         offset_B=offset_B,
+        label_B=label_B,
     )
 
 

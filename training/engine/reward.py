@@ -32,7 +32,7 @@ from training.engine.config import RewardConfig
 from training.engine.events import EventWriter
 from training.engine.generate import generate, stop_token_ids
 from training.engine.loop import Loop
-from training.engine.maths import expected_loss, reward_loss, share_won
+from training.engine.maths import reward_loss, share_won
 from training.engine.models import Trainee, load_base, load_reward_trainee, load_tokenizer, pick_dtype
 from training.engine.packing import Tokens, make_pass, on_device
 from training.engine.pairs import Pair, read_train_and_eval
@@ -136,11 +136,7 @@ def losses(score_BK: Tensor, pairs: Sequence[Pair], config: RewardConfig) -> tup
     chosen_B, rejected_B = score_BK[:, 0], score_BK[:, 1]
     margin_B = config.margin_scale * on_device([pair.margin for pair in pairs], score_BK.device)
     label_B = on_device([pair.label for pair in pairs], score_BK.device)
-    loss_B = expected_loss(
-        reward_loss(chosen_B, rejected_B, margin_B=margin_B, centring=config.centring),
-        reward_loss(rejected_B, chosen_B, margin_B=margin_B, centring=config.centring),
-        label_B,
-    )
+    loss_B = reward_loss(chosen_B, rejected_B, margin_B=margin_B, centring=config.centring, label_B=label_B)
     with torch.no_grad():
         won_by_B = chosen_B - rejected_B
         return loss_B, torch.stack((loss_B, share_won(won_by_B), won_by_B, chosen_B, rejected_B)).detach()
