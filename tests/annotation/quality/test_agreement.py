@@ -7,7 +7,7 @@ from annotation.quality.agreement import agreement, alpha, cohen_kappa, fleiss_k
 from annotation.quality.annotators import against_the_rest
 from annotation.quality.intervals import jackknife, proportion
 from annotation.quality.votes import FIRST, SECOND, TIE
-from tests.annotation.quality.simulation import votes_of
+from bench.quality.crowds import votes_of
 
 NO_VARIETY = np.array([[3, 0, 0], [2, 0, 0]])
 

@@ -17,17 +17,8 @@ from annotation.quality.bias import (
 )
 from annotation.quality.intervals import FALSE_ALARMS, share_is_outside
 from annotation.quality.votes import FIRST, LEFT, RIGHT, SECOND, TIE, UNSEEN
-from tests.annotation.quality.simulation import votes_of
-
-PEOPLE = 2_000
-
-
-def flagged_at(share: float, *, votes: int, seed: int) -> np.ndarray:
-    """For PEOPLE who vote left with this share: whether they were flagged at any look up to this many votes."""
-    rng = np.random.default_rng(seed)
-    left = np.cumsum(rng.random((PEOPLE, votes)) < share, axis=1)
-    known = {(count, n): clicks_by_side(count, n - count) for n in range(1, votes + 1) for count in range(n + 1)}
-    return np.array([any(known[int(count), n] for n, count in enumerate(row, 1)) for row in left])
+from bench.quality.crowds import votes_of
+from bench.quality.proof import PEOPLE, flagged_at
 
 
 def test_somebody_who_always_clicks_left_is_flagged_after_fifteen_votes() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from annotation.quality.pace import SKIMMED, chance_of_run, longest_run, paces
 from annotation.quality.votes import FIRST, LEFT, RIGHT, TIE, UNSEEN
-from tests.annotation.quality.simulation import votes_of
+from bench.quality.crowds import votes_of
 
 
 @pytest.mark.parametrize(("length", "n", "share"), [(3, 8, 0.5), (1, 4, 0.3), (8, 8, 0.9), (4, 10, 0.7), (0, 5, 0.5)])

@@ -13,7 +13,7 @@ from annotation.quality.bradley_terry import fit, posterior
 from annotation.quality.reading import NOT_GOLD, Reading, Repeats
 from annotation.quality.report import numbers
 from annotation.quality.votes import Bools
-from tests.annotation.quality.simulation import Crowd, bradley_terry_crowd, flipping_crowd
+from bench.quality.crowds import Crowd, bradley_terry_crowd, flipping_crowd
 
 FIRST_WEEK = date(2026, 3, 2).toordinal()
 NOBODY = Repeats(*np.zeros((3, 0), dtype=np.int64))

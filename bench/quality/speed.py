@@ -1,14 +1,11 @@
 """How long the quality of a project's votes takes: computing it in a worker, and showing the page.
 
-    python -m bench.quality --votes 100000
-
 Simulated people of different reliability judge pairs, three votes on each, over ten weeks; answers differ in length.
 Everything happens in a database of its own, which is removed at the end.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import resource
@@ -146,20 +143,3 @@ def measure(votes: int, people: int) -> None:
 
 def _body(client: Any, address: str) -> bytes:
     return b"".join(client.get(address))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--votes", type=int, default=100_000)
-    parser.add_argument("--people", type=int, default=100)
-    options = parser.parse_args()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    import django
-
-    django.setup()
-    with database_of_its_own():
-        measure(options.votes, options.people)
-
-
-if __name__ == "__main__":
-    main()
