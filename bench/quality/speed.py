@@ -123,7 +123,7 @@ def measure(votes: int, people: int) -> None:
 
     project = create_project(name="Bench of quality", overlap=OVERLAP)
     fill(project, votes // OVERLAP, people)
-    client = Client()
+    client = Client(headers={"host": "localhost"})
     client.force_login(User.objects.create_superuser("admin"))
     print(f"{votes:,} votes of {people} people; load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     reading = timed("read the votes", lambda: read(project))
@@ -142,4 +142,7 @@ def measure(votes: int, people: int) -> None:
 
 
 def _body(client: Any, address: str) -> bytes:
-    return b"".join(client.get(address))
+    answer = client.get(address)
+    if answer.status_code != 200:
+        raise SystemExit(f"{address} answered {answer.status_code}")
+    return b"".join(answer)

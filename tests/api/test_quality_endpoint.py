@@ -5,6 +5,7 @@ from django.utils.timezone import now
 
 from annotation.models import Project, QualityReport, User
 from api.models import Scope
+from prefloop_client.rows import Estimate, Quality, read
 from tests.api.conftest import ProgramOf, error_of
 
 HERE = "/projects/everyday-help/quality"
@@ -26,6 +27,14 @@ def test_a_manager_reads_every_number_with_its_interval(
     assert found["estimates"] == {"alpha": {"value": 0.61, "n": 40, "low": 0.4, "high": 0.8}}
     (person,) = found["people"]
     assert (person["annotator"], person["flags"], person["estimates"]["left"]["value"]) == ("ann", ["side"], 0.98)
+
+
+def test_the_client_reads_what_is_answered(report: QualityReport, manager: User, program_of: ProgramOf) -> None:
+    found = read(Quality, program_of(manager).get(HERE).json())
+    assert report.computed_at is not None
+    assert found.computed_at == report.computed_at.replace(microsecond=report.computed_at.microsecond // 1000 * 1000)
+    assert found.estimates == {"alpha": Estimate(0.61, 40, 0.4, 0.8)}
+    assert found.people[0].estimates["left"].value == 0.98
 
 
 def test_the_first_question_has_the_numbers_computed(project: Project, manager: User, program_of: ProgramOf) -> None:

@@ -9,7 +9,9 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 from django.urls import reverse
 
-from annotation.models import Comparison, Judgment, PairLabel, Preference, Project, Role, User
+from annotation.ballots import Ballot
+from annotation.corrections import NotStandingError, correct
+from annotation.models import Comparison, Judgment, PairLabel, Preference, Project, Role, Skip, User
 from annotation.quality.deciding import CannotDecideError, ask_for_one_more, decide, order_for, take_back, to_settle
 from annotation.quality.labels import soft_labels
 from annotation.queue import lease_next, undo_last
@@ -110,6 +112,62 @@ def test_a_vote_on_a_decided_pair_and_a_decision_are_not_undone_from_the_labelli
     assert undo_last(project=project, annotator=ann) is None
     assert undo_last(project=project, annotator=reviewer) is None
     assert Judgment.objects.standing().filter(comparison=disputed).count() == 3
+
+
+def test_an_older_skip_is_not_undone_instead_of_a_vote_on_a_decided_pair(
+    project: Project, disputed: Comparison, make_comparison: MakeComparison, reviewer: User, ann: User
+) -> None:
+    skipped = Skip.objects.create(comparison=make_comparison(), annotator=ann, created_at="2026-01-01T00:00Z")
+    Judgment.objects.filter(annotator=ann).exclude(comparison=disputed).update(created_at="2026-01-01T00:00Z")
+    decide(comparison_id=disputed.pk, reviewer=reviewer, choice="tie")
+    assert undo_last(project=project, annotator=ann) is None
+    assert Skip.objects.filter(pk=skipped.pk).exists()
+
+
+def test_a_vote_on_a_decided_pair_is_not_corrected_and_a_decision_never(
+    project: Project, disputed: Comparison, reviewer: User, ann: User, client: Client
+) -> None:
+    vote = Judgment.objects.get(comparison=disputed, annotator=ann)
+    change, history = reverse("change-judgment", args=[project.slug, vote.pk]), reverse("history", args=[project.slug])
+    client.force_login(ann)
+    assert change in client.get(history).content.decode()
+    decision = decide(comparison_id=disputed.pk, reviewer=reviewer, choice="tie")
+    for judgment, person in ((vote, ann), (decision, reviewer)):
+        with pytest.raises(NotStandingError):
+            correct(judgment_id=judgment.pk, annotator=person, ballot=Ballot(choice="both_bad"))
+    assert client.get(change).status_code == 404
+    page = client.get(history).content.decode()
+    assert change not in page
+    assert page.count(">settled<") == 1
+
+
+def test_a_decision_leaves_an_edit_above_its_original_and_nothing_else_of_the_votes(
+    disputed: Comparison, reviewer: User, ann: User
+) -> None:
+    vote = Judgment.objects.get(comparison=disputed, annotator=ann)
+    vote = correct(judgment_id=vote.pk, annotator=ann, ballot=Ballot(choice="b", edits={"A": "Better than both."}))
+    theirs = Preference.objects.filter(judgment__comparison=disputed, judgment__decides=False)
+    before = set(theirs.values_list("chosen", "rejected", "judgment", "weight"))
+    decision = decide(comparison_id=disputed.pk, reviewer=reviewer, choice="a")
+    assert list(theirs.values_list("chosen", "rejected")) == [(vote.edited_id, vote.edit_of_id)]
+    take_back(decision_id=decision.pk, reviewer=reviewer)
+    assert set(theirs.values_list("chosen", "rejected", "judgment", "weight")) == before
+    assert len(before) == 3  # B over A and the edit over A, and the other person's
+
+
+def test_who_has_a_late_vote_on_a_pair_does_not_settle_it(
+    project: Project, disputed: Comparison, reviewer: User
+) -> None:
+    Judgment.objects.create(
+        comparison=disputed,
+        annotator=reviewer,
+        seats=disputed.judgments_wanted,
+        tiers=[disputed.response_ids],
+        shown_order=disputed.response_ids,
+    )
+    assert to_settle(project, reviewer) == []
+    with pytest.raises(CannotDecideError, match="You have voted"):
+        decide(comparison_id=disputed.pk, reviewer=reviewer, choice="tie")
 
 
 def test_a_suspect_pair_is_opened_for_one_more_person_once(
