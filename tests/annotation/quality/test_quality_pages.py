@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,7 +16,7 @@ from django.urls import reverse
 from django.utils.timezone import now
 
 from annotation import tasks
-from annotation.models import Comparison, Project, QualityReport, Role, User
+from annotation.models import Comparison, Judgment, Project, QualityReport, Role, User
 from annotation.quality import computing
 from annotation.quality.asking import ask, ask_if_old, ask_where_old, votes_given
 from annotation.services import set_role
@@ -121,10 +123,24 @@ def test_an_annotator_sees_their_own_numbers_and_nothing_of_others(
 ) -> None:
     compute()
     page = text_of(signed_in(ann), project, "quality-mine")
-    assert "My votes" in page
+    assert "My progress" in page
     assert "ben" not in page
     for word in ("majority", "κ", "Gold", "Reliability"):
         assert word not in page
+
+
+def test_ones_own_page_speaks_german(
+    project: Project, judged: list[Comparison], compute: Compute, signed_in: SignIn, ann: User
+) -> None:
+    Judgment.objects.filter(comparison__in=judged[:3]).update(created_at=now() - timedelta(days=8))  # two weeks to draw
+    compute()
+    url = reverse("quality-mine", args=[project.slug])
+    page = signed_in(ann).get(url, headers={"Accept-Language": "de"}).content.decode()
+    charts = json.loads(page.split('id="quality-charts" type="application/json">')[1].split("</script>")[0])
+    assert {chart["title"] for chart in charts} == {"Stimmen"}
+    shown = re.sub(r"<script.*?</script>|<[^>]*>", " ", page.split("<main")[1], flags=re.DOTALL)
+    assert "Mein Stand" in shown
+    assert re.findall(r"\b(?:votes?|the|and|of|week|progress|same|computed|ago|now)\b", shown, re.IGNORECASE) == []
 
 
 def test_ones_own_page_before_the_first_vote(project: Project, signed_in: SignIn, ben: User) -> None:
