@@ -39,8 +39,8 @@ def test_a_tie_is_half_a_disagreement_to_alpha() -> None:
         np.array([[9, 0, 0], [0, 0, 9], [1, 0, 1]]),
     )
     assert alpha(against_a_tie) > alpha(against_the_other)
-    # Coincidences: first-first 2, second-second 2, first-tie 1+1. Observed 2·1/6; expected, of three firsts, one tie and
-    # two seconds, (2·3·1 + 2·1·2 + 2·3·2·4)/30.
+    # Coincidences: first-first 2, second-second 2, first-tie 1+1. Observed 2·1/6; expected, of three firsts, one tie
+    # and two seconds, (2·3·1 + 2·1·2 + 2·3·2·4)/30.
     assert alpha(np.array([[2, 0, 0], [0, 0, 2], [1, 1, 0]])) == pytest.approx(1 - (2 / 6) / (58 / 30))
     assert percent(against_a_tie) == percent(against_the_other)
 

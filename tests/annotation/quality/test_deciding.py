@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from annotation.ballots import Ballot
 from annotation.corrections import NotStandingError, correct
-from annotation.models import Comparison, Judgment, PairLabel, Preference, Project, Role, Skip, User
+from annotation.models import Comparison, Judgment, PairLabel, Preference, Project, Response, Role, Skip, User
 from annotation.quality.deciding import CannotDecideError, ask_for_one_more, decide, order_for, take_back, to_settle
 from annotation.quality.labels import soft_labels
 from annotation.queue import lease_next, undo_last
@@ -167,6 +167,15 @@ def test_who_has_a_late_vote_on_a_pair_does_not_settle_it(
     )
     assert to_settle(project, reviewer) == []
     with pytest.raises(CannotDecideError, match="You have voted"):
+        decide(comparison_id=disputed.pk, reviewer=reviewer, choice="tie")
+
+
+def test_who_wrote_one_of_the_answers_does_not_settle_the_pair(
+    project: Project, disputed: Comparison, reviewer: User
+) -> None:
+    Response.objects.filter(pk=disputed.response_ids[1]).update(written_by=reviewer)
+    assert to_settle(project, reviewer) == []
+    with pytest.raises(CannotDecideError, match="You wrote"):
         decide(comparison_id=disputed.pk, reviewer=reviewer, choice="tie")
 
 

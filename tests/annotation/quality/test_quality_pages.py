@@ -19,6 +19,7 @@ from annotation import tasks
 from annotation.models import Comparison, Judgment, Project, QualityReport, Role, User
 from annotation.quality import computing
 from annotation.quality.asking import ask, ask_if_old, ask_where_old, votes_given
+from annotation.queue import shuffled
 from annotation.services import set_role
 from annotation.views import quality as views
 from tests.annotation.conftest import MakeComparison
@@ -46,6 +47,24 @@ def test_a_manager_sees_every_number_with_its_interval_and_sample_size(
     assert "6 of 6 pairs were judged by two people or more" in page
     assert "1 pair with votes for either answer" in page
     assert "ann" in page
+
+
+def test_somebody_who_always_clicks_left_is_marked_after_fifteen_votes_and_nobody_else(
+    project: Project, make_comparison: MakeComparison, vote: Vote, compute: Compute, ann: User, ben: User
+) -> None:
+    def marked() -> list[str]:
+        compute()
+        people = QualityReport.objects.get(project=project).numbers["people"]
+        return [User.objects.get(pk=person["person"]).username for person in people if "side" in person["flags"]]
+
+    for number in range(15):
+        if number == 14:
+            assert marked() == []
+        pair = make_comparison(judgments_wanted=2)
+        on_the_left = shuffled(pair.response_ids, comparison_id=pair.pk, annotator_id=ann.pk)[0]
+        vote(pair, ann, on_the_left == pair.response_ids[0])
+        vote(pair, ben, number % 2 == 0)
+    assert marked() == ["ann"]
 
 
 def test_a_long_table_of_people_ends_and_says_so(

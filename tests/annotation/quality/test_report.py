@@ -82,6 +82,7 @@ def test_agreement_and_wrong_votes_leave_gold_out_and_agreement_by_lot_all_that_
     drawn = replace(crowd, votes=replace(crowd.votes, is_drawn_N=by_lot_N))
     found = report_of(reading_of(drawn, is_gold_P=is_gold_P))
     assert (found["percent"]["n"], found["alpha"]["n"], found["percent_drawn"]["n"]) == (40, 40, 3)
+    assert [week["alpha"]["n"] for week in found["weeks"]] == [40]
     assert found["flip_rate"]["n"] == 80
     assert sum(found["certainty"]) == 40
     agreed_P = crowd.votes.outcome_N[::2] == crowd.votes.outcome_N[1::2]
