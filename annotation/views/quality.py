@@ -68,12 +68,11 @@ def my_quality(request: SignedInRequest, slug: str) -> HttpResponse:
     project = get_project_for_annotator(request, slug)
     report = asking.ask_if_old(project)
     found = showing.of_person(report, request.user) or {}
-    weeks = [{name: week[name] for name in ("week", "votes", "consistency")} for week in found.get("weeks", [])]
     context = {
         **_shared(project, report),
         "progress": progress(project, request.user),
         "consistency": found.get("consistency"),
-        **_drawn(weeks, ("consistency",)),
+        **_drawn(found.get("weeks", []), ("consistency",)),
     }
     return render(request, "annotation/quality_mine.html", context)
 

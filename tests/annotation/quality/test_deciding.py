@@ -12,7 +12,15 @@ from django.urls import reverse
 from annotation.ballots import Ballot
 from annotation.corrections import NotStandingError, correct
 from annotation.models import Comparison, Judgment, PairLabel, Preference, Project, Response, Role, Skip, User
-from annotation.quality.deciding import CannotDecideError, ask_for_one_more, decide, order_for, take_back, to_settle
+from annotation.quality.deciding import (
+    CannotDecideError,
+    ask_for_one_more,
+    decide,
+    hidden_votes,
+    order_for,
+    take_back,
+    to_settle,
+)
 from annotation.quality.labels import soft_labels
 from annotation.queue import lease_next, undo_last
 from annotation.services import set_role
@@ -139,6 +147,8 @@ def test_a_vote_on_a_decided_pair_is_not_corrected_and_a_decision_never(
     page = client.get(history).content.decode()
     assert change not in page
     assert page.count(">settled<") == 1
+    client.force_login(reviewer)
+    assert "You have not voted here yet" in client.get(history).content.decode()
 
 
 def test_a_decision_leaves_an_edit_above_its_original_and_nothing_else_of_the_votes(
@@ -192,6 +202,20 @@ def test_a_suspect_pair_is_opened_for_one_more_person_once(
     assert lease_next(project=project, annotator=ann) is None
     decide(comparison_id=judged[0].pk, reviewer=reviewer, choice="tie")
     assert ask_for_one_more(project, [judged[0].pk]) == 0  # it is decided
+
+
+def test_the_order_of_hidden_votes_tells_nothing_of_who_came_first(disputed: Comparison) -> None:
+    for order in (disputed.response_ids, disputed.response_ids[::-1]):
+        assert [vote.words for vote in hidden_votes(disputed, order)] == ["A better", "B better"]
+
+
+def test_a_label_is_suspect_when_it_is_wrong_with_a_probability_of_thirty_percent(
+    project: Project, disputed: Comparison
+) -> None:
+    for doubt, count in ((0.29, 0), (0.3, 1)):
+        PairLabel.objects.filter(project=project).update(doubt=0.1)
+        PairLabel.objects.filter(comparison=disputed).update(doubt=doubt)
+        assert PairLabel.objects.suspect(project).count() == count
 
 
 def test_pairs_of_another_project_are_not_opened(project: Project, disputed: Comparison) -> None:

@@ -17,7 +17,7 @@ from django.utils.timezone import now
 
 from annotation import tasks
 from annotation.models import Comparison, Judgment, Project, QualityReport, Role, User
-from annotation.quality import computing
+from annotation.quality import computing, showing
 from annotation.quality.asking import ask, ask_if_old, ask_where_old, votes_given
 from annotation.queue import shuffled
 from annotation.services import set_role
@@ -52,19 +52,26 @@ def test_a_manager_sees_every_number_with_its_interval_and_sample_size(
 def test_somebody_who_always_clicks_left_is_marked_after_fifteen_votes_and_nobody_else(
     project: Project, make_comparison: MakeComparison, vote: Vote, compute: Compute, ann: User, ben: User
 ) -> None:
-    def marked() -> list[str]:
+    def marked() -> list[tuple[str, bool]]:
         compute()
-        people = QualityReport.objects.get(project=project).numbers["people"]
-        return [User.objects.get(pk=person["person"]).username for person in people if "side" in person["flags"]]
+        people = showing.people(QualityReport.objects.get(project=project))
+        return [(person.user.username, "side" in person.found["flags"]) for person in people]
 
     for number in range(15):
         if number == 14:
-            assert marked() == []
+            assert sorted(marked()) == [("ann", False), ("ben", False)]
         pair = make_comparison(judgments_wanted=2)
-        on_the_left = shuffled(pair.response_ids, comparison_id=pair.pk, annotator_id=ann.pk)[0]
-        vote(pair, ann, on_the_left == pair.response_ids[0])
-        vote(pair, ben, number % 2 == 0)
-    assert marked() == ["ann"]
+        on_the_left = shuffled(pair.response_ids, comparison_id=pair.pk, annotator_id=ben.pk)[0]
+        vote(pair, ann, number % 2 == 0)
+        vote(pair, ben, on_the_left == pair.response_ids[0])
+    assert marked() == [("ben", True), ("ann", False)]  # to talk to first
+    assert "ben,,flag: side,1,,,15" in "".join(showing.report_as_csv(QualityReport.objects.get(project=project)))
+
+
+def test_nobody_computes_where_nothing_is_new(project: Project, judged: list[Comparison], compute: Compute) -> None:
+    compute()
+    QualityReport.objects.update(computed_at=now() - timedelta(days=1))
+    assert ask_if_old(project).asked_at is None
 
 
 def test_a_long_table_of_people_ends_and_says_so(
