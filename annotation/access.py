@@ -41,6 +41,11 @@ def get_project_for_manager(request: SignedInRequest, slug: str) -> Project:
     return _found(Project.objects.managed_by(request.user), slug)
 
 
+def get_project_for_reviewer(request: SignedInRequest, slug: str) -> Project:
+    """The project, for its reviewers and managers and for site admins."""
+    return _found(Project.objects.reviewed_by(request.user), slug)
+
+
 def require_site_admin(request: SignedInRequest) -> None:
     """Raises Http404 for everybody but site admins, who may see what everybody does."""
     if not request.user.is_superuser:

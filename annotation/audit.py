@@ -27,6 +27,7 @@ View = Callable[[HttpRequest], HttpResponseBase]
 BY_ADDRESS = {
     ("download", "GET"): Action.DOWNLOADED,
     ("export-preferences", "GET"): Action.EXPORTED,
+    ("quality-csv", "GET"): Action.EXPORTED,
     ("import", "POST"): Action.IMPORTED,
     ("project-settings", "POST"): Action.SETTINGS,
     ("run-cancel", "POST"): Action.CANCELLED,

@@ -13,7 +13,7 @@ from annotation.models import Judgment, User
 
 
 class NotStandingError(Exception):
-    """The judgment was taken back or corrected meanwhile."""
+    """The judgment was taken back or corrected meanwhile, or a reviewer has settled its comparison."""
 
 
 @transaction.atomic
@@ -27,6 +27,8 @@ def correct(*, judgment_id: int, annotator: User, ballot: Ballot, active_seconds
     if old is None:
         raise NotStandingError
     comparison = lock_comparison(old.comparison_id)
+    if Judgment.objects.decisions().filter(comparison=comparison).exists():
+        raise NotStandingError
     verdict = ballot.verdict(old.shown_order)
     withdraw(old)
     comparison = lock_comparison(old.comparison_id)  # as it is without the old one

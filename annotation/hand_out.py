@@ -230,7 +230,7 @@ SELECT former.comparison_id FROM (
          SELECT said.comparison_id FROM annotation_judgment said
            JOIN annotation_comparison work ON work.id = said.comparison_id
           WHERE said.annotator_id = %(person)s AND said.withdrawn_at IS NULL AND work.project_id = %(project)s
-            AND work.purpose IN ('collect', 'evaluate')
+            AND work.purpose IN ('collect', 'evaluate') AND NOT said.decides
           ORDER BY said.created_at DESC OFFSET %(after)s LIMIT %(within)s) AS former
  WHERE NOT EXISTS (SELECT FROM annotation_comparison again WHERE again.repeat_of_id = former.comparison_id
                       AND again.only_for_id = %(person)s AND again.purpose = 'repeat')

@@ -166,6 +166,7 @@ def write_judgment(
     shown_order: list[int],
     active_seconds: float = 0.0,
     arm: str = "",
+    decides: bool = False,
     created_at: datetime | None = None,
 ) -> Judgment:
     """Keep a judgment, and let it count if it has a seat."""
@@ -189,6 +190,7 @@ def write_judgment(
         shown_order=shown_order,
         active_seconds=active_seconds,
         arm=arm,
+        decides=decides,
         created_at=created_at or now(),
     )
     if seat is not None:

@@ -293,8 +293,10 @@ def undo_last(*, project: Project, annotator: User) -> Lease | None:
     return _undo_judgment(judgment, annotator) if judgment is not None else None
 
 
-def _undo_judgment(judgment: Judgment, annotator: User) -> Lease:
+def _undo_judgment(judgment: Judgment, annotator: User) -> Lease | None:
     comparison = lock_comparison(judgment.comparison_id)
+    if Judgment.objects.decisions().filter(comparison=comparison).exists():
+        return None  # a reviewer has settled it: a new vote on it would teach what was decided against
     withdraw(judgment)
     release(project=comparison.project, annotator=annotator)
     seat = judgment.seat or free_seat(comparison)

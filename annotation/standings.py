@@ -18,7 +18,7 @@ class Standing:
 
 def standings_of(project: Project) -> list[Standing]:
     """Everybody, by name. Those in training cost a few queries each."""
-    members = project.memberships.with_votes().order_by("user__username")
+    members = project.memberships.with_votes()
     trains = project.practice_pairs > 0
     return [
         Standing(member, practice_of(project, member.user) if trains and _is_new(member) else None)

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from annotation.models import Project
+from annotation.models import Project, QualityReport
 from annotation.regroup import regroup
 
 
 @shared_task(ignore_result=True)
 def regroup_project(project_id: int) -> None:
     regroup(Project.objects.get(pk=project_id))
+
+
+@shared_task(ignore_result=True)
+def compute_quality(project_id: int) -> None:
+    if QualityReport.objects.claim(project_id):
+        from annotation.quality.computing import compute  # brings numpy and scipy, which only this task needs
+
+        compute(Project.objects.get(pk=project_id))
+
+
+@shared_task(ignore_result=True)
+def ask_for_quality() -> None:
+    from annotation.quality.asking import ask_where_old
+
+    ask_where_old()

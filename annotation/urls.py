@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from annotation.views import auditing, data, flags, history, labelling, people, projects, queueing
+from annotation.views import auditing, data, deciding, flags, history, labelling, people, projects, quality, queueing
 
 urlpatterns = [
     path("", projects.home, name="home"),
@@ -45,4 +45,14 @@ urlpatterns = [
     path("projects/<slug:slug>/assignment/people/<int:pk>/", queueing.change_person, name="change-person"),
     path("projects/<slug:slug>/export/", data.export, name="export"),
     path("projects/<slug:slug>/export/<slug:form>.jsonl", data.download_preferences, name="export-preferences"),
+    path("projects/<slug:slug>/quality/", quality.project_quality, name="quality"),
+    path("projects/<slug:slug>/quality/compute/", quality.compute_again, name="quality-compute"),
+    path("projects/<slug:slug>/quality/age/", quality.age, name="quality-age"),
+    path("projects/<slug:slug>/quality/quality.csv", quality.download, name="quality-csv"),
+    path("projects/<slug:slug>/quality/people/<int:pk>/", quality.person_quality, name="quality-person"),
+    path("projects/<slug:slug>/quality/mine/", quality.my_quality, name="quality-mine"),
+    path("projects/<slug:slug>/quality/suspects/", deciding.suspects, name="suspects"),
+    path("projects/<slug:slug>/adjudicate/", deciding.adjudicate, name="adjudicate"),
+    path("projects/<slug:slug>/adjudicate/<int:pk>/", deciding.settle, name="settle"),
+    path("projects/<slug:slug>/adjudicate/<int:pk>/take-back/", deciding.unsettle, name="unsettle"),
 ]

@@ -8,7 +8,7 @@ from ninja.openapi import get_schema
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
-from api.endpoints import comparisons, imports, judgments, me, preferences, projects, queue
+from api.endpoints import comparisons, imports, judgments, me, preferences, projects, quality, queue
 from api.errors import answer_errors
 
 DESCRIPTION = """
@@ -44,5 +44,5 @@ root = Api(
     urls_namespace="api-v1",
 )
 answer_errors(root)
-for endpoints in (me, projects, queue, judgments, comparisons, preferences, imports):
+for endpoints in (me, projects, queue, judgments, comparisons, preferences, imports, quality):
     root.add_router("", endpoints.router)

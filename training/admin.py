@@ -16,7 +16,8 @@ from django.utils.text import Truncator
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from annotation.models import User
+from annotation.models import Project, User
+from annotation.quality.asking import Smoothing, proposed_smoothing
 from models_registry.models import Kind, Version
 from training import base_models_admin  # noqa: F401 - the registry's page gets its way in
 from training.forms import FILTER_FIELDS, LAUNCH_HELP, LaunchForm, MethodForm, ScheduleForm, fieldsets_for, form_for
@@ -100,6 +101,18 @@ def newest_models() -> dict[str, Any]:
     return {name: version.pk for name, version in found.items() if version}
 
 
+def _smoothing(form: LaunchForm | RoundForm) -> Smoothing | None:
+    return form.smoothing() if isinstance(form, LaunchForm) else None
+
+
+def proposed_options(project_id: Any) -> dict[str, Any]:
+    """What a project's votes say of DPO's options: the label smoothing, where it is known."""
+    known = str(project_id or "").isdecimal() and len(str(project_id)) < 10
+    project = Project.objects.filter(pk=project_id).first() if known else None
+    smoothing = proposed_smoothing(project) if project else None
+    return {"option_label_smoothing": smoothing.value} if smoothing else {}
+
+
 @admin.register(Run)
 class RunAdmin(ByMethodAdmin):
     """Launch and look. The page of a run itself is outside the admin."""
@@ -154,6 +167,8 @@ class RunAdmin(ByMethodAdmin):
             initial |= {f"option_{name}": value for name, value in run.config.items()}
             initial |= run.snapshot.filter if run.snapshot else {}
             initial |= {"against": run.round.against_id} if run.method == Method.SAMPLE else {}
+        elif self.method_of(request) == Method.DPO:
+            initial |= proposed_options(initial.get("project"))
         return initial
 
     def count(self, request: HttpRequest) -> HttpResponse:
@@ -162,7 +177,8 @@ class RunAdmin(ByMethodAdmin):
         if method is None or not self.has_add_permission(request):
             raise PermissionDenied
         form = cast(LaunchForm | RoundForm, self.form_of(method)(request.GET))
-        return render(request, form.count_template, {"found": form.count(), "method": method})
+        context = {"found": form.count(), "method": method, "smoothing": _smoothing(form)}
+        return render(request, form.count_template, context)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         try:
@@ -174,7 +190,8 @@ class RunAdmin(ByMethodAdmin):
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         form = context["adminform"].form
         if isinstance(form, LaunchForm | RoundForm):
-            context |= {"found": form.count(), "count_template": form.count_template}
+            found = {"found": form.count(), "smoothing": _smoothing(form)}
+            context |= {**found, "count_template": form.count_template}
         return cast(HttpResponse, super().render_change_form(request, context, *args, **kwargs))
 
     def save_form(self, request: HttpRequest, form: ModelForm[Run], change: bool) -> Run:

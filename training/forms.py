@@ -17,19 +17,21 @@ from unfold.widgets import (
 )
 
 from annotation.models import Comparison, Judgment, Project, User
+from annotation.quality.asking import Smoothing, proposed_smoothing
 from models_registry.models import Version
 from training.engine.config import METHODS, ConfigError, Option, describe, load_config
 from training.launching import LaunchError, Plan, launch_run
 from training.models import Method, Run, Schedule
 from training.schedules import check_crontab
-from training.snapshots import Filter, Preview, preview
+from training.snapshots import PAIRS, VOTES, Filter, Preview, preview
 
 PREFIX = "option_"
+SMOOTHING = f"{PREFIX}label_smoothing"
 STRENGTHS = [(0, "any, also votes without one")]
 STRENGTHS += [(value, f"{label} or stronger") for value, label in Judgment.Strength.choices]
 # Groups that few people touch are folded away.
 FOLDED = ("Adapter", "Memory and precision", "Evaluation")
-FILTER_FIELDS = ("min_strength", "purposes", "since", "until")
+FILTER_FIELDS = ("labels", "min_strength", "purposes", "since", "until")
 LAUNCH_HELP = {
     Method.SFT: "Imitates the chosen answers. A start for a base model that does not answer well yet.",
     Method.REWARD: "Learns to score answers as your annotators would. PPO needs one.",
@@ -131,6 +133,14 @@ def _sentence(reason: str) -> str:
 class FilterFields(forms.Form):
     """Which preferences are learned from."""
 
+    labels = forms.ChoiceField(
+        label="A row for",
+        required=False,
+        choices=[(VOTES, "every vote, as it was given"), (PAIRS, "every pair, by all its votes")],
+        help_text="By all its votes: the likelier answer with the probability that it is the better one, each vote"
+        " weighed by the reliability of its person. A reviewer's decision stands above the votes.",
+        widget=UnfoldAdminSelectWidget,
+    )
     min_strength = forms.TypedChoiceField(
         label="Strength of the vote",
         required=False,
@@ -158,6 +168,7 @@ class FilterFields(forms.Form):
             purposes=tuple(cleaned.get("purposes") or Filter.purposes),
             since=cleaned.get("since"),
             until=cleaned.get("until"),
+            labels=cleaned.get("labels") or VOTES,
         )
 
 
@@ -190,9 +201,15 @@ class LaunchForm(FilterFields, MethodForm):
         if self.method == Method.PPO:
             for name in FILTER_FIELDS:  # it learns from prompts, not from votes
                 del self.fields[name]
+        if self.method == Method.SFT:  # it learns from answers that won, once each
+            del self.fields["labels"]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
+        if cleaned.get("labels") == PAIRS and any(cleaned.get(name) for name in ("min_strength", "since", "until")):
+            self.add_error("labels", "The label of a pair holds all its votes: leave strength and dates empty.")
+        if cleaned.get("labels") == PAIRS and cleaned.get(SMOOTHING):
+            self.add_error(SMOOTHING, "The labels of pairs say already how often votes are wrong: set it to 0.")
         if "_count" in self.data:
             self.add_error(None, "Nothing has been launched: what it would train on is counted below.")
         if cleaned.get("since") and cleaned.get("until") and cleaned["since"] > cleaned["until"]:
@@ -226,6 +243,17 @@ class LaunchForm(FilterFields, MethodForm):
         else:
             project, chosen = self._initial_project(), Filter()
         return preview(self.method, project, chosen) if project else None
+
+    def smoothing(self) -> Smoothing | None:
+        """The label smoothing that the project's votes ask for; None for other methods, and where nothing is known."""
+        if self.method != Method.DPO:
+            return None
+        if self.is_bound:
+            self.is_valid()
+            project = self.cleaned_data.get("project")  # also where something else is wrong with the form
+        else:
+            project = self._initial_project()
+        return proposed_smoothing(project) if project else None
 
     def launch(self, created_by: User) -> Run:
         """Launch what `clean` has found good. LaunchError if that has changed since."""

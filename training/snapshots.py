@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
+from itertools import islice
 from typing import IO, Any
 
 from django.core.files import File
@@ -19,11 +21,16 @@ from django.db.models import Avg, Count, Exists, OuterRef, QuerySet
 from django.db.models.functions import Length
 from django.utils.timezone import make_aware
 
-from annotation.models import Comparison, Judgment, Preference, Project, Prompt, User
+from annotation.models import Comparison, Judgment, Preference, Project, Prompt, Response, User
+from annotation.quality.labels import Label, soft_labels
 from training.models import Method, Snapshot
 
 HOLDOUT = 0.1
 SPLITS = ("train", "eval")
+# A row for each vote as it was given, or one for each pair by all its votes, with a soft label.
+VOTES, PAIRS = "votes", "pairs"
+LABELLED_PAIRS = "labelled pairs"
+LABELS_AT_A_TIME = 1_000
 
 
 class FilterError(ValueError):
@@ -43,6 +50,7 @@ class Filter:
     since: date | None = None
     until: date | None = None
     annotators: tuple[str, ...] = field(default=())
+    labels: str = VOTES
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored with the snapshot; entries that do nothing are left out."""
@@ -55,12 +63,14 @@ class Filter:
             values["until"] = self.until.isoformat()
         if self.annotators:
             values["annotators"] = sorted(self.annotators)
+        if self.labels != VOTES:
+            values["labels"] = self.labels
         return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Filter:
         """Read what ``to_dict`` wrote. FilterError names every entry that is unknown or not understood."""
-        known = {"min_strength", "purposes", "since", "until", "annotators"}
+        known = {"min_strength", "purposes", "since", "until", "annotators", "labels"}
         errors = {name: "unknown entry" for name in values if name not in known}
         dates: dict[str, date | None] = {"since": None, "until": None}
         for name in dates:
@@ -74,9 +84,15 @@ class Filter:
         purposes = tuple(values.get("purposes", cls.purposes))
         if not purposes or not set(purposes) <= set(Comparison.Purpose.values):
             errors["purposes"] = f"must be some of {', '.join(Comparison.Purpose.values)}"
+        labels = values.get("labels", VOTES)
+        if labels not in (VOTES, PAIRS):
+            errors["labels"] = f"must be {VOTES} or {PAIRS}"
+        if labels == PAIRS and (strength or any(dates.values()) or values.get("annotators")):
+            errors["labels"] = "the label of a pair holds all its votes: no strength, dates or annotators beside it"
         if errors:
             raise FilterError(errors)
-        return cls(strength, purposes, dates["since"], dates["until"], tuple(values.get("annotators", ())))
+        annotators = tuple(values.get("annotators", ()))
+        return cls(strength, purposes, dates["since"], dates["until"], annotators, labels)
 
 
 def selected_preferences(project: Project, chosen: Filter) -> QuerySet[Preference]:
@@ -125,10 +141,17 @@ def _share(content_hash: str, split_seed: int) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
+def learns_from_pairs(method: str, chosen: Filter) -> bool:
+    """Whether a method would see one label a pair. SFT learns from answers that won, PPO from no vote at all."""
+    return chosen.labels == PAIRS and method in (Method.DPO, Method.REWARD)
+
+
 def learnable_prompts(method: str, project: Project, chosen: Filter) -> list[tuple[int, str]]:
     """``(id, content hash)`` of the prompts a method would see: all of the project for PPO, else the judged ones."""
     if method == Method.PPO:
         found = Prompt.objects.filter(project=project)
+    elif learns_from_pairs(method, chosen):
+        found = Prompt.objects.filter(pk__in=_labels_per_prompt(project, chosen))
     else:
         judged = selected_preferences(project, chosen).order_by()
         found = Prompt.objects.filter(pk__in=judged.values("prompt_id"))
@@ -166,9 +189,11 @@ def preview(method: str, project: Project, chosen: Filter | None = None, *, hold
     rows, eval_rows = sum(per_prompt.values()), sum(per_prompt.get(prompt_id, 0) for prompt_id in out)
     standing = Judgment.objects.standing().in_project(project)
     undecided = standing.filter(comparison__purpose__in=chosen.purposes, preferences=None).count()
+    by_pair = learns_from_pairs(method, chosen)
     difference = selected_preferences(project, chosen).aggregate(
         value=Avg(Length("chosen__text") - Length("rejected__text"))
     )["value"]
+    units = {Method.PPO.value: "prompts", Method.SFT.value: "chosen answers"}
     return Preview(
         rows=rows,
         train_rows=rows - eval_rows,
@@ -176,19 +201,25 @@ def preview(method: str, project: Project, chosen: Filter | None = None, *, hold
         prompts=len(prompts),
         eval_prompts=len(out),
         undecided=undecided,
-        mean_length_difference=None if difference is None or method == Method.PPO else float(difference),
-        unit={Method.PPO.value: "prompts", Method.SFT.value: "chosen answers"}.get(method, "pairs"),
+        mean_length_difference=None if difference is None or by_pair or method == Method.PPO else float(difference),
+        unit=LABELLED_PAIRS if by_pair else units.get(method, "pairs"),
     )
 
 
 def _rows_per_prompt(method: str, project: Project, chosen: Filter, prompts: list[tuple[int, str]]) -> dict[int, int]:
     if method == Method.PPO:
         return {prompt_id: 1 for prompt_id, _ in prompts}
+    if learns_from_pairs(method, chosen):
+        return _labels_per_prompt(project, chosen)
     if method == Method.SFT:
         rows, count = demonstrations(project, chosen), Count("chosen_id", distinct=True)
     else:
         rows, count = selected_preferences(project, chosen), Count("id")
     return dict(rows.order_by().values("prompt_id").annotate(rows=count).values_list("prompt_id", "rows"))
+
+
+def _labels_per_prompt(project: Project, chosen: Filter) -> dict[int, int]:
+    return Counter(label.prompt_id for label in soft_labels(project, purposes=chosen.purposes))
 
 
 def freeze(
@@ -283,6 +314,37 @@ def _ended(found: object) -> bool:
 
 
 def _pair_rows(project: Project, chosen: Filter) -> Iterator[tuple[int, dict[str, Any]]]:
+    return _label_rows(project, chosen) if chosen.labels == PAIRS else _vote_rows(project, chosen)
+
+
+def _label_rows(project: Project, chosen: Filter) -> Iterator[tuple[int, dict[str, Any]]]:
+    """One row a pair: the likelier answer over the other, and in `label` the probability that it is the better one."""
+    labels = soft_labels(project, purposes=chosen.purposes)
+    while some := list(islice(labels, LABELS_AT_A_TIME)):
+        ids = {pk for label in some for pk in (label.chosen_id, label.rejected_id)}
+        answers = Response.objects.in_bulk(ids)
+        prompts = Prompt.objects.in_bulk({label.prompt_id for label in some})
+        for label in some:
+            yield label.prompt_id, _label_row(label, prompts[label.prompt_id], answers)
+
+
+def _label_row(label: Label, prompt: Prompt, answers: dict[int, Response]) -> dict[str, Any]:
+    chosen, rejected = answers[label.chosen_id], answers[label.rejected_id]
+    return {
+        "id": f"pair-{label.comparison_id}",
+        "prompt": prompt.messages,
+        "chosen": chosen.text,
+        "chosen_ended": _ended(chosen.sampling.get("ended")),
+        "rejected": rejected.text,
+        "rejected_ended": _ended(rejected.sampling.get("ended")),
+        "label": round(label.probability, 6),
+        "votes": label.votes,
+        "decided": label.decided,
+        "comparison": label.comparison_id,
+    }
+
+
+def _vote_rows(project: Project, chosen: Filter) -> Iterator[tuple[int, dict[str, Any]]]:
     """`chosen_ended` and `rejected_ended` are False for answers that the token limit cut off: their text has no end,
     and a model that is trained to end there learns to stop in mid-sentence."""
     found = selected_preferences(project, chosen).values(

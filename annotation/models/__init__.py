@@ -7,6 +7,7 @@ from annotation.models.counts import VoteCount, WorkCount
 from annotation.models.importing import ImportReport
 from annotation.models.judging import Arm, Flag, Judgment, Lease, Preference, Skip
 from annotation.models.projects import Membership, Project, Role, User
+from annotation.models.quality import PairLabel, QualityReport
 
 __all__ = [
     "Action",
@@ -20,9 +21,11 @@ __all__ = [
     "Judgment",
     "Lease",
     "Membership",
+    "PairLabel",
     "Preference",
     "Project",
     "Prompt",
+    "QualityReport",
     "Response",
     "Role",
     "Skip",

@@ -77,9 +77,22 @@ class JudgmentQuerySet(models.QuerySet["Judgment"]):
         """Late judgments without a seat, the first to come first."""
         return self.kept().filter(seat=None).order_by("created_at", "id")
 
+    def decisions(self) -> Self:
+        """Standing judgments of reviewers that settle what others said."""
+        return self.standing().filter(decides=True)
+
     def correctable(self) -> Self:
-        """Kept ones that their authors may change: not practice, where they have been told what was expected."""
-        return self.kept().exclude(comparison__purpose=Comparison.Purpose.PRACTICE)
+        """Kept ones that their authors may change until a reviewer settles the comparison: no decisions, and no
+        practice, where they have been told what was expected."""
+        return self.kept().filter(decides=False).exclude(comparison__purpose=Comparison.Purpose.PRACTICE)
+
+    def with_settled(self) -> Self:
+        """With `settled`: a reviewer has decided the comparison, so that votes on it stay as they are."""
+        return self.annotate(settled=models.Exists(_decision_beside()))
+
+    def unsettled(self) -> Self:
+        """Of comparisons that no reviewer has decided."""
+        return self.exclude(models.Exists(_decision_beside()))
 
     def in_project(self, project: Project) -> Self:
         return self.filter(comparison__project=project)
@@ -89,6 +102,11 @@ class JudgmentQuerySet(models.QuerySet["Judgment"]):
 
     def latest_first(self) -> Self:
         return self.order_by("-created_at", "-id")
+
+
+def _decision_beside() -> JudgmentQuerySet:
+    """The decision on the same comparison, for a subquery."""
+    return Judgment.objects.decisions().filter(comparison=models.OuterRef("comparison"))
 
 
 class Judgment(models.Model):
@@ -127,6 +145,8 @@ class Judgment(models.Model):
     edit_of = models.ForeignKey(
         Response, on_delete=models.CASCADE, null=True, blank=True, related_name="+", db_index=False
     )
+    # A reviewer's last word: the other votes on the comparison stay, and make no preferences.
+    decides = models.BooleanField(default=False, db_default=False, editable=False)
     shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids from left to right.")
     active_seconds = models.FloatField(default=0.0)
     arm = models.CharField(
@@ -150,6 +170,9 @@ class Judgment(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["comparison", "seat"], condition=Q(withdrawn_at=None), name="one_judgment_per_seat"
+            ),
+            models.UniqueConstraint(
+                fields=["comparison"], condition=Q(withdrawn_at=None, decides=True), name="one_decision_per_comparison"
             ),
             models.CheckConstraint(condition=Q(seat__gte=1, seat__lte=F("seats")), name="seat_within_wanted"),
             models.CheckConstraint(condition=Q(active_seconds__gte=0), name="active_seconds_not_negative"),

@@ -14,7 +14,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import OuterRef, Subquery, Sum
-from django.db.models.functions import Coalesce, NullIf
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils.timezone import now
 
@@ -62,6 +62,12 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         if user.is_superuser:
             return self
         return self.filter(memberships__user=user, memberships__role=Role.MANAGER)
+
+    def reviewed_by(self, user: User) -> Self:
+        """Projects in which this person may settle disputes."""
+        if user.is_superuser:
+            return self
+        return self.filter(memberships__user=user, memberships__role__in=(Role.REVIEWER, Role.MANAGER))
 
     def active(self) -> Self:
         return self.filter(archived_at=None)
@@ -182,20 +188,18 @@ class Project(models.Model):
 
 class MembershipQuerySet(models.QuerySet["Membership"]):
     def with_votes(self) -> Self:
-        """Members with `votes`, `votes_today` and `seconds_a_vote` (active, mean, 0 without votes); busiest first."""
+        """Members with `votes` and `votes_today`, by name: nobody is ranked, least of all by speed."""
         from annotation.models.counts import VoteCount
 
         days = VoteCount.objects.filter(annotator=OuterRef("user"), project=OuterRef("project"))
         sums = days.order_by().values("annotator")
-        mean = Sum("seconds") / NullIf(Sum("votes"), 0)
         return (
             self.select_related("user")
             .annotate(
                 votes=Coalesce(Subquery(sums.annotate(n=Sum("votes")).values("n")), 0),
                 votes_today=Coalesce(Subquery(days.filter(day=today()).values("votes")), 0),
-                seconds_a_vote=Coalesce(Subquery(sums.annotate(n=mean).values("n")), 0.0),
             )
-            .order_by("-votes", "user__username")
+            .order_by("user__username")
         )
 
 

@@ -27,7 +27,7 @@ def history(request: SignedInRequest, slug: str) -> HttpResponse:
     """My standing votes on work in this project, each with a link to change it."""
     project = get_project_for_annotator(request, slug)
     mine = Judgment.objects.correctable().in_project(project).by(request.user).latest_first()
-    pages = Paginator(mine.select_related("comparison__prompt", "edited"), VOTES_A_PAGE)
+    pages = Paginator(mine.with_settled().select_related("comparison__prompt", "edited"), VOTES_A_PAGE)
     votes = pages.get_page(request.GET.get("page"))
     return render(request, "annotation/history.html", {"project": project, "votes": votes, "section": "projects"})
 
@@ -43,8 +43,8 @@ def change(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
         get_object_or_404(mine, pk=pk)
         _correct(request, pk, Ballot.read(request.POST, project), may=project.archived_at is None)
         return redirect("history", project.slug)
-    with_words = mine.correctable().select_related("comparison__project", "comparison__prompt", "edited")
-    judgment = get_object_or_404(with_words, pk=pk)
+    changeable = mine.correctable().unsettled().select_related("comparison__project", "comparison__prompt", "edited")
+    judgment = get_object_or_404(changeable, pk=pk)
     return render(request, "annotation/label.html", page_context(request, project, work_again(judgment)))
 
 
@@ -60,7 +60,9 @@ def _correct(request: SignedInRequest, pk: int, ballot: Ballot, *, may: bool) ->
             active_seconds=seconds(request.POST.get("active_seconds", "")),
         )
     except NotStandingError:
-        messages.warning(request, _("That vote had been changed or taken back already."))
+        messages.warning(
+            request, _("That vote had been changed or taken back already, or a reviewer has settled the pair.")
+        )
     except ValueError:
         messages.error(request, _("That form was out of date, so your vote stays as it was."))
     else:

@@ -45,6 +45,7 @@ def show(request: SignedInRequest, slug: str) -> HttpResponse:
         "project": project,
         "progress": progress(project, request.user),
         "manages": manages,
+        "reviews": manages or Project.objects.reviewed_by(request.user).filter(pk=project.pk).exists(),
         "section": "projects",
     }
     if manages:

@@ -26,6 +26,7 @@ from prefloop_client.rows import (
     Pair,
     Preference,
     Project,
+    Quality,
     Vote,
     read,
 )
@@ -153,6 +154,10 @@ class Client:
 
     def preferences(self, slug: str) -> Iterator[Preference]:
         return self._rows(Preference, f"/projects/{slug}/preferences")
+
+    def quality(self, slug: str) -> Quality:
+        """How far people agree and what their votes follow. Asking has it computed again if votes have come."""
+        return read(Quality, self._json("GET", f"/projects/{slug}/quality"))
 
     def export(self, slug: str, *, form: str = "conversational") -> Iterator[dict[str, Any]]:
         """Rows of `prompt`, `chosen`, `rejected`, read as they come; `form` is `conversational` or `text`."""

@@ -209,6 +209,42 @@ class Import:
     finished_at: datetime | None
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A number, how many observations stand behind it, and its 95 % interval; None where no ends can be said."""
+
+    value: float
+    n: int
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class PersonQuality:
+    """`flags` are reasons to talk with this person, beyond chance."""
+
+    annotator: str
+    votes: int
+    flags: list[str]
+    estimates: dict[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What a project's votes are worth, as last computed; `newer_votes` are not in yet.
+
+    `estimates` has what can be said, such as `alpha`, `gold`, `left` and `flip_rate`.
+    """
+
+    computed_at: datetime | None
+    newer_votes: int
+    votes: int
+    pairs: int
+    estimates: dict[str, Estimate]
+    label_smoothing: float | None
+    people: list[PersonQuality]
+
+
 Row = TypeVar("Row")
 
 
@@ -228,6 +264,8 @@ def _value(hint: Any, value: Any) -> Any:
         return None if value is None else _value(next(one for one in get_args(hint) if one is not type(None)), value)
     if get_origin(hint) is list:
         return [_value(get_args(hint)[0], one) for one in value]
+    if get_origin(hint) is dict:
+        return {name: _value(get_args(hint)[1], one) for name, one in value.items()}
     if hint is datetime:
         return datetime.fromisoformat(value)
     return read(hint, value) if is_dataclass(hint) and isinstance(hint, type) else value

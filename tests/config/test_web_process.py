@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy")
+HEAVY = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "scipy", "krippendorff")
 # Everything a request can reach: the application, every URL with its view, every task.
 WEB = f"""
 import sys

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -177,6 +178,25 @@ def test_a_pair_of_weight_two_counts_like_the_pair_given_twice(base_folder: str)
     assert max(float((weighted[name] - repeated[name]).abs().max()) for name in weighted) <= 1e-5 * largest
 
 
+@pytest.mark.parametrize("loss", ["sigmoid", "ipo", "robust"])
+def test_a_label_of_seven_in_ten_is_seven_votes_one_way_and_three_the_other(base_folder: str, loss: str) -> None:
+    trainee, pairs = make_trainee(base_folder, lora=True), make_pairs()[:2]
+    options, loop = DPOConfig(loss=loss, label_smoothing=0.1 if loss == "robust" else 0.0), QuietLoop()
+    reference_BK = torch.tensor([[-3.0, -5.0], [-8.0, -6.0]])
+    soft = [replace(pairs[0], label=0.7), pairs[1]]
+    dpo.accumulate_gradients(trainee, soft, reference_BK, options, loop)  # type: ignore[arg-type]
+    labelled = {name: item.clone() for name, item in gradients(trainee).items()}
+    trainee.module.zero_grad()
+    turned = replace(pairs[0], chosen=pairs[0].rejected, rejected=pairs[0].chosen, weight=0.3)
+    votes = [replace(pairs[0], weight=0.7), turned, pairs[1]]
+    counted_BK = torch.stack((reference_BK[0], reference_BK[0].flip(0), reference_BK[1]))
+    dpo.accumulate_gradients(trainee, votes, counted_BK, options, loop)  # type: ignore[arg-type]
+    voted = gradients(trainee)
+    largest = max(float(item.abs().max()) for item in voted.values())
+    assert largest > 0
+    assert max(float((labelled[name] - voted[name]).abs().max()) for name in voted) <= 1e-5 * largest
+
+
 def test_log_probs_do_not_depend_on_company_or_shared_prompts(base_folder: str) -> None:
     trainee, pairs = make_trainee(base_folder, lora=True), make_pairs()
     sequences = [item for pair in pairs for item in (pair.chosen, pair.rejected)]
@@ -320,6 +340,29 @@ def test_cut_rows_are_counted_and_told(make_run: Callable[..., RunDir]) -> None:
     assert any("cut to max_length 32" in message for message in warnings)
 
 
+def test_a_rows_label_is_its_pairs_and_one_where_it_has_none(make_run: Callable[..., RunDir]) -> None:
+    run_dir = make_run("dpo", train=[{**PREFERENCES[0], "label": 0.7}, PREFERENCES[1]])
+    tokenizer = load_tokenizer(run_dir.spec().models["base"].path)
+    pairs = read_pairs(run_dir, "train", tokenizer, 400, Tally(), EventWriter(run_dir.events_path))
+    assert [pair.label for pair in pairs] == [0.7, 1.0]
+
+
+def test_labels_smoothing_and_margins_of_pairs_reach_the_loss() -> None:
+    # β 0.5, Δ = 4 and -2: leads of 2 and -1. Label 0.9 flipped by 0.1 is 0.82, of margin 2·1.5 it asks 0.64·3 = 1.92;
+    # label 1 is 0.9 and asks 0.8·2·0.5 = 0.8.
+    pairs = [
+        replace(pair, margin=margin, label=label)
+        for pair, margin, label in zip(make_pairs(), (1.5, 0.5), (0.9, 1.0), strict=False)
+    ]
+    options = DPOConfig(beta=0.5, label_smoothing=0.1, margin_scale=2.0)
+    loss_B, _ = dpo.losses(torch.tensor([4.0, -2.0]), torch.zeros(2), pairs, torch.zeros(2, 2), options)
+    expected = [
+        0.82 * math.log(1 + math.exp(-0.08)) + 0.18 * math.log(1 + math.exp(0.08)),
+        0.9 * math.log(1 + math.exp(1.8)) + 0.1 * math.log(1 + math.exp(-1.8)),
+    ]
+    assert loss_B.tolist() == pytest.approx(expected, abs=1e-6)
+
+
 def test_both_answers_of_a_pair_share_the_prompt_that_is_left_after_the_cut(make_run: Callable[..., RunDir]) -> None:
     long_prompt = [{"role": "user", "content": "What do bees make? " * 20}]
     row = {"id": "1", "prompt": long_prompt, "chosen": "Honey.", "rejected": "Bees make honey and wax and more."}
@@ -347,6 +390,8 @@ def test_both_answers_of_a_pair_share_the_prompt_that_is_left_after_the_cut(make
         ),
         ([{"prompt": [{"role": "user", "content": "a"}], "chosen": "b"}], "train row 1: rejected must be text"),
         ([{**PREFERENCES[0], "weight": -1}], "weight must be a number of at least 0"),
+        ([{**PREFERENCES[0], "label": 1.5}], "train row 1: label must be a probability"),
+        ([{**PREFERENCES[0], "label": None}], "train row 1: label must be a probability"),
         ([{**PREFERENCES[0], "prompt": "a"}], "train row 1: a prompt must be a list of at least one"),
     ],
 )

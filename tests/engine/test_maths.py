@@ -11,6 +11,7 @@ from training.engine import maths
 from training.engine.maths import (
     dpo_loss,
     ipo_loss,
+    preference_loss,
     reward_loss,
     robust_dpo_loss,
     share_won,
@@ -38,10 +39,13 @@ def test_dpo_gradient_is_minus_half_beta_where_policy_and_reference_agree() -> N
 
 
 def test_dpo_loss_worked_by_hand() -> None:
-    # β 0.5, Δ = 2 - (-2) = 4, δ = 1: logit 1; -log σ(1) = 0.313262, -log σ(-1) = 1.313262; smoothing 0.1 mixes them.
-    policy_B, reference_B = torch.tensor([2.0]), torch.tensor([-2.0])
-    loss_B = dpo_loss(policy_B, reference_B, beta=0.5, label_smoothing=0.1, offset_B=torch.tensor([1.0]))
-    assert loss_B.item() == pytest.approx(0.9 * 0.313262 + 0.1 * 1.313262, abs=1e-5)
+    # β 0.5, Δ = 2 - (-2) = 4, δ = 1: -log σ(2 - 1) = 0.313262. A smoothing of 0.1 asks for 0.8·δ: 2 - 0.8 = 1.2,
+    # -log σ(1.2) = 0.263282, -log σ(-1.2) = 1.463282.
+    policy_B, reference_B, offset_B = torch.tensor([2.0]), torch.tensor([-2.0]), torch.tensor([1.0])
+    loss_B = dpo_loss(policy_B, reference_B, beta=0.5, offset_B=offset_B)
+    assert loss_B.item() == pytest.approx(0.313262, abs=1e-5)
+    smoothed_B = dpo_loss(policy_B, reference_B, beta=0.5, label_smoothing=0.1, offset_B=offset_B)
+    assert smoothed_B.item() == pytest.approx(0.9 * 0.263282 + 0.1 * 1.463282, abs=1e-5)
 
 
 @pytest.mark.parametrize("flip_rate", [0.0, 0.1, 0.49])
@@ -80,6 +84,71 @@ def test_conservative_loss_is_least_where_the_chosen_answer_wins_with_one_minus_
     assert plain_B.item() == pytest.approx(-0.3 * 0.2, abs=1e-12)
 
 
+def test_a_soft_label_is_a_label_smoothing_for_its_own_pair() -> None:
+    policy_B, reference_B = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([-2.0, 0.0, 0.5])
+    for smoothing in (0.0, 0.1, 0.5):
+        smoothed_B = dpo_loss(policy_B, reference_B, beta=0.5, label_smoothing=smoothing, offset_B=2.0)
+        labelled_B = dpo_loss(policy_B, reference_B, beta=0.5, label_B=torch.full((3,), 1 - smoothing), offset_B=2.0)
+        torch.testing.assert_close(labelled_B, smoothed_B)
+    mixed_B = dpo_loss(policy_B, reference_B, beta=0.5, label_B=torch.tensor([1.0, 0.9, 0.5]))
+    # -log σ(2) = 0.126928; βΔ = -0.5: 0.9·0.974077 + 0.1·0.474077; βΔ = 0: ln 2
+    torch.testing.assert_close(mixed_B, torch.tensor([0.126928, 0.924077, LN2]), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.7, 3.0])
+@pytest.mark.parametrize("label", [0.02, 0.3, 0.5, 0.55, 0.9])
+def test_a_loss_with_label_and_margin_is_least_at_the_log_odds_and_the_margin_to_expect(
+    label: float, margin: float
+) -> None:
+    """There it is the entropy of the label, which no model's cross-entropy is below; a step to either side is worse."""
+    best = math.log(label / (1 - label)) + (2 * label - 1) * margin
+    lead_B = torch.tensor([best - 0.01, best, best + 0.01], dtype=torch.float64, requires_grad=True)
+    loss_B = preference_loss(lead_B, label, margin)
+    (gradient_B,) = torch.autograd.grad(loss_B.sum(), lead_B)
+    assert gradient_B[1].item() == pytest.approx(0, abs=1e-12)
+    assert gradient_B[0] < 0 < gradient_B[2]
+    entropy = -label * math.log(label) - (1 - label) * math.log(1 - label)
+    assert loss_B[1].item() == pytest.approx(entropy, abs=1e-12)
+
+
+def test_it_does_not_matter_which_answer_is_called_the_chosen_one() -> None:
+    lead_B, label_B = torch.tensor([2.0, -0.3, 0.0, 4.0]), torch.tensor([0.9, 0.4, 0.5, 1.0])
+    margin_B = torch.tensor([1.0, 2.0, 3.0, 0.5])
+    torch.testing.assert_close(
+        preference_loss(lead_B, label_B, margin_B), preference_loss(-lead_B, 1 - label_B, margin_B)
+    )
+    named = {"policy_margin_B": lead_B, "reference_margin_B": torch.zeros(4), "beta": 0.5}
+    turned = named | {"policy_margin_B": -lead_B}
+    for loss, more in (
+        (dpo_loss, {"label_smoothing": 0.2, "offset_B": margin_B}),
+        (robust_dpo_loss, {"flip_rate": 0.2}),
+        (ipo_loss, {}),
+    ):
+        torch.testing.assert_close(loss(**named, **more, label_B=label_B), loss(**turned, **more, label_B=1 - label_B))
+
+
+def test_a_soft_label_and_a_smoothing_are_flips_of_flips() -> None:
+    # 0.9 right, then 0.2 flipped: 0.9·0.8 + 0.1·0.2 = 0.74. Of nothing known, nothing is known.
+    policy_B, reference_B = torch.tensor([3.0, 3.0]), torch.tensor([1.0, 1.0])
+    both_B = dpo_loss(policy_B, reference_B, beta=0.5, label_smoothing=0.2, label_B=torch.tensor([0.9, 0.5]))
+    # βΔ = 1: -log σ(1) = 0.313262, -log σ(-1) = 1.313262
+    expected = [0.74 * 0.313262 + 0.26 * 1.313262, 0.5 * 0.313262 + 0.5 * 1.313262]
+    assert both_B.tolist() == pytest.approx(expected, abs=1e-5)
+    undone_B = robust_dpo_loss(policy_B, reference_B, beta=0.5, flip_rate=0.2, label_B=torch.tensor([0.74, 0.5]))
+    expected[0] = 0.9 * 0.313262 + 0.1 * 1.313262
+    assert undone_B.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_ipo_of_a_soft_label_wants_its_share_of_the_margin() -> None:
+    # β 0.25 wants 2 for the one and -2 for the other: least at 0.8·2 + 0.2·(-2) = 1.2.
+    policy_B = torch.tensor([1.2], requires_grad=True)
+    loss_B = ipo_loss(policy_B, torch.zeros(1), beta=0.25, label_B=torch.tensor([0.8]))
+    loss_B.sum().backward()
+    assert loss_B.item() == pytest.approx(0.8 * 0.8**2 + 0.2 * 3.2**2, abs=1e-5)
+    assert policy_B.grad is not None
+    assert policy_B.grad.item() == pytest.approx(0, abs=1e-6)
+
+
 @pytest.mark.parametrize("beta", [0.01, 0.1, 5.0])
 def test_ipo_loss_is_a_quarter_over_beta_squared_where_policy_and_reference_agree(beta: float) -> None:
     margin_B = torch.tensor([-30.0, 12.5], dtype=torch.float64)
@@ -107,6 +176,12 @@ def test_reward_loss_with_margin_worked_by_hand() -> None:
     # r_w - r_l - m = 2 - 0.5 - 0.5 = 1
     loss_B = reward_loss(torch.tensor([2.0]), torch.tensor([0.5]), margin_B=torch.tensor([0.5]))
     assert loss_B.item() == pytest.approx(0.313262, abs=1e-5)
+
+
+def test_reward_loss_with_label_and_margin_worked_by_hand() -> None:
+    # r_w - r_l = 1.5, p 0.75, so half of the margin of 1: beyond it by 1; centring 0.01·2.5².
+    loss_B = reward_loss(torch.tensor([2.0]), torch.tensor([0.5]), margin_B=1.0, centring=0.01, label_B=0.75)
+    assert loss_B.item() == pytest.approx(0.75 * 0.313262 + 0.25 * 1.313262 + 0.0625, abs=1e-5)
 
 
 def test_losses_stay_finite_far_out() -> None:

@@ -60,6 +60,16 @@ def test_a_head_of_zeros_gives_ln_2(base_folder: str) -> None:
     assert (metrics["margin"], metrics["accuracy"]) == (0.0, 0.5)
 
 
+def test_a_soft_label_is_a_vote_each_way_by_its_probability() -> None:
+    # -log σ(1) = 0.313262, -log σ(-1) = 1.313262; the centring of 0.01·(2 + 1)² is the same either way. A margin of
+    # 2·0.5 asks for 0.6 of it: -log σ(0.4) = 0.513015, -log σ(-0.4) = 0.913015.
+    score_BK = torch.tensor([[2.0, 1.0], [2.0, 1.0]])
+    plain, strong = (Pair("1", [], Tokens([5], [6]), Tokens([5], [7]), margin, 1.0, label=0.8) for margin in (0.0, 0.5))
+    loss_B, _ = reward.losses(score_BK, [plain, strong], RewardConfig(centring=0.01, margin_scale=2.0))
+    expected = [0.8 * 0.313262 + 0.2 * 1.313262 + 0.09, 0.8 * 0.513015 + 0.2 * 0.913015 + 0.09]
+    assert loss_B.tolist() == pytest.approx(expected, abs=1e-5)
+
+
 def test_the_loss_is_a_weighted_mean_over_the_pairs_of_a_step_whatever_the_passes(base_folder: str) -> None:
     trainee, pairs = make_trainee(base_folder, lora=False), make_pairs()
     heavy = [replace(pairs[0], weight=2.0), *pairs[1:]]

@@ -30,6 +30,7 @@ class Who(StrEnum):
 EVERYBODY = frozenset(Who)
 SIGNED_IN = EVERYBODY - {Who.ANONYMOUS}
 MEMBERS = frozenset({Who.ANNOTATOR, Who.REVIEWER, Who.MANAGER, Who.ADMIN})
+REVIEWERS = frozenset({Who.REVIEWER, Who.MANAGER, Who.ADMIN})
 MANAGERS = frozenset({Who.MANAGER, Who.ADMIN})
 ADMINS = frozenset({Who.ADMIN})
 STAFF = frozenset({Who.STAFF, Who.ADMIN})
@@ -106,6 +107,17 @@ RULES = {
     "change-judgment": Rule(frozenset({Who.ANNOTATOR}), FORM, "judgment"),
     "flags": Rule(MANAGERS, READ, "project"),
     "settle-flag": Rule(MANAGERS, SEND, "flag"),
+    # The quality of votes
+    "quality": Rule(MANAGERS, READ, "project"),
+    "quality-compute": Rule(MANAGERS, SEND, "project"),
+    "quality-age": Rule(MEMBERS, READ, "project"),
+    "quality-csv": Rule(MANAGERS, READ, "project"),
+    "quality-person": Rule(MANAGERS, READ, "voter"),
+    "quality-mine": Rule(MEMBERS, READ, "project"),
+    "suspects": Rule(MANAGERS, FORM, "project"),
+    "adjudicate": Rule(REVIEWERS, READ, "project"),
+    "settle": Rule(REVIEWERS, SEND, "judged"),
+    "unsettle": Rule(frozenset({Who.REVIEWER}), SEND, "decision"),  # one's own decision alone
     # Data in and out
     "import": Rule(MANAGERS, FORM, "project"),
     "import-report": Rule(MANAGERS, READ, "report"),
@@ -152,6 +164,7 @@ RULES = {
     "api-v1:list_own_judgments": Rule(MEMBERS, READ_ONLY_GET, "project"),
     "api-v1:list_judgments": Rule(MANAGERS, READ_ONLY_GET, "project"),
     "api-v1:list_comparisons": Rule(MANAGERS, READ_ONLY_GET, "project"),
+    "api-v1:show_quality": Rule(MANAGERS, READ_ONLY_GET, "project"),
     "api-v1:list_preferences": Rule(MANAGERS, READ_ONLY_GET, "project"),
     "api-v1:export": Rule(MANAGERS, READ_ONLY_GET, "project"),
     "api-v1:new_import": Rule(MANAGERS, SEND, "project"),

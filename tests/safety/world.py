@@ -26,12 +26,14 @@ from annotation.models import (
     Membership,
     Preference,
     Project,
+    QualityReport,
     Role,
     Skip,
     Team,
     User,
 )
 from annotation.people import sign_in_link
+from annotation.quality.deciding import decide
 from annotation.services import AnswerIn, add_comparison, create_project, record_judgment, set_role
 from api.models import Delivery, Scope, Token, Webhook
 from api.tokens import make_token
@@ -66,6 +68,9 @@ class Side:
     artifact: Arguments
     run: Arguments
     version_by_id: Arguments
+    voter: Arguments
+    judged: Arguments
+    decision: Arguments
     comparison: Arguments
     gold: Arguments
     team: Arguments
@@ -120,8 +125,8 @@ def make_world(artifacts: Path) -> World:
         people=people,
         tokens={who: text for who, (_, text) in tokens.items()},
         token={"pk": tokens[Who.MANAGER][0].pk},
-        mine=_fill(project, artifacts, people[Who.ANNOTATOR]),
-        theirs=_fill(neighbours, artifacts, people[Who.NEIGHBOUR]),
+        mine=_fill(project, artifacts, people[Who.ANNOTATOR], reviewer=people[Who.REVIEWER]),
+        theirs=_fill(neighbours, artifacts, people[Who.NEIGHBOUR], reviewer=people[Who.NEIGHBOUR]),
         link={"token": urlsplit(sign_in_link(invited, "http://x")).path.split("/")[-2]},
         artifacts=artifacts,
     )
@@ -137,15 +142,19 @@ def _person(who: Who) -> User:
     return person
 
 
-def _fill(project: Project, artifacts: Path, annotator: User) -> Side:
-    """`annotator` has given one judgment, their colleague the rest."""
+def _fill(project: Project, artifacts: Path, annotator: User, *, reviewer: User) -> Side:
+    """`annotator` has given one judgment, their colleague the rest; `reviewer` has settled one."""
     colleague = User.objects.create_user(f"colleague-of-{project.slug}", display_name=COLLEAGUE)
     membership = Membership.objects.create(project=project, user=colleague)
-    comparisons = [_comparison(project, n) for n in range(4)]
-    judged, held, skipped, _open = comparisons
-    record_judgment(
-        comparison=judged, annotator=colleague, tiers=[[pk] for pk in judged.response_ids], reason=REASON, strength=2
-    )
+    comparisons = [_comparison(project, n) for n in range(5)]
+    judged, settled, held, skipped, _open = comparisons
+    for voted in (judged, settled):
+        record_judgment(
+            comparison=voted, annotator=colleague, tiers=[[pk] for pk in voted.response_ids], reason=REASON, strength=2
+        )
+    decision = decide(comparison_id=settled.pk, reviewer=reviewer, choice="tie")
+    counted = {"votes": 2, "people": [{"person": colleague.pk, "votes": 2, "flags": [], "weeks": []}]}
+    QualityReport.objects.create(project=project, numbers=counted, computed_at=now())
     judgment = judged.judgments.get()
     own = _comparison(project, 6)
     own_judgment = record_judgment(
@@ -176,6 +185,9 @@ def _fill(project: Project, artifacts: Path, annotator: User) -> Side:
         artifact={"slug": version.model.slug, "number": version.number, "format": "full"},
         run={"pk": run.pk},
         version_by_id={"pk": version.pk},
+        voter={**where, "pk": colleague.pk},
+        judged={**where, "pk": judged.pk},
+        decision={**where, "pk": decision.pk},
         **_handed_out(project),
         **_told(project),
     )

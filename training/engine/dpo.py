@@ -7,6 +7,7 @@
 5. The loss of a step is a weighted mean over its pairs, whatever the passes it was cut into.
 6. Dropout is off everywhere, so before the first step the margin is 0 and the loss ln 2 (IPO: 1/(4β²)).
    An adapter's, if asked for, is on in training passes alone.
+7. A pair's label is the probability that the chosen answer is the better one, 1 for a vote as it was given.
 """
 
 from __future__ import annotations
@@ -138,10 +139,14 @@ def pair_losses(policy_BK: Tensor, reference_BK: Tensor, pairs: Sequence[Pair], 
     """The loss that the config names, (B,), from log-probs of chosen and rejected, (B, 2) each."""
     policy_margin_B = policy_BK[:, 0] - policy_BK[:, 1]
     reference_margin_B = reference_BK[:, 0] - reference_BK[:, 1]
+    label_B = on_device([pair.label for pair in pairs], policy_BK.device)
     if config.loss == "ipo":
-        return ipo_loss(policy_margin_B, reference_margin_B, beta=config.beta)
+        return ipo_loss(policy_margin_B, reference_margin_B, beta=config.beta, label_B=label_B)
     if config.loss == "robust":
-        return robust_dpo_loss(policy_margin_B, reference_margin_B, beta=config.beta, flip_rate=config.label_smoothing)
+        flip_rate = config.label_smoothing
+        return robust_dpo_loss(
+            policy_margin_B, reference_margin_B, beta=config.beta, flip_rate=flip_rate, label_B=label_B
+        )
     offset_B = config.margin_scale * on_device([pair.margin for pair in pairs], policy_BK.device)
     return dpo_loss(
         policy_margin_B,
@@ -149,6 +154,7 @@ def pair_losses(policy_BK: Tensor, reference_BK: Tensor, pairs: Sequence[Pair], 
         beta=config.beta,
         label_smoothing=config.label_smoothing,
         offset_B=offset_B,
+        label_B=label_B,
     )
 
 

@@ -74,6 +74,19 @@ def sum_by_row(value_N: Tensor, row_N: Tensor, rows: int) -> Tensor:
     return torch.zeros(rows, dtype=value_N.dtype, device=value_N.device).index_add(0, row_N, value_N)
 
 
+def preference_loss(lead_B: Tensor, label_B: Tensor | float, margin_B: Tensor | float = 0.0) -> Tensor:
+    """Cross-entropy of Bradley and Terry's model where the chosen answer is the better one with probability `label_B`.
+
+    ``lead_B`` is by how much the model puts it ahead, in nats; (B,) each -> (B,). ``margin_B`` is what the better
+    answer must win by. Where it is not known which one that is, the lead to expect is (2p - 1)·margin: so much is asked
+    for, and where both are as likely, nothing. The loss is least at a lead of log(p/(1 - p)) + (2p - 1)·margin. Calling
+    the other answer the chosen one (p for 1 - p, -lead for lead) leaves it as it is.
+    """
+    # -p·log σ(z - m) - (1 - p)·log σ(-(z - m)),  m = (2p - 1)·δ
+    beyond_B = lead_B - (2 * label_B - 1) * margin_B
+    return -label_B * F.logsigmoid(beyond_B) - (1 - label_B) * F.logsigmoid(-beyond_B)
+
+
 def dpo_loss(
     policy_margin_B: Tensor,
     reference_margin_B: Tensor,
@@ -81,44 +94,64 @@ def dpo_loss(
     beta: float,
     label_smoothing: float = 0.0,
     offset_B: Tensor | float = 0.0,
+    label_B: Tensor | float = 1.0,
 ) -> Tensor:
     """Negative log-likelihood that the chosen answer wins, per pair (Rafailov et al. 2023, eq. 7). (B,), (B,) -> (B,).
 
     A margin is log p(chosen) - log p(rejected) in nats, summed over response tokens or averaged. ``label_smoothing`` is
-    the share of votes taken to be flipped (conservative DPO: Mitchell 2023, "A note on DPO with noisy preferences"),
-    ``offset_B`` what the chosen answer must win by (Amini et al. 2024, arXiv 2402.10571).
+    the share of labels taken to be flipped (conservative DPO: Mitchell 2023, "A note on DPO with noisy preferences"),
+    ``offset_B`` what the better answer must win by (Amini et al. 2024, arXiv 2402.10571), ``label_B`` the probability
+    that the chosen one is the better (1: a vote as it was given).
     """
-    logit_B = beta * (policy_margin_B - reference_margin_B) - offset_B
-    # (1 - ε)·[-log σ(βΔ - δ)] + ε·[-log σ(-(βΔ - δ))]
-    return -(1 - label_smoothing) * F.logsigmoid(logit_B) - label_smoothing * F.logsigmoid(-logit_B)
+    # p·(1 - ε) + (1 - p)·ε: a probability whatever both are. Of p = 1 it is 1 - ε, and the loss
+    # (1 - ε)·[-log σ(βΔ - m)] + ε·[-log σ(-(βΔ - m))].
+    smoothed_B = label_B * (1 - label_smoothing) + (1 - label_B) * label_smoothing
+    return preference_loss(beta * (policy_margin_B - reference_margin_B), smoothed_B, offset_B)
 
 
-def robust_dpo_loss(policy_margin_B: Tensor, reference_margin_B: Tensor, *, beta: float, flip_rate: float) -> Tensor:
+def robust_dpo_loss(
+    policy_margin_B: Tensor,
+    reference_margin_B: Tensor,
+    *,
+    beta: float,
+    flip_rate: float,
+    label_B: Tensor | float = 1.0,
+) -> Tensor:
     """DPO made unbiased under flipped votes, per pair (Chowdhury et al. 2024, arXiv 2403.00409). (B,), (B,) -> (B,).
 
     Its mean over votes of which a share ``flip_rate`` (ε, below 1/2) is flipped is plain DPO's over the true ones. It
-    may be negative.
+    may be negative. A label p is taken for a share p of votes for the chosen answer.
     """
-    logit_B = beta * (policy_margin_B - reference_margin_B)
-    # [(1 - ε)·(-log σ(βΔ)) - ε·(-log σ(-βΔ))] / (1 - 2ε)
-    return (flip_rate * F.logsigmoid(-logit_B) - (1 - flip_rate) * F.logsigmoid(logit_B)) / (1 - 2 * flip_rate)
+    # (p - ε)/(1 - 2ε) undoes the flips of smoothing; of p = 1 it is above 1, and the loss
+    # [(1 - ε)·(-log σ(βΔ)) - ε·(-log σ(-βΔ))] / (1 - 2ε).
+    unflipped_B = (label_B - flip_rate) / (1 - 2 * flip_rate)
+    return preference_loss(beta * (policy_margin_B - reference_margin_B), unflipped_B)
 
 
-def ipo_loss(policy_margin_B: Tensor, reference_margin_B: Tensor, *, beta: float) -> Tensor:
+def ipo_loss(
+    policy_margin_B: Tensor, reference_margin_B: Tensor, *, beta: float, label_B: Tensor | float = 1.0
+) -> Tensor:
     """Squared distance to a margin of 1/(2β), per pair (Azar et al. 2023, arXiv 2310.12036, eq. 17; β is its τ).
 
-    (B,), (B,) -> (B,). Margins as in :func:`dpo_loss`. Where every vote goes one way the margin stays finite.
+    (B,), (B,) -> (B,). Margins and labels as in :func:`dpo_loss`. Where every vote goes one way the margin stays
+    finite.
     """
-    # (Δ - 1/(2β))²
-    return (policy_margin_B - reference_margin_B - 1 / (2 * beta)) ** 2
+    difference_B = policy_margin_B - reference_margin_B
+    # p·(Δ - 1/(2β))² + (1 - p)·(Δ + 1/(2β))²
+    return label_B * (difference_B - 1 / (2 * beta)) ** 2 + (1 - label_B) * (difference_B + 1 / (2 * beta)) ** 2
 
 
 def reward_loss(
-    score_chosen_B: Tensor, score_rejected_B: Tensor, *, margin_B: Tensor | float = 0.0, centring: float = 0.0
+    score_chosen_B: Tensor,
+    score_rejected_B: Tensor,
+    *,
+    margin_B: Tensor | float = 0.0,
+    centring: float = 0.0,
+    label_B: Tensor | float = 1.0,
 ) -> Tensor:
-    """Bradley-Terry with margin and centring, per pair, (B,), (B,) -> (B,)."""
-    # -log σ(r_w - r_l - m) + c·(r_w + r_l)²
-    preference_B = -F.logsigmoid(score_chosen_B - score_rejected_B - margin_B)
+    """Bradley-Terry with margin, label and centring, per pair, (B,), (B,) -> (B,)."""
+    # Of p = 1: -log σ(r_w - r_l - m) + c·(r_w + r_l)²
+    preference_B = preference_loss(score_chosen_B - score_rejected_B, label_B, margin_B)
     return preference_B + centring * (score_chosen_B + score_rejected_B) ** 2
 
 

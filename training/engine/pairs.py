@@ -20,7 +20,10 @@ CUT_SHARE_THAT_WARNS = 0.05
 
 @dataclass(frozen=True)
 class Pair:
-    """Two answers to one prompt. ``margin`` is the strength of the vote, ``weight`` its weight in the loss."""
+    """Two answers to one prompt. ``margin`` is the strength of the vote, ``weight`` its weight in the loss.
+
+    ``label`` is the probability that the chosen answer is the better one: 1 where one vote stands for the pair.
+    """
 
     id: str
     messages: list[dict[str, str]]
@@ -28,6 +31,7 @@ class Pair:
     rejected: Tokens
     margin: float
     weight: float
+    label: float = 1.0
 
     @property
     def tokens(self) -> int:
@@ -121,6 +125,7 @@ def _make_pair(
         rejected=Tokens(prompt_ids, rejected.response_ids),
         margin=float(row.get("margin") or 0.0),
         weight=float(row.get("weight", 1.0)),
+        label=float(row.get("label", 1.0)),
     )
     return pair, any(cuts)
 
@@ -137,4 +142,7 @@ def _check(row: dict[str, Any], place: str) -> None:
             raise EngineError(f"{place}: {name} must be a number of at least 0")
     if row.get("weight", 1.0) in (0, None):
         raise EngineError(f"{place}: weight must be above 0")
+    label = row.get("label", 1.0)
+    if isinstance(label, bool) or not isinstance(label, int | float) or not 0 <= label <= 1:
+        raise EngineError(f"{place}: label must be a probability, from 0 to 1")
     check_prompt(row, place)

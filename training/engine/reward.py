@@ -132,7 +132,8 @@ def losses(score_BK: Tensor, pairs: Sequence[Pair], config: RewardConfig) -> tup
     """The loss of every pair, (B,), and its METRICS, (5, B), without gradient, from scores (B, 2)."""
     chosen_B, rejected_B = score_BK[:, 0], score_BK[:, 1]
     margin_B = config.margin_scale * on_device([pair.margin for pair in pairs], score_BK.device)
-    loss_B = reward_loss(chosen_B, rejected_B, margin_B=margin_B, centring=config.centring)
+    label_B = on_device([pair.label for pair in pairs], score_BK.device)
+    loss_B = reward_loss(chosen_B, rejected_B, margin_B=margin_B, centring=config.centring, label_B=label_B)
     with torch.no_grad():
         won_by_B = chosen_B - rejected_B
         return loss_B, torch.stack((loss_B, share_won(won_by_B), won_by_B, chosen_B, rejected_B)).detach()

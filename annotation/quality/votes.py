@@ -1,0 +1,71 @@
+"""The votes on pairs as plain arrays: what every measure of this room reads.
+
+The axes, throughout this room: N votes, P pairs (comparisons of two answers), A annotators. The two answers of a pair
+are its first and its second, whichever side they were shown on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+FIRST, TIE, SECOND = 1, 0, -1  # who won
+LEFT, UNSEEN, RIGHT = 1, 0, -1  # where the first answer stood; a rule or an imported source saw no sides
+
+
+@dataclass(frozen=True)
+class Votes:
+    """N votes of A annotators on P pairs, sorted by pair.
+
+    `pair_N` and `annotator_N` count from 0. `outcome_N` is FIRST, TIE ("both bad" is one) or SECOND. `first_on_N` is
+    LEFT, RIGHT or UNSEEN. `seconds_N` is the time in sight, 0 where nobody measured it. `log_length_ratio_P` is the log
+    of the first answer's length over the second's, `characters_P` the length of prompt and answers together.
+    `is_drawn_N` is True where the pair came to the person by lot, on the queue's random arm. Every pair has a vote.
+    """
+
+    pair_N: Ints
+    annotator_N: Ints
+    outcome_N: Ints
+    first_on_N: Ints
+    seconds_N: Floats
+    is_drawn_N: Bools
+    log_length_ratio_P: Floats
+    characters_P: Floats
+    annotators: int
+
+    @property
+    def pairs(self) -> int:
+        return len(self.log_length_ratio_P)
+
+    def of_pairs(self, kept: Ints) -> Votes:
+        """The votes on these pairs (indices, ascending), renumbered from 0; annotators keep their numbers."""
+        number_P = np.full(self.pairs, -1)
+        number_P[kept] = np.arange(len(kept))
+        stays_N = number_P[self.pair_N] >= 0
+        return Votes(
+            pair_N=number_P[self.pair_N[stays_N]],
+            annotator_N=self.annotator_N[stays_N],
+            outcome_N=self.outcome_N[stays_N],
+            first_on_N=self.first_on_N[stays_N],
+            seconds_N=self.seconds_N[stays_N],
+            is_drawn_N=self.is_drawn_N[stays_N],
+            log_length_ratio_P=self.log_length_ratio_P[kept],
+            characters_P=self.characters_P[kept],
+            annotators=self.annotators,
+        )
+
+    def counts_by_outcome(self) -> Ints:
+        """How many votes each pair has for its first, for a tie, for its second. Shape (P, 3)."""
+        counts_P3 = np.zeros((self.pairs, 3), dtype=np.int64)
+        np.add.at(counts_P3, (self.pair_N, 1 - self.outcome_N), 1)
+        return counts_P3
+
+    def clicked_N(self) -> Ints:
+        """LEFT, TIE (0) or RIGHT: the side voted for. Meaningless where no sides were seen."""
+        return self.outcome_N * self.first_on_N
