@@ -81,9 +81,17 @@ def check_source_name(name: str) -> None:
         raise ValidationError("%(name)s is a person's account: choose another name.", params={"name": name})
 
 
+# One text for one content. Made once: json.dumps makes an encoder at every call that has options.
+canonical_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
 def content_hash(content: object) -> str:
     """The sha256 (hex) of a text or of messages, the same for the same content."""
-    canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hash_of_json(canonical_json(content))
+
+
+def hash_of_json(canonical: str) -> str:
+    """The content hash of a content whose canonical JSON is at hand."""
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

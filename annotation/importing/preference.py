@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from annotation.importing.rows import (
+    FIRST_IS_BETTER,
     Answer,
     BadRowError,
     Row,
+    Vote,
     checked_prompt,
     read_answer,
     read_messages,
@@ -35,8 +37,7 @@ def read(row: Mapping[str, Any]) -> Row:
     return Row(
         messages=messages,
         answers=[Answer(chosen), Answer(rejected)],
-        preferred=0,
-        strength=_strength(row),
+        votes=(Vote(FIRST_IS_BETTER, strength=_strength(row)),),
         metadata=read_metadata(row),
     )
 

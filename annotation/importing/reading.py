@@ -57,7 +57,7 @@ def _lines(file: Lines) -> Iterator[bytes | BadRowError]:
 
 def _read_object(line: bytes) -> dict[str, Any]:
     try:
-        row = json.loads(line.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        row = _decode(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise BadRowError(f"The line is not UTF-8 (byte {error.start + 1}).") from None
     except RecursionError:
@@ -75,3 +75,6 @@ def _read_object(line: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise BadRowError(f"The line contains {name}, which is not JSON.")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode

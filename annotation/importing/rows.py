@@ -26,16 +26,29 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A conversation that ends with the user's turn, two to nine different answers, and the vote if there is one.
+class Vote:
+    """What one voice in the file says: `places[i]` is the place of answer i, 0 the best, the same place for a tie.
 
-    `preferred` is the index of the answer that won; `strength` is 1 to 3 or None.
+    `strength` is 1 to 3 or None. `voter` tells the voices of one file apart; most files have one voice, "".
     """
+
+    places: tuple[int, ...]
+    strength: int | None = None
+    both_bad: bool = False
+    voter: str = ""
+    reason: str = ""
+
+
+FIRST_IS_BETTER = (0, 1)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A conversation that ends with the user's turn, two to nine different answers, and what was said of them."""
 
     messages: list[Message]
     answers: list[Answer]
-    preferred: int | None = None
-    strength: int | None = None
+    votes: tuple[Vote, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 

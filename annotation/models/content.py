@@ -27,7 +27,8 @@ class PromptQuerySet(models.QuerySet["Prompt"]):
 class Prompt(models.Model):
     """A conversation that ends with the user's turn: `messages` is a list of `{"role", "content"}`."""
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="prompts")
+    # Without an index of its own: the unique constraint begins with it. The same goes for a response's prompt.
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="prompts", db_index=False)
     messages = models.JSONField()
     metadata = models.JSONField(default=dict, blank=True)
     content_hash = models.CharField(max_length=64)
@@ -54,7 +55,7 @@ class Response(models.Model):
     `sampling` of a model's answer says `ended`: false when the token limit cut it off.
     """
 
-    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="responses")
+    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="responses", db_index=False)
     text = models.TextField()
     author = models.ForeignKey(
         "models_registry.Version", on_delete=models.PROTECT, null=True, blank=True, related_name="responses"

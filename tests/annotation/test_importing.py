@@ -14,11 +14,12 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from annotation.importing import landing
+from annotation.importing import landing, writing
 from annotation.importing.landing import BATCH, import_rows
 from annotation.importing.reading import LONGEST_LINE, read_row
 from annotation.importing.rows import BadRowError
 from annotation.models import Comparison, ImportReport, Judgment, Preference, Project, Prompt, Response, User
+from annotation.services import AnswerIn, add_comparison
 
 USER = {"role": "user", "content": "Why?"}
 PAIR = {"prompt": "Why?", "chosen": "Because.", "rejected": "No."}
@@ -230,6 +231,55 @@ def test_more_rows_than_a_batch_all_land(project: Project) -> None:
     assert Comparison.objects.count() == BATCH + 3
 
 
+NASTY = ["\\", "\\N", "\\.", "a\tb", "a\nb\r\n", "\\t", '{"}', "ü🦊\u2028", "\x01\x7f", "'; DROP TABLE x --", "%s"]
+
+
+def test_texts_and_labels_arrive_as_they_were(project: Project) -> None:
+    rows = [
+        {"prompt": text, "responses": [{"text": text, "author": text}, "x"], "metadata": {text: text}} for text in NASTY
+    ]
+    assert bring(project, *rows).error_count == 0
+    prompts = Prompt.objects.order_by("id")
+    assert [prompt.messages[0]["content"] for prompt in prompts] == NASTY
+    assert [prompt.metadata for prompt in prompts] == [{text: text} for text in NASTY]
+    answers = Response.objects.exclude(text="x").order_by("id")
+    assert list(answers.values_list("text", "author_label")) == [(text, text) for text in NASTY]
+
+
+def test_a_batch_ends_where_it_gets_too_large(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landing, "BATCH_CHARACTERS", 3_000)
+    rows = [(n, read_row(json.dumps({**PAIR, "prompt": f"{n}" + "x" * 1_000}).encode())) for n in range(7)]
+    assert [len(batch) for batch in landing._batches(rows, "")] == [3, 3, 1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_prompt_that_comes_in_another_way_meanwhile_is_found(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, asked = writing.copy_rows, [USER]
+
+    def copy_too_late(*arguments: Any) -> None:
+        if asked:
+            turns = [asked.pop()]
+            answers = [AnswerIn("Because."), AnswerIn("No.")]
+            other = threading.Thread(target=add_elsewhere, args=(project, turns, answers))
+            other.start()
+            other.join(timeout=30)
+        copy(*arguments)
+
+    monkeypatch.setattr(writing, "copy_rows", copy_too_late)
+    report = bring(project, PAIR, {**PAIR, "prompt": "And?"})
+    assert (report.comparisons_added, report.duplicates, report.error_count) == (1, 1, 0)
+    assert Prompt.objects.count() == 2
+
+
+def add_elsewhere(project: Project, messages: list[dict[str, str]], answers: list[AnswerIn]) -> None:
+    try:
+        add_comparison(project=project, messages=messages, responses=answers)
+    finally:
+        connection.close()
+
+
 def test_an_editors_byte_order_mark_and_line_ends_are_no_errors(project: Project) -> None:
     file = BytesIO(b"\xef\xbb\xbf" + json.dumps(PAIR).encode() + b"\r\n\r\n")
     report = import_rows(project=project, file=file)
@@ -245,15 +295,15 @@ def test_the_same_file_by_three_people_at_once_lands_once(
     # Prompts and answers are there, so that nobody has to wait for another's: only the pairs are new.
     bring(project, *({**row, "chosen": "Else."} for row in rows), *({**row, "rejected": "Else."} for row in rows))
     # All three look for what is there before one of them adds it, unless they take turns; then the first waits in vain.
-    meeting, look = threading.Barrier(3), landing._comparisons
+    meeting, look = threading.Barrier(3), writing._comparisons
 
-    def look_together(pairs: Any) -> Any:
-        found = look(pairs)
+    def look_together(prompts: Any) -> Any:
+        found = look(prompts)
         with suppress(threading.BrokenBarrierError):
             meeting.wait(timeout=2)
         return found
 
-    monkeypatch.setattr(landing, "_comparisons", look_together)
+    monkeypatch.setattr(writing, "_comparisons", look_together)
     start, reports, problems = threading.Barrier(3), [], []
 
     def send() -> None:

@@ -1,0 +1,49 @@
+"""Rows into tables by COPY, which takes a fifth of the time of INSERT: ids drawn beforehand, values as COPY's text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+
+from django.db import connection, models
+
+CHUNK = 1 << 20  # bytes handed to the server at a time
+NULL = r"\N"
+
+
+def new_ids(model: type[models.Model], count: int) -> list[int]:
+    """This many ids that nobody else will get, in rising order. The rows that will have them need not be asked for."""
+    if not count:
+        return []
+    with connection.cursor() as cursor:
+        # OFFSET 0 keeps the sequence's name from being looked up once for every id.
+        cursor.execute(
+            "SELECT nextval(sequence) FROM generate_series(1, %s),"
+            " (SELECT pg_get_serial_sequence(%s, 'id')::regclass AS sequence OFFSET 0) AS found",
+            [count, model._meta.db_table],
+        )
+        return [pk for (pk,) in cursor.fetchall()]
+
+
+def copy_rows(model: type[models.Model], columns: Sequence[str], lines: Iterable[str]) -> None:
+    """Add rows that were written with `field` and tabs between them. Raises DataError and IntegrityError, as INSERT."""
+    data = "\n".join(lines).encode()
+    if not data:
+        return
+    quote = connection.ops.quote_name
+    into = f"COPY {quote(model._meta.db_table)} ({', '.join(map(quote, columns))}) FROM STDIN"
+    with connection.cursor() as cursor, connection.wrap_database_errors:
+        cursor.copy_expert(into, BytesIO(data), CHUNK)
+
+
+def field(text: str) -> str:
+    """A text as COPY reads it: backslash, tab and line ends escaped."""
+    if "\\" in text:
+        text = text.replace("\\", "\\\\")
+    if "\n" in text:
+        text = text.replace("\n", "\\n")
+    if "\t" in text:
+        text = text.replace("\t", "\\t")
+    if "\r" in text:
+        text = text.replace("\r", "\\r")
+    return text

@@ -1,0 +1,285 @@
+"""One batch of rows into the tables: what is there is found by its hashes, what is new is copied in.
+
+Runs inside the caller's transaction, which holds the project's row. New rows get their ids before they are written, so
+that nothing has to be read back: 10,000 new pairs are one look-up and five COPY commands.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from django.db import connection
+from django.utils.timezone import now
+
+from annotation.importing.copying import NULL, copy_rows, field, new_ids
+from annotation.importing.rows import Row, Vote
+from annotation.judging import NoSeatLeftError, Tiers
+from annotation.models import Comparison, Judgment, Preference, Project, Prompt, Response, User
+from annotation.services import canonical_json, content_hash, hash_of_json, record_judgment
+
+AnswerKey = tuple[str, str]  # content hash, author's label
+# Prompt id and sorted response ids: what makes a comparison that one.
+ComparisonKey = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A row with what its prompt and its answers are found by: hashes, and for answers the author's label too."""
+
+    row: Row
+    messages: str  # as canonical JSON
+    prompt: str
+    answers: list[AnswerKey]
+    characters: int
+
+    @classmethod
+    def of(cls, row: Row, author_label: str) -> Keyed:
+        messages = canonical_json(row.messages)
+        answers = [(content_hash(answer.text), answer.author_label or author_label) for answer in row.answers]
+        characters = len(messages) + sum(len(answer.text) for answer in row.answers)
+        return cls(row, messages, hash_of_json(messages), answers, characters)
+
+
+@dataclass(frozen=True)
+class Landed:
+    """How many comparisons a batch added, how many votes, and how many of its pairs were there already."""
+
+    added: int
+    judged: int
+    duplicates: int
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Under whose name the file's votes are kept; without a judge they are not kept."""
+
+    judge: User | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A vote on one pair: its tiers of response ids, best first."""
+
+    annotator: User
+    tiers: Tiers
+    vote: Vote
+
+    @property
+    def strength(self) -> int | None:
+        return self.vote.strength if len(self.tiers) == 2 else None
+
+
+_Pair = tuple[ComparisonKey, list[_Said]]
+
+
+def write_rows(rows: list[Keyed], project: Project, votes: Votes) -> Landed:
+    """Every pair of answers of every row becomes a comparison, with the row's votes on it if they are kept."""
+    prompts, old = _prompt_ids(rows, project)
+    responses = _response_ids(rows, prompts, old)
+    there = _comparisons(old)
+    new: dict[ComparisonKey, dict[int, _Said]] = {}
+    late: list[tuple[int, _Said]] = []
+    pairs = 0
+    for key, said in _pairs(rows, prompts, responses, votes):
+        pairs += 1
+        if key in there:
+            late.extend((there[key], one) for one in said)
+            continue
+        kept = new.setdefault(key, {})
+        for one in said:
+            kept.setdefault(one.annotator.pk, one)
+    ids = _add_comparisons(new, project)
+    judged = _add_judgments(new, ids, project) + _vote_on(late)
+    return Landed(added=len(new), judged=judged, duplicates=pairs - len(new))
+
+
+def _prompt_ids(rows: list[Keyed], project: Project) -> tuple[dict[str, int], list[int]]:
+    """The ids of the rows' prompts by their hashes, and those of them that were there. The others are made."""
+    wanted: dict[str, Keyed] = {}
+    for keyed in rows:
+        wanted.setdefault(keyed.prompt, keyed)
+    there: dict[str, int] = dict(
+        _read(
+            "SELECT content_hash, id FROM annotation_prompt WHERE project_id = %s AND content_hash = ANY(%s)",
+            [project.pk, list(wanted)],
+        )
+    )
+    missing = [key for key in wanted if key not in there]
+    ids = dict(zip(missing, new_ids(Prompt, len(missing)), strict=True))
+    at = now().isoformat()
+    copy_rows(
+        Prompt,
+        ("id", "project_id", "messages", "metadata", "content_hash", "created_at"),
+        (
+            f"{pk}\t{project.pk}\t{field(wanted[key].messages)}\t{_metadata(wanted[key].row)}\t{key}\t{at}"
+            for key, pk in ids.items()
+        ),
+    )
+    return {**there, **ids}, list(there.values())
+
+
+def _metadata(row: Row) -> str:
+    return field(canonical_json(dict(row.metadata))) if row.metadata else "{}"
+
+
+def _response_ids(
+    rows: list[Keyed], prompts: dict[str, int], old_prompts: list[int]
+) -> dict[tuple[int, str, str], int]:
+    """The ids of the rows' answers by prompt id, hash and label. Responses that are missing are made."""
+    there: dict[tuple[int, str, str], int] = {
+        (prompt, key, label): pk
+        for prompt, key, label, pk in _read(
+            "SELECT prompt_id, content_hash, author_label, id FROM annotation_response"
+            " WHERE author_id IS NULL AND prompt_id = ANY(%s)",
+            [old_prompts],
+        )
+    }
+    texts: dict[tuple[int, str, str], str] = {}
+    for keyed in rows:
+        prompt = prompts[keyed.prompt]
+        for (key, label), answer in zip(keyed.answers, keyed.row.answers, strict=True):
+            if (prompt, key, label) not in there:
+                texts[prompt, key, label] = answer.text
+    ids = dict(zip(texts, new_ids(Response, len(texts)), strict=True))
+    at = now().isoformat()
+    copy_rows(
+        Response,
+        ("id", "prompt_id", "text", "author_label", "sampling", "content_hash", "created_at"),
+        (
+            f"{pk}\t{key[0]}\t{field(text)}\t{field(key[2])}\t{{}}\t{key[1]}\t{at}"
+            for (key, text), pk in zip(texts.items(), ids.values(), strict=True)
+        ),
+    )
+    return {**there, **ids}
+
+
+def _pairs(
+    rows: list[Keyed], prompts: dict[str, int], responses: dict[tuple[int, str, str], int], votes: Votes
+) -> Iterator[_Pair]:
+    """Every pair of answers of every row, with what is kept of the row's votes on it."""
+    for keyed in rows:
+        prompt = prompts[keyed.prompt]
+        ids = [responses[prompt, key, label] for key, label in keyed.answers]
+        for (left, first), (right, second) in combinations(enumerate(ids), 2):
+            said = []
+            if votes.judge is not None:
+                for vote in keyed.row.votes:
+                    tiers = _tiers(vote.places[left], vote.places[right], first, second)
+                    said.append(_Said(votes.judge, tiers, vote))
+            yield (prompt, min(first, second), max(first, second)), said
+
+
+def _tiers(left: int, right: int, first: int, second: int) -> Tiers:
+    if left == right:
+        return [sorted((first, second))]
+    return [[first], [second]] if left < right else [[second], [first]]
+
+
+def _comparisons(prompts: list[int]) -> dict[ComparisonKey, int]:
+    """The ids of these prompts' comparisons of two answers, by their keys."""
+    return {
+        (prompt, *responses): pk
+        for prompt, responses, pk in _read(
+            "SELECT prompt_id, response_ids, id FROM annotation_comparison"
+            " WHERE purpose = 'collect' AND prompt_id = ANY(%s) AND cardinality(response_ids) = 2",
+            [prompts],
+        )
+    }
+
+
+def _add_comparisons(pairs: dict[ComparisonKey, dict[int, _Said]], project: Project) -> list[int]:
+    """Comparisons that wait for people, or hold the votes they came with and want no more. Returns their ids."""
+    ids = new_ids(Comparison, len(pairs))
+    at, priority, purpose = now().isoformat(), 0, Comparison.Purpose.COLLECT.value
+    copy_rows(
+        Comparison,
+        ("id", "project_id", "prompt_id", "response_ids", "purpose", "priority", "judgments_wanted", "depth",
+         "closed_at", "created_at"),
+        (
+            f"{pk}\t{project.pk}\t{prompt}\t{{{low},{high}}}\t{purpose}\t{priority}"
+            f"\t{len(said) or project.overlap}\t{len(said)}\t{at if said else NULL}\t{at}"
+            for ((prompt, low, high), said), pk in zip(pairs.items(), ids, strict=True)
+        ),
+    )  # fmt: skip
+    return ids
+
+
+def _add_judgments(pairs: dict[ComparisonKey, dict[int, _Said]], comparisons: list[int], project: Project) -> int:
+    """The votes that new comparisons came with, each on its seat, with their preferences. Returns how many."""
+    seated = [
+        (comparison, key, seat, len(said), one)
+        for (key, said), comparison in zip(pairs.items(), comparisons, strict=True)
+        for seat, one in enumerate(said.values(), start=1)
+    ]
+    ids = new_ids(Judgment, len(seated))
+    at = now().isoformat()
+    copy_rows(
+        Judgment,
+        ("id", "comparison_id", "annotator_id", "seat", "seats", "tiers", "both_bad", "strength", "reason",
+         "shown_order", "active_seconds", "created_at"),
+        (
+            f"{pk}\t{comparison}\t{one.annotator.pk}\t{seat}\t{seats}\t{one.tiers}\t{one.vote.both_bad}"
+            f"\t{one.strength or NULL}\t{field(one.vote.reason)}\t{{{low},{high}}}\t0\t{at}"
+            for (comparison, (_, low, high), seat, seats, one), pk in zip(seated, ids, strict=True)
+        ),
+    )  # fmt: skip
+    preferred = [
+        (pk, prompt, one.tiers[0][0], one.tiers[1][0], one.strength)
+        for (_, (prompt, _, _), _, _, one), pk in zip(seated, ids, strict=True)
+        if len(one.tiers) == 2
+    ]
+    copy_rows(
+        Preference,
+        ("id", "project_id", "prompt_id", "chosen_id", "rejected_id", "judgment_id", "strength", "weight",
+         "created_at"),
+        (
+            f"{pk}\t{project.pk}\t{prompt}\t{chosen}\t{rejected}\t{judgment}\t{strength or NULL}\t1\t{at}"
+            for (judgment, prompt, chosen, rejected, strength), pk in zip(
+                preferred, new_ids(Preference, len(preferred)), strict=True
+            )
+        ),
+    )  # fmt: skip
+    return len(seated)
+
+
+def _vote_on(said: list[tuple[int, _Said]]) -> int:
+    """Votes on comparisons that were there before, where the source has not voted and a seat is free."""
+    asked: defaultdict[int, list[int]] = defaultdict(list)
+    for comparison, one in said:
+        asked[one.annotator.pk].append(comparison)
+    standing = Judgment.objects.standing()
+    voted = {
+        (comparison, annotator)
+        for annotator, comparisons in asked.items()
+        for comparison in standing.filter(annotator=annotator, comparison__in=comparisons).values_list(
+            "comparison", flat=True
+        )
+    }
+    kept = 0
+    for comparison, one in said:
+        if (comparison, one.annotator.pk) in voted:
+            continue
+        voted.add((comparison, one.annotator.pk))
+        with suppress(NoSeatLeftError):
+            record_judgment(
+                comparison=Comparison(pk=comparison),
+                annotator=one.annotator,
+                tiers=one.tiers,
+                both_bad=one.vote.both_bad,
+                strength=one.strength,
+                reason=one.vote.reason,
+            )
+            kept += 1
+    return kept
+
+
+def _read(query: str, parameters: list[Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
