@@ -23,7 +23,10 @@ urlpatterns = [
     path("projects/<slug:slug>/label/release/", labelling.release, name="release"),
     path("projects/<slug:slug>/import/", data.upload, name="import"),
     path("projects/<slug:slug>/import/<int:pk>/", data.report, name="import-report"),
+    path("projects/<slug:slug>/import/<int:pk>/start/", data.start, name="import-start"),
+    path("projects/<slug:slug>/import/<int:pk>/cancel/", data.cancel, name="import-cancel"),
+    path("projects/<slug:slug>/import/<int:pk>/live/", data.live, name="import-live"),
     path("projects/<slug:slug>/import/<int:pk>/errors.jsonl", data.report_errors, name="import-errors"),
     path("projects/<slug:slug>/export/", data.export, name="export"),
-    path("projects/<slug:slug>/export/<slug:form>.jsonl", data.download_preferences, name="export-preferences"),
+    path("projects/<slug:slug>/export/file/", data.download, name="export-file"),
 ]

@@ -4,7 +4,8 @@
 
 The rows follow a rule: row n asks question n and has two answers, each a fixed number of words drawn from forty
 by a generator seeded with n; a prompt has about 90 characters, an answer about 260. Everything happens in a
-database of its own, which is removed at the end.
+database of its own, which is removed at the end. Several `--rows` are measured one after the other in one process,
+whose memory should then not grow.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def database_of_its_own() -> Iterator[None]:
     """An empty database beside the real one, removed afterwards."""
     from django.db import connection
 
-    connection.settings_dict["TEST"]["NAME"] = "prefloop_bench"
+    connection.settings_dict["TEST"]["NAME"] = f"prefloop_bench_{os.getpid()}"
     before = connection.settings_dict["NAME"]
     connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
     try:
@@ -84,40 +85,44 @@ def database_of_its_own() -> Iterator[None]:
         connection.creation.destroy_test_db(before, verbosity=0)
 
 
-def measure(rows: int, *, judged_by: str) -> None:
-    from annotation.exporting import preference_lines
-    from annotation.importing.landing import import_rows
+def measure(rows: int, *, judged_by: str, file: str) -> None:
+    from annotation.exporting.streaming import export_bytes
+    from annotation.exporting.wanted import Wanted
+    from annotation.importing.landing import import_file
     from annotation.services import create_project
 
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
-    with tempfile.TemporaryDirectory() as folder, database_of_its_own():
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
         write_rows(path, rows)
         project = create_project(name="Bench of import and export")
         name = "import with votes" if judged_by else "import"
-        with path.open("rb") as file:
-            report = timed(name, rows, lambda: import_rows(project=project, file=file, judged_by=judged_by))
+        report = timed(name, rows, lambda: import_file(project=project, path=path, judged_by=judged_by))
         if (report.comparisons_added, report.error_count) != (rows, 0):
-            raise SystemExit(f"Not every row landed: {report.errors[:3]}")
+            raise SystemExit(f"Not every row landed: {report.error} {report.errors[:3]}")
         if judged_by:
-            timed("export", rows, lambda: write_lines(path, preference_lines(project)))
+            wanted = Wanted(file=file, votes="majority", margin=True)
+            timed(f"export as {file}", rows, lambda: write_pieces(path, export_bytes(project, wanted)))
 
 
-def write_lines(path: Path, lines: Iterable[bytes]) -> None:
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
     with path.open("wb") as file:
-        file.writelines(lines)
+        file.writelines(pieces)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rows", type=int, action="append", help="100,000 unless told; may be given again.")
     parser.add_argument("--judged-by", default="", help="Import the votes as well, and export them.")
+    parser.add_argument("--file", default="jsonl", choices=["jsonl", "csv", "parquet"], help="Of the export.")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     import django
 
     django.setup()
-    measure(options.rows, judged_by=options.judged_by)
+    with database_of_its_own():
+        for rows in options.rows or [100_000]:
+            measure(rows, judged_by=options.judged_by, file=options.file)
 
 
 if __name__ == "__main__":

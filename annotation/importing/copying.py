@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from io import BytesIO
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 from django.db import connection, models
 
-CHUNK = 1 << 20  # bytes handed to the server at a time
+LINES_AT_A_TIME = 1_000
 NULL = r"\N"
 
 
@@ -26,14 +26,29 @@ def new_ids(model: type[models.Model], count: int) -> list[int]:
 
 
 def copy_rows(model: type[models.Model], columns: Sequence[str], lines: Iterable[str]) -> None:
-    """Add rows that were written with `field` and tabs between them. Raises DataError and IntegrityError, as INSERT."""
-    data = "\n".join(lines).encode()
-    if not data:
+    """Add rows that were written with `field` and tabs between them. Raises DataError and IntegrityError, as INSERT.
+
+    The server takes the first of them while the later ones are written.
+    """
+    lines = iter(lines)
+    first = next(lines, None)
+    if first is None:
         return
     quote = connection.ops.quote_name
     into = f"COPY {quote(model._meta.db_table)} ({', '.join(map(quote, columns))}) FROM STDIN"
     with connection.cursor() as cursor, connection.wrap_database_errors:
-        cursor.copy_expert(into, BytesIO(data), CHUNK)
+        cursor.copy_expert(into, _Written(chain([first], lines)))
+
+
+class _Written:
+    """Lines as the file that psycopg2 reads from. It takes pieces longer than it asks for."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+
+    def read(self, size: int = -1, /) -> bytes:
+        piece = "\n".join(islice(self._lines, LINES_AT_A_TIME))
+        return f"{piece}\n".encode() if piece else b""
 
 
 def field(text: str) -> str:

@@ -1,70 +1,125 @@
-"""Rows become prompts, responses, comparisons and votes, batch by batch, each row whole or not at all."""
+"""Rows become prompts, responses, comparisons and votes, batch by batch, each row whole or not at all.
+
+A batch and the count of what it brought are one transaction. So whoever dies between two batches leaves a report
+that is exact, and whoever takes the file up again begins after the last row that landed.
+"""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
+from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, transaction
-from django.utils.timezone import now
 
-from annotation.importing.reading import Lines, read_rows
-from annotation.importing.rows import BadRowError, Row
+from annotation.importing.formats import jsonl
+from annotation.importing.formats.raw import Bytes, Numbered
+from annotation.importing.reading import Source, detect_format, opened, shaped
+from annotation.importing.rows import BadFileError, BadRowError, Row
 from annotation.importing.writing import Keyed, Landed, Votes, write_rows
 from annotation.models import ImportReport, Project, User
+from annotation.models.importing import LostImportError
 from annotation.services import rule_judge
 
 BATCH = 10_000  # rows
 BATCH_CHARACTERS = 16_000_000  # a batch that has more is landed before it is full, so that memory stays flat
 ATTEMPTS = 2
-MOST_ERRORS_KEPT = 1_000
+ALONE = "One answer alone is kept only with what was said of it: name the source of the votes."
 
 Batch = list[tuple[int, Keyed | BadRowError]]
+logger = logging.getLogger(__name__)
 
 
 def import_rows(
     *,
     project: Project,
-    file: Lines,
+    file: Bytes,
+    shape: str = "",
     judged_by: str = "",
     author_label: str = "",
     file_name: str = "",
     created_by: User | None = None,
 ) -> ImportReport:
-    """Bring a JSON Lines file into a project and say what happened to every row.
-
-    Rows of `{prompt, chosen, rejected}` become comparisons for people to judge, or, with `judged_by`, judgments of that
-    named source, which wants no more. Rows of `{prompt, responses}` become one comparison for every pair. What is there
-    already is counted as a duplicate and left alone. Raises ValidationError if `judged_by` is a person's account.
-    """
-    judge = rule_judge(judged_by) if judged_by else None
-    report = ImportReport.objects.create(
-        project=project, created_by=created_by, file_name=file_name[:255], judged_by=judge
+    """Bring a JSON Lines file into a project now and say what happened to every row. See `import_file`."""
+    report = ImportReport.objects.create_running(
+        project=project,
+        shape=shape,
+        judged_by=rule_judge(judged_by) if judged_by else None,
+        author_label=author_label,
+        file_name=file_name[:255],
+        created_by=created_by,
     )
-    votes = Votes(judge)
-    for batch in _ahead(_batches(read_rows(file), author_label)):
-        for number, row in batch:
-            if isinstance(row, BadRowError):
-                _note(report, number, str(row))
-        report.rows += len(batch)
-        _land_or_split(report, [(number, row) for number, row in batch if isinstance(row, Keyed)], votes)
-        report.save()
-    report.errors.sort(key=lambda error: error["line"])
-    report.finished_at = now()
-    report.save()
+    _land(report, Source(jsonl.read(file), lambda: 0.0))
     return report
+
+
+def import_file(
+    *, project: Project, path: Path, shape: str = "", judged_by: str = "", author_label: str = ""
+) -> ImportReport:
+    """Bring a file of any known format into a project now and say what happened to every row.
+
+    Pairs become comparisons for people to judge, or, with `judged_by`, keep the file's votes as judgments of that named
+    source. What is there already is counted as a duplicate and left alone. `shape` "" reads each row in the shape that
+    recognises it. Raises ValidationError if `judged_by` is a person's account, BadFileError if the file is in no known
+    format.
+    """
+    report = ImportReport.objects.create_running(
+        project=project,
+        format=detect_format(path),
+        shape=shape,
+        judged_by=rule_judge(judged_by) if judged_by else None,
+        author_label=author_label,
+        file_name=path.name[:255],
+    )
+    with opened(path, report.format) as source:
+        _land(report, source)
+    return report
+
+
+def land_upload(report: ImportReport) -> None:
+    """Land the rest of an uploaded file, which this process has claimed. Ends in a terminal state with its reason."""
+    with report.local_file() as path, opened(path, report.format) as source:
+        _land(report, source)
+
+
+def _land(report: ImportReport, source: Source) -> None:
+    """Land every row that has not landed. The one place that catches broadly: an import ends with its reason kept."""
+    try:
+        _land_rows(report, source)
+        report.finish()
+    except LostImportError:
+        logger.info("Import %s was cancelled, or another worker has it.", report.pk)
+    except (BadFileError, ValidationError) as error:
+        report.fail(" ".join(error.messages) if isinstance(error, ValidationError) else str(error))
+    except Exception:
+        logger.exception("Import %s failed.", report.pk)
+        report.fail("The import failed; the server's log says why. What is counted here is in.")
+
+
+def _land_rows(report: ImportReport, source: Source) -> None:
+    votes = Votes(report.judged_by)
+    rows = shaped(_after(source.rows, report.position), report.shape)
+    for batch in _ahead(_batches(rows, report.author_label, alone=votes.judge is not None)):
+        votes.meet(row.row for _, row in batch if isinstance(row, Keyed))
+        _land_or_split(report, batch, votes, source.share)
+
+
+def _after(rows: Iterable[Numbered], position: int) -> Iterator[Numbered]:
+    """The rows whose number is above the position."""
+    return (numbered for numbered in rows if numbered[0] > position)
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
     """The same batches; the next one is read while the database takes this one."""
-    with ThreadPoolExecutor(max_workers=1) as reader:
+    with ThreadPoolExecutor(max_workers=1) as reader, _no_search_for_cycles():
         coming = reader.submit(next, batches, None)
         while batch := coming.result():
             coming = reader.submit(next, batches, None)
-            with _no_search_for_cycles():
-                yield batch
+            yield batch
 
 
 @contextmanager
@@ -79,12 +134,17 @@ def _no_search_for_cycles() -> Iterator[None]:
             gc.enable()
 
 
-def _batches(rows: Iterable[tuple[int, Row | BadRowError]], author_label: str) -> Iterator[Batch]:
+def _batches(
+    rows: Iterable[tuple[int, Row | BadRowError]], author_label: str, *, alone: bool = True
+) -> Iterator[Batch]:
+    """Rows with their hashes, as many as land at once. `alone`: rows of one answer may land."""
     batch: Batch = []
     characters = 0
     for number, row in rows:
         if isinstance(row, BadRowError):
             batch.append((number, row))
+        elif len(row.answers) == 1 and not alone:
+            batch.append((number, BadRowError(ALONE)))
         else:
             keyed = Keyed.of(row, author_label)
             characters += keyed.characters
@@ -96,38 +156,48 @@ def _batches(rows: Iterable[tuple[int, Row | BadRowError]], author_label: str) -
         yield batch
 
 
-def _note(report: ImportReport, line: int, reason: str) -> None:
-    report.error_count += 1
-    if len(report.errors) < MOST_ERRORS_KEPT:
-        report.errors.append({"line": line, "reason": reason[:400]})
-
-
-def _land_or_split(report: ImportReport, rows: list[tuple[int, Keyed]], votes: Votes) -> None:
+def _land_or_split(report: ImportReport, batch: Batch, votes: Votes, share: Callable[[], float]) -> None:
     """Land a batch. If the database refuses it, land its halves, down to the row that is refused."""
-    landed = _attempt(report.project, [row for _, row in rows], votes)
-    if isinstance(landed, Landed):
-        report.comparisons_added += landed.added
-        report.judgments_added += landed.judged
-        report.duplicates += landed.duplicates
-    elif len(rows) == 1:
-        _note(report, rows[0][0], f"The database refused the row: {landed}")
-    else:
-        middle = len(rows) // 2
-        _land_or_split(report, rows[:middle], votes)
-        _land_or_split(report, rows[middle:], votes)
+    refusal = _attempt(report, batch, votes, share)
+    if not refusal:
+        return
+    if len(batch) == 1:
+        number, _ = batch[0]
+        _attempt(report, [(number, BadRowError(f"The database refused the row: {refusal}"))], votes, share)
+        return
+    middle = len(batch) // 2
+    _land_or_split(report, batch[:middle], votes, share)
+    _land_or_split(report, batch[middle:], votes, share)
 
 
-def _attempt(project: Project, rows: list[Keyed], votes: Votes) -> Landed | str:
-    """What was written, or why the database refused it. What came in by another way is found at the next attempt."""
+def _attempt(report: ImportReport, batch: Batch, votes: Votes, share: Callable[[], float]) -> str:
+    """Write the rows and count them; otherwise, why the database refused them.
+
+    What came in by another way meanwhile is found at the second attempt.
+    """
+    good = [row for _, row in batch if isinstance(row, Keyed)]
+    errors = [{"line": number, "reason": str(row)[:400]} for number, row in batch if isinstance(row, BadRowError)]
     refusal = ""
     for _ in range(ATTEMPTS):
         try:
             with transaction.atomic():
                 # Imports into one project take turns, so that a pair is added, and counted, by one of them.
-                Project.objects.select_for_update(no_key=True).get(pk=project.pk)
-                return write_rows(rows, project, votes)
+                Project.objects.select_for_update(no_key=True).get(pk=report.project_id)
+                landed = write_rows(good, report.project, votes) if good else Landed(0, 0, 0)
+                report.advance(
+                    rows=len(batch),
+                    position=batch[-1][0],
+                    progress=share(),
+                    comparisons=landed.added,
+                    judgments=landed.judged,
+                    duplicates=landed.duplicates,
+                    errors=errors,
+                )
         except IntegrityError as error:
             refusal = str(error).splitlines()[0]
         except DataError as error:
             return str(error).splitlines()[0]
+        else:
+            report.remember(errors)
+            return ""
     return refusal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -58,7 +58,12 @@ class Response(models.Model):
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="responses", db_index=False)
     text = models.TextField()
     author = models.ForeignKey(
-        "models_registry.Version", on_delete=models.PROTECT, null=True, blank=True, related_name="responses"
+        "models_registry.Version",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="responses",
+        db_index=False,  # `responses_by_author` leaves out what was imported
     )
     author_label = models.CharField(max_length=200, blank=True)
     sampling = models.JSONField(default=dict, blank=True)
@@ -75,6 +80,7 @@ class Response(models.Model):
                 name="one_response_per_author_and_text",
             )
         ]
+        indexes = [models.Index(fields=["author"], condition=Q(author__isnull=False), name="responses_by_author")]
 
     def __str__(self) -> str:
         return self.text[:80]
@@ -102,13 +108,22 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         held = live.order_by().values("comparison").annotate(n=models.Count("pk")).values("n")
         return self.filter(judgments_wanted__gt=F("depth") + Coalesce(Subquery(held), 0))
 
+    def judged_in(self, project: Project) -> Self:
+        """Comparisons of a project that at least one judgment stands on."""
+        return self.filter(project=project, depth__gt=0)
+
+    def page_after(self, pk: int, size: int) -> models.QuerySet[Comparison, Any]:
+        """(id, the prompt's messages, response ids) of the next ones, oldest first."""
+        page = self.filter(pk__gt=pk).order_by("pk")
+        return page.values_list("pk", "prompt__messages", "response_ids")[:size]
+
     def in_queue_order(self) -> Self:
         """Priority first, then breadth before depth, then age. The index `open_comparisons` has the same order."""
         return self.order_by("-priority", "depth", "id")
 
 
 class Comparison(models.Model):
-    """Two to nine responses to one prompt that people put in order.
+    """Two to nine responses to one prompt that people put in order; or one, imported with what was said of it.
 
     `response_ids` is an array and not a table of its own: a comparison never changes once made, and a million of them
     must be imported in under a minute. Responses are only ever deleted together with their prompt. The array is sorted,
@@ -120,7 +135,8 @@ class Comparison(models.Model):
         GOLD = "gold", "gold"
         EVALUATE = "evaluate", "evaluate"
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="comparisons")
+    # Without an index of its own: `comparisons_by_project` begins with it.
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="comparisons", db_index=False)
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="comparisons")
     response_ids = ArrayField(models.BigIntegerField())
     purpose = models.CharField(max_length=10, choices=Purpose.choices, default=Purpose.COLLECT)
@@ -138,7 +154,7 @@ class Comparison(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(response_ids__len__gte=2, response_ids__len__lte=9), name="two_to_nine_responses"
+                condition=Q(response_ids__len__gte=1, response_ids__len__lte=9), name="one_to_nine_responses"
             ),
             models.CheckConstraint(condition=Q(judgments_wanted__gte=1), name="at_least_one_judgment_wanted"),
             # The target of the foreign key behind "a seat number never passes the number of judgments wanted".
@@ -150,9 +166,10 @@ class Comparison(models.Model):
             ),
         ]
         indexes = [
+            models.Index(fields=["project", "id"], name="comparisons_by_project"),
             models.Index(
                 fields=["project", "-priority", "depth", "id"], condition=Q(closed_at=None), name="open_comparisons"
-            )
+            ),
         ]
 
     def __str__(self) -> str:

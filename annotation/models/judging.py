@@ -120,6 +120,8 @@ class Judgment(models.Model):
     @property
     def verdict(self) -> str:
         """The vote in words."""
+        if len(self.shown_order) == 1:
+            return "bad" if self.both_bad else "good"
         if self.both_bad:
             return "both bad"
         if len(self.tiers) == 1:

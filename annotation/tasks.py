@@ -1,0 +1,17 @@
+"""What Celery runs. A task takes an id, claims and calls; the row decides."""
+
+from __future__ import annotations
+
+from celery import current_task, shared_task
+
+from annotation.importing import background
+
+
+@shared_task(ignore_result=True)
+def run_import(import_id: int) -> None:
+    background.run(import_id, worker=getattr(current_task.request, "hostname", None) or "direct")
+
+
+@shared_task(ignore_result=True)
+def tend_imports() -> None:
+    background.tend()
