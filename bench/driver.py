@@ -22,7 +22,7 @@ from bench.machine import spread
 from bench.turns import ArmSpec
 
 Say = Callable[[str], None]
-# The same for every arm. Threads that wait sleep, as in the engine: idle arms take no time from the one at work.
+# The same for every arm. Threads that wait soon sleep, as in the engine: idle arms take no time from the one at work.
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -63,7 +63,7 @@ class Arm:
         folder.mkdir(parents=True)
         self.log = folder / "log.txt"
         environment = {**os.environ, **ENVIRONMENT, "HF_HOME": str(folder / "hf"), "PYTHONPATH": str(ROOT)}
-        environment.setdefault("OMP_WAIT_POLICY", "passive")
+        environment.setdefault("GOMP_SPINCOUNT", "20000")
         if spec.device == "cpu":
             environment["CUDA_VISIBLE_DEVICES"] = ""
         with open(self.log, "w") as log:

@@ -29,7 +29,7 @@ def describe(device: str) -> dict[str, str | int | float]:
         "memory_gib": round(pages / 2**30, 1),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "wait_policy": os.environ.get("OMP_WAIT_POLICY", "unset"),
+        "spin_count": os.environ.get("GOMP_SPINCOUNT", "unset"),
     }
 
 

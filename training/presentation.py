@@ -67,7 +67,7 @@ def words(metric: str) -> str:
 
 def measures(run: Run) -> list[Measure]:
     """Every metric of a run, in the order of the charts, then by name."""
-    numbers = {name: float(value) for name, value in run.metrics.items() if _is_number(value)}
+    numbers = numbers_of(run.metrics)
     shown = [metric for chart in charts(run.method) for metric in chart.metrics]
     names = [name for name in numbers if not (name.endswith("_before") and name.removesuffix("_before") in numbers)]
     names.sort(key=lambda name: (shown.index(name) if name in shown else len(shown), name))
@@ -80,8 +80,13 @@ def headline(run: Run) -> Measure | None:
     return next((found[name] for name in HEADLINES.get(run.method, ()) if name in found), None)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def numbers_of(metrics: dict[str, Any]) -> dict[str, float]:
+    """The metrics that are one number; a reward model's calibration, for one, is a table."""
+    return {
+        name: float(value)
+        for name, value in metrics.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
 
 
 @dataclass(frozen=True)
@@ -135,9 +140,11 @@ def chart_plan(method: str) -> list[dict[str, Any]]:
 
 
 def points(run: Run, *, after: int = 0, most: int = 5000) -> tuple[list[list[Any]], int]:
-    """``[seq, step, is_eval, metrics]`` of the events after a number, and the number to go on from."""
+    """``[seq, step, is_eval, numbers]`` of the events after a number, and the number to go on from."""
     found = run.events.filter(kind__in=("step", "eval"), seq__gt=after).values_list("seq", "step", "kind", "data")
-    rows = [[seq, step, kind == "eval", data.get("metrics", {})] for seq, step, kind, data in found[:most]]
+    rows: list[list[Any]] = [
+        [seq, step, kind == "eval", numbers_of(data.get("metrics", {}))] for seq, step, kind, data in found[:most]
+    ]
     return rows, rows[-1][0] if rows else after
 
 

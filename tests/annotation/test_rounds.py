@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 import pytest
-from django.db import connection
 
 from annotation.models import Comparison, Project, Prompt, Response, User
 from annotation.rounds import Answered, Given, Landed, land
 from annotation.services import AnswerIn, add_comparison, content_hash, record_judgment
 from annotation.sources import sources_of
 from models_registry.models import Model, Version
+from tests.at_once import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -135,18 +134,9 @@ def test_a_batch_takes_as_many_queries_for_few_prompts_as_for_many(
 
 @pytest.mark.django_db(transaction=True)
 def test_two_at_once_add_and_count_it_once(project: Project, prompt: Prompt, policy: Version) -> None:
-    barrier, landed = threading.Barrier(2), list[Landed]()
-
-    def work() -> None:
-        barrier.wait()
-        landed.append(land(project=project, author=policy, against=None, batch=[answered(prompt, "a", "b", "c")]))
-        connection.close()
-
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
+    landed = at_once(
+        lambda: land(project=project, author=policy, against=None, batch=[answered(prompt, "a", "b", "c")])
+    )
     assert sorted((found.answers, found.comparisons) for found in landed) == [(0, 0), (3, 3)]
     assert (Response.objects.count(), Comparison.objects.count()) == (3, 3)
 

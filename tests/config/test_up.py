@@ -16,12 +16,20 @@ import psutil
 import pytest
 
 from config.embedded.services import Services
-from config.supervision import end_orphans
+from config.supervision import Patience, end_orphans
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 90
 ONLY_BEAT = ("--without", "web", "--without", "train", "--without", "default")
 Up = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(autouse=True)
+def _interrupts_are_ignored() -> Iterator[None]:
+    """As where a script has started the tests in the background: processes inherit it, and Ctrl-C must end them."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def free_port() -> int:
@@ -112,6 +120,8 @@ def test_everything_starts_is_kept_alive_and_ends_with_ctrl_c(var: Path, up: Up)
     names = " ".join(" ".join(process.cmdline()) for process in processes_of(var))
     beat = next(process for process in psutil.Process(running.pid).children() if "beat" in process.cmdline())
 
+    # Before that a death counts as a failed start.
+    assert eventually(lambda: time.time() - beat.create_time() > Patience().settle_seconds + 1)
     beat.kill()
     complaint = read_until(running, "beat")
     replaced = eventually(

@@ -8,8 +8,8 @@ from itertools import permutations
 import pytest
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
 
+from tests.engine.enumerable import ANSWERS, PROMPT, tiny_policy
 from training.engine import dpo
 from training.engine.config import DPOConfig
 from training.engine.logprobs import sequence_logprobs
@@ -100,25 +100,6 @@ def test_tabular_dpo_is_the_reward_model_with_beta_squared_times_its_rate_step_b
         assert float((policy_Y - expected_Y).abs().max().detach()) <= 1e-12
         moved = total_variation(policy_Y.detach(), base_Y.exp())
     assert moved > 0.05
-
-
-VOCABULARY, END, PROMPT = 8, 0, [1, 3]
-# Answers of one or two tokens: END, or two tokens of which the first is not END. Their probabilities sum to 1.
-ANSWERS = [[END]] + [[first, second] for first in range(1, VOCABULARY) for second in range(VOCABULARY)]
-
-
-def tiny_policy() -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        initializer_range=0.15,
-    )
-    return LlamaForCausalLM(config).eval()
 
 
 def test_a_transformer_trained_on_bradley_terry_votes_reaches_the_optimum() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
+from tests.engine.enumerable import ANSWERS, END, PROMPT, VOCABULARY, tiny_policy
 from training.engine.config import PPOConfig
 from training.engine.models import Trainee
 from training.engine.ppo import iterate
@@ -14,24 +15,7 @@ from training.engine.ppo_rollout import Prompt
 from training.engine.ppo_state import PPO
 from training.engine.run_dir import Spec
 
-VOCABULARY, END, PROMPT = 8, 0, [1, 3]
-# Answers of one or two tokens: END, or two tokens of which the first is not END.
-ANSWERS = [[END]] + [[first, second] for first in range(1, VOCABULARY) for second in range(VOCABULARY)]
 BETA, PENALTY = 0.3, 0.4
-
-
-def _model(seed: int) -> LlamaForCausalLM:
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        initializer_range=0.15,
-    )
-    return LlamaForCausalLM(config).eval()
 
 
 def _answer_probabilities(model: LlamaForCausalLM) -> torch.Tensor:
@@ -57,7 +41,7 @@ class _TableOfScores(PPOModels):
 
 
 def test_ppo_takes_a_transformer_to_the_kl_regularised_optimum():
-    policy, reference = _model(0), _model(0).requires_grad_(False)
+    policy, reference = tiny_policy(), tiny_policy().requires_grad_(False)
     value_head = nn.Linear(32, 1)
     nn.init.zeros_(value_head.weight), nn.init.zeros_(value_head.bias)
     models = _TableOfScores(

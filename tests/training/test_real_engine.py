@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from django.test import Client
 
 from annotation.models import Comparison, Project, User
 from models_registry.models import Version
@@ -63,7 +64,17 @@ def trained(
     supervise(run.pk)
     run.refresh_from_db()
     assert run.state == State.SUCCEEDED, f"{run.reason}\n{run.log_tail[-2000:]}"
+    check_pages(run)
     return run
+
+
+def check_pages(run: Run) -> None:
+    """Whatever a method reports, the pages of the run and of its version can show it."""
+    client = Client()
+    client.force_login(User.objects.get_or_create(username="ada", is_staff=True, is_superuser=True)[0])
+    assert run.version is not None
+    for address in (run.get_absolute_url(), run.version.get_absolute_url()):
+        assert client.get(address).status_code == 200
 
 
 def test_dpo_reports_and_registers(tiny: Version, judged: Project) -> None:

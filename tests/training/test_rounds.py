@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 import tracemalloc
 from collections.abc import Callable
 
 import pytest
-from django.db import connection
 
 from annotation.models import Comparison, Preference, Project, Prompt, Response, User
 from models_registry.models import Version
+from tests.at_once import at_once
 from training import landing
 from training.engine.run_dir import RunDir, Spec
 from training.holding import Hold, LostRunError
@@ -175,23 +174,15 @@ def test_a_worker_that_dies_in_between_loses_and_doubles_nothing(
 
 def test_two_workers_with_one_result_add_it_once(project: Project, base: Version) -> None:
     run, run_dir = finished(project, base, prompts=20)
-    barrier, ends = threading.Barrier(2), list[str]()
 
-    def work() -> None:
-        barrier.wait()
+    def work() -> str:
         try:
             land_samples(run, Hold(run), run_dir)
-            ends.append("landed")
         except LostRunError:
-            ends.append("lost")
-        connection.close()
+            return "lost"
+        return "landed"
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert "landed" in ends
+    assert "landed" in at_once(work)
     found = Round.objects.get()
     assert (found.landed_prompts, found.answers, found.repeated, found.comparisons) == (20, 40, 0, 20)
 
@@ -270,23 +261,15 @@ def test_a_round_that_makes_no_sense_is_refused_with_a_reason(
 
 def test_of_two_launches_at_once_one_comes_through(project: Project, base: Version) -> None:
     ask(project, 2)
-    barrier, ends = threading.Barrier(2), list[str]()
 
-    def work() -> None:
-        barrier.wait()
+    def work() -> str:
         try:
             launch_round(plan(project, base), created_by=None)
-            ends.append("launched")
         except LaunchError as error:
-            ends.append(error.field)
-        connection.close()
+            return error.field
+        return "launched"
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert sorted(ends) == ["base", "launched"]
+    assert sorted(at_once(work)) == ["base", "launched"]
     assert Run.objects.count() == 1
 
 

@@ -230,3 +230,12 @@ def test_the_page_works_without_javascript(run: Run, as_admin: Client) -> None:
     tell(run, "step", 1, metrics={"loss": 0.6123456})
     page = as_admin.get(run.get_absolute_url()).content.decode()
     assert "loss 0.6123" in page.split("<noscript>")[1].split("</noscript>")[0]
+
+
+def test_what_is_no_single_number_is_left_out_of_steps_and_charts(run: Run, as_admin: Client) -> None:
+    tables = {"reliability": [{"from": 0.5, "to": 0.55, "pairs": 8}], "loss": 0.5}
+    tell(run, "eval", 0, metrics=tables)
+    Run.objects.filter(pk=run.pk).update(metrics=tables)
+    assert "loss 0.5</td>" in as_admin.get(run.get_absolute_url()).content.decode()
+    rows = as_admin.get(reverse("run-metrics", args=[run.pk])).json()["rows"]
+    assert rows == [[1, 0, True, {"loss": 0.5}]]

@@ -76,8 +76,9 @@ def _run(run_dir: RunDir, events: EventWriter) -> None:
     config = load_config(spec.method, spec.config)
     run_dir.verify()
     stop.leave_if_requested()
-    # Threads that wait for each other sleep instead of spinning: on a shared machine that is several times as fast.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Threads that wait for each other spin for tens of microseconds, then sleep: see docs/decisions.md.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     _quiet_libraries()

@@ -40,6 +40,7 @@ class Command(BaseCommand):
         """Check what can be checked, start the services, run the children, stop everything."""
         host, port = options["host"], options["port"]
         # Until the supervisor listens, every request to stop ends us as Ctrl-C does: with the services stopped.
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a script started us in the background
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         signal.signal(signal.SIGHUP, signal.default_int_handler)
         one_at_a_time = _take_lock(settings.VAR)
