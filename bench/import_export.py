@@ -1,11 +1,12 @@
-"""Import and export measured: how many pairs a second, and how much memory.
+"""Import and export measured: how many pairs a second, how much CPU time, and how much memory.
 
-    python -m bench.import_export --rows 1000000
+    make bench-data                              a million pairs in; 100,000 with their votes in, and out in every format
+    python -m bench.import_export --pairs 100000 --voted 30000
 
-The rows follow a rule: row n asks question n and has two answers, each a fixed number of words drawn from forty
-by a generator seeded with n; a prompt has about 90 characters, an answer about 260. Everything happens in a
-database of its own, which is removed at the end. Several `--rows` are measured one after the other in one process,
-whose memory should then not grow.
+The rows follow a rule: row n asks question n and has two answers of its own; a prompt has about 90 characters, an answer
+about 260. Everything happens in a database of its own, which is removed at the end. Numbers given more than once are
+measured one after the other in one process, whose memory should then not grow. On a machine that does other work too,
+only CPU times can be compared.
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ from typing import Any
 
 SYLLABLES = ("gar", "let", "win", "pa", "mor"), ("den", "ter", "per", "ning", "dow", "le", "ing", "ers")
 WORDS = [first + second for first in SYLLABLES[0] for second in SYLLABLES[1]]
+DRAW = random.Random(0)
+QUESTIONS = [" ".join(DRAW.choices(WORDS, k=12)) for _ in range(997)]
+ANSWERS = [" ".join(DRAW.choices(WORDS, k=42)) for _ in range(997)]
 
 
 def row(n: int) -> dict[str, str]:
-    draw = random.Random(n)
-    prompt = f"Question {n}: " + " ".join(draw.choices(WORDS, k=12)) + "?"
-    chosen, rejected = (" ".join(draw.choices(WORDS, k=42)) for _ in range(2))
-    return {"prompt": prompt, "chosen": f"{chosen} A", "rejected": f"{rejected} B"}
+    return {
+        "prompt": f"Question {n}: {QUESTIONS[n % 997]}?",
+        "chosen": f"{ANSWERS[n % 991]} {n} A",
+        "rejected": f"{ANSWERS[n % 983]} {n} B",
+    }
 
 
 def write_rows(path: Path, count: int) -> None:
@@ -85,24 +90,43 @@ def database_of_its_own() -> Iterator[None]:
         connection.creation.destroy_test_db(before, verbosity=0)
 
 
-def measure(rows: int, *, judged_by: str, file: str) -> None:
-    from annotation.exporting.streaming import export_bytes
-    from annotation.exporting.wanted import Wanted
+def measure_import(folder: Path, count: int, *, judged_by: str) -> Any:
+    """A project with this many pairs, imported from a file."""
     from annotation.importing.landing import import_file
     from annotation.services import create_project
 
-    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.jsonl"
-        write_rows(path, rows)
-        project = create_project(name="Bench of import and export")
-        name = "import with votes" if judged_by else "import"
-        report = timed(name, rows, lambda: import_file(project=project, path=path, judged_by=judged_by))
-        if (report.comparisons_added, report.error_count) != (rows, 0):
-            raise SystemExit(f"Not every row landed: {report.error} {report.errors[:3]}")
-        if judged_by:
-            wanted = Wanted(file=file, votes="majority", margin=True)
-            timed(f"export as {file}", rows, lambda: write_pieces(path, export_bytes(project, wanted)))
+    path = folder / "rows.jsonl"
+    write_rows(path, count)
+    project = create_project(name="Bench of import and export")
+    name = "import with votes" if judged_by else "import"
+    report = timed(name, count, lambda: import_file(project=project, path=path, judged_by=judged_by))
+    if (report.comparisons_added, report.error_count) != (count, 0):
+        raise SystemExit(f"Not every row landed: {report.error} {report.errors[:3]}")
+    print(f"  the first tenth at {pace(project, 0.0):,.0f} a second, the last at {pace(project, 0.9):,.0f}", flush=True)
+    return project
+
+
+def pace(project: Any, start: float) -> float:
+    """Pairs a second in the tenth of an import that begins at this share, by when its batches were written; 0 if it was
+    one batch."""
+    from annotation.models import Comparison
+
+    rows = Comparison.objects.filter(project=project).order_by("id")
+    total = rows.count()
+    first, last = int(start * total), int((start + 0.1) * total) - 1
+    at = [rows.values_list("created_at", flat=True)[place] for place in (first, last)]
+    seconds = (at[1] - at[0]).total_seconds()
+    return (last - first) / seconds if seconds else 0.0
+
+
+def measure_export(folder: Path, count: int, project: Any) -> None:
+    from annotation.exporting.files import FILES
+    from annotation.exporting.streaming import export_bytes
+    from annotation.exporting.wanted import Wanted
+
+    for file in FILES:
+        wanted = Wanted(file=file, votes="majority", margin=True)
+        timed(f"export as {file}", count, lambda: write_pieces(folder / "out", export_bytes(project, wanted)))  # noqa: B023
 
 
 def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
@@ -112,17 +136,20 @@ def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, action="append", help="100,000 unless told; may be given again.")
-    parser.add_argument("--judged-by", default="", help="Import the votes as well, and export them.")
-    parser.add_argument("--file", default="jsonl", choices=["jsonl", "csv", "parquet"], help="Of the export.")
+    parser.add_argument("--pairs", type=int, action="append", help="Imported for people to judge; may be given again.")
+    parser.add_argument("--voted", type=int, action="append", help="Imported with votes, and exported; likewise.")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     import django
 
     django.setup()
-    with database_of_its_own():
-        for rows in options.rows or [100_000]:
-            measure(rows, judged_by=options.judged_by, file=options.file)
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+    with database_of_its_own(), tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for count in options.pairs or []:
+            measure_import(folder, count, judged_by="")
+        for count in options.voted or []:
+            measure_export(folder, count, measure_import(folder, count, judged_by="bench-votes"))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
 
+import orjson
+from django.db.models import TextField
+from django.db.models.functions import Cast
+
 from annotation.exporting.verdicts import Vote
 from annotation.exporting.wanted import Wanted
 from annotation.judging import Tiers
@@ -45,7 +49,7 @@ def judged(project: Project, wanted: Wanted) -> Iterator[Judged]:
         said = [(messages, ids, votes[pk]) for pk, messages, ids in page if pk in votes]
         answers = _answers([pk for _, ids, _ in said for pk in ids])
         for messages, ids, voted in said:
-            yield from _pairs(messages, ids, voted, answers)
+            yield from _pairs(orjson.loads(messages), ids, voted, answers)
         last = page[-1][0]
 
 
@@ -57,12 +61,13 @@ def _votes(comparisons: list[int], wanted: Wanted) -> dict[int, list[_Voted]]:
         standing = standing.filter(created_at__lt=wanted.before)
     if wanted.annotators:
         standing = standing.filter(annotator__in=wanted.annotators)
+    # JSON as text: orjson reads it in a tenth of the time.
     rows = standing.order_by("comparison_id", "seat").values_list(
-        "comparison_id", "tiers", "both_bad", "strength", "reason", "annotator__username"
+        "comparison_id", Cast("tiers", TextField()), "both_bad", "strength", "reason", "annotator__username"
     )
     found: defaultdict[int, list[_Voted]] = defaultdict(list)
-    for comparison, *vote in rows:
-        found[comparison].append(tuple(vote))
+    for comparison, tiers, *rest in rows:
+        found[comparison].append((orjson.loads(tiers), *rest))
     return found
 
 
@@ -88,5 +93,9 @@ def _pairs(
 
 def _side(tiers: Tiers, first: int, second: int) -> int:
     """-1 if the first answer stands above the second, 1 if below, 0 for a tie."""
-    place = {pk: n for n, tier in enumerate(tiers) for pk in tier}
-    return (place[first] > place[second]) - (place[first] < place[second])
+    for tier in tiers:
+        if first in tier:
+            return 0 if second in tier else -1
+        if second in tier:
+            return 1
+    raise ValueError(f"The tiers {tiers} name neither {first} nor {second}.")

@@ -47,6 +47,8 @@ def majority(votes: list[Vote]) -> list[Verdict]:
 
     The margin is the mean of all votes' strengths with their directions: votes for the other side, and ties, lower it.
     """
+    if len(votes) == 1:
+        return raw(votes)
     ranked = Counter(vote.outcome for vote in votes).most_common(2)
     if len(ranked) == 2 and ranked[0][1] == ranked[1][1]:
         return []

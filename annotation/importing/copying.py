@@ -7,28 +7,33 @@ from itertools import chain, islice
 
 from django.db import connection, models
 
+from annotation.importing.references import BEGIN_CHECKS, END_CHECKS, LEAVE_ROWS_TO_US, check_references
+
 LINES_AT_A_TIME = 1_000
 NULL = r"\N"
 
 
-def new_ids(model: type[models.Model], count: int) -> list[int]:
+def new_ids(model: type[models.Model], count: int) -> Sequence[int]:
     """This many ids that nobody else will get, in rising order. The rows that will have them need not be asked for."""
     if not count:
         return []
     with connection.cursor() as cursor:
-        # OFFSET 0 keeps the sequence's name from being looked up once for every id.
+        # OFFSET 0 keeps the sequence's name from being looked up once for every id. Where nobody else draws meanwhile
+        # the ids follow each other, and need not be sent one by one.
         cursor.execute(
-            "SELECT nextval(sequence) FROM generate_series(1, %s),"
-            " (SELECT pg_get_serial_sequence(%s, 'id')::regclass AS sequence OFFSET 0) AS found",
+            "SELECT min(id), CASE WHEN max(id) - min(id) >= count(*) THEN array_agg(id) END FROM"
+            " (SELECT nextval(sequence) AS id FROM generate_series(1, %s),"
+            " (SELECT pg_get_serial_sequence(%s, 'id')::regclass AS sequence OFFSET 0) AS found) AS drawn",
             [count, model._meta.db_table],
         )
-        return [pk for (pk,) in cursor.fetchall()]
+        first, apart = cursor.fetchone()
+    return apart or range(first, first + count)
 
 
-def copy_rows(model: type[models.Model], columns: Sequence[str], lines: Iterable[str]) -> None:
-    """Add rows that were written with `field` and tabs between them. Raises DataError and IntegrityError, as INSERT.
+def copy_rows(model: type[models.Model], columns: Sequence[str], ids: Sequence[int], lines: Iterable[str]) -> None:
+    """Add rows that were written with `field` and tabs between them, with ids from the first of `ids` to the last.
 
-    The server takes the first of them while the later ones are written.
+    Raises DataError and IntegrityError, as INSERT. The server takes the first rows while the later ones are written.
     """
     lines = iter(lines)
     first = next(lines, None)
@@ -37,7 +42,13 @@ def copy_rows(model: type[models.Model], columns: Sequence[str], lines: Iterable
     quote = connection.ops.quote_name
     into = f"COPY {quote(model._meta.db_table)} ({', '.join(map(quote, columns))}) FROM STDIN"
     with connection.cursor() as cursor, connection.wrap_database_errors:
+        cursor.execute(LEAVE_ROWS_TO_US)
+        are_ours = cursor.fetchone() is not None
         cursor.copy_expert(into, _Written(chain([first], lines)))
+        if are_ours:
+            cursor.execute(BEGIN_CHECKS)
+            check_references(model, columns, ids)
+            cursor.execute(END_CHECKS)
 
 
 class _Written:

@@ -7,7 +7,7 @@ from typing import Any, Self
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Cast, Coalesce
 from django.utils.timezone import now
 
 from annotation.models.projects import Project, User
@@ -113,9 +113,9 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         return self.filter(project=project, depth__gt=0)
 
     def page_after(self, pk: int, size: int) -> models.QuerySet[Comparison, Any]:
-        """(id, the prompt's messages, response ids) of the next ones, oldest first."""
+        """(id, the prompt's messages as JSON text, response ids) of the next ones, oldest first."""
         page = self.filter(pk__gt=pk).order_by("pk")
-        return page.values_list("pk", "prompt__messages", "response_ids")[:size]
+        return page.values_list("pk", Cast("prompt__messages", models.TextField()), "response_ids")[:size]
 
     def in_queue_order(self) -> Self:
         """Priority first, then breadth before depth, then age. The index `open_comparisons` has the same order."""

@@ -109,7 +109,7 @@ def test_a_json_list_is_read_whatever_the_pieces_are(
 ) -> None:
     monkeypatch.setattr(json_list, "PIECE", piece)
     file = tmp_path / "rows"
-    file.write_text('\ufeff [ {"a": "ü]\\"🦊"} ,12,\n{"b": [1, {"c": null}]}, "x", null]\n', encoding="utf-8")
+    file.write_text('\ufeff [ {"a": "ü]\\"🦊"} ,12,\n{"b": [1, {"c": null}]}, "x", null]', encoding="utf-8")
     good = {n: row for n, row in raw_rows(file) if not isinstance(row, BadRowError)}
     assert good == {1: {"a": 'ü]"🦊'}, 3: {"b": [1, {"c": None}]}}
     assert [n for n, row in raw_rows(file) if isinstance(row, BadRowError)] == [2, 4, 5]

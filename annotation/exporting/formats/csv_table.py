@@ -10,13 +10,13 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
-from json import JSONEncoder
 from typing import Any
+
+import orjson
 
 TITLE = "CSV"
 CONTENT_TYPE = "text/csv; charset=utf-8"
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_encode = JSONEncoder(ensure_ascii=False).encode
 
 
 def written(batches: Iterable[list[dict[str, Any]]], columns: Mapping[str, str]) -> Iterator[bytes]:
@@ -35,4 +35,4 @@ def written(batches: Iterable[list[dict[str, Any]]], columns: Mapping[str, str])
 def _cell(value: object) -> object:
     if isinstance(value, str):
         return f"'{value}" if FORMULA.match(value) else value
-    return _encode(value) if isinstance(value, list | dict) else value
+    return orjson.dumps(value).decode() if isinstance(value, list | dict) else value

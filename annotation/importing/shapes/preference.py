@@ -70,8 +70,11 @@ def _strength(row: Mapping[str, Any]) -> int | None:
             return read_one_of(strength, (1, 2, 3), "strength")
         except BadRowError:
             raise BadRowError("strength is none of 1 (slightly), 2 (clearly) and 3 (much).") from None
-    margin = row.get("margin")
-    return int(margin) if isinstance(margin, int | float) and margin in (1, 2, 3) else None
+    try:
+        margin = read_number(row.get("margin"), "margin")
+    except BadRowError:
+        return None
+    return int(margin) if margin in (1, 2, 3) else None
 
 
 def _reason(row: Mapping[str, Any]) -> str:
