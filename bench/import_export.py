@@ -1,12 +1,12 @@
 """Import and export measured: how many pairs a second, how much CPU time, and how much memory.
 
-    make bench-data                              a million pairs in; 100,000 with their votes in, and out in every format
+    make bench-data                      a million pairs in; 100,000 with votes in, and out in every format
     python -m bench.import_export --pairs 100000 --voted 30000
 
-The rows follow a rule: row n asks question n and has two answers of its own; a prompt has about 90 characters, an answer
-about 260. Everything happens in a database of its own, which is removed at the end. Numbers given more than once are
-measured one after the other in one process, whose memory should then not grow. On a machine that does other work too,
-only CPU times can be compared.
+The rows follow a rule: row n asks question n and has two answers of its own; a prompt has about 90 characters, an
+answer about 260. Everything happens in a database of its own, which is removed at the end. Numbers given more than once
+are measured one after the other in one process, whose memory should then not grow. On a machine that does other work
+too, only CPU times can be compared.
 """
 
 from __future__ import annotations
