@@ -17,6 +17,7 @@ RUN pip install -c constraints.txt .
 FROM base AS code
 COPY manage.py ./
 COPY annotation annotation
+COPY api api
 COPY config config
 COPY demo demo
 COPY models_registry models_registry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 
 from annotation.models import Project, User
@@ -28,6 +28,12 @@ def get_project_for_annotator(request: SignedInRequest, slug: str) -> Project:
 def get_project_for_manager(request: SignedInRequest, slug: str) -> Project:
     """The project, for its managers and for site admins."""
     return _found(Project.objects.managed_by(request.user), slug)
+
+
+def require_site_admin(request: SignedInRequest) -> None:
+    """Raises Http404 for everybody but site admins, who may see what everybody does."""
+    if not request.user.is_superuser:
+        raise Http404
 
 
 def require_staff(request: SignedInRequest) -> None:

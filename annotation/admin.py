@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.db.models import QuerySet
@@ -13,7 +14,9 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from annotation import audit
 from annotation.models import (
+    Action,
     Comparison,
     ImportReport,
     Judgment,
@@ -27,6 +30,10 @@ from annotation.models import (
     User,
 )
 from annotation.people import sign_in_link
+
+# allauth's tables hold keys and codes: nobody reads them here. What an admin needs of them are actions on people.
+for table in [table for table in admin.site._registry if table.__module__.startswith("allauth.")]:
+    admin.site.unregister(table)
 
 
 class ReadOnly(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
@@ -58,7 +65,7 @@ class PeopleAdmin(UserAdmin[User], ModelAdmin):  # type: ignore[misc]
         ("When", {"fields": ("last_login", "date_joined")}),
     )
     readonly_fields = ("last_login", "date_joined")
-    actions = ("make_sign_in_link",)
+    actions = ("make_sign_in_link", "switch_two_factor_off")
 
     @admin.action(description="Make a sign-in link")
     def make_sign_in_link(self, request: HttpRequest, people: QuerySet[User]) -> None:
@@ -67,8 +74,18 @@ class PeopleAdmin(UserAdmin[User], ModelAdmin):  # type: ignore[misc]
             self.message_user(request, "Only site admins make sign-in links.", "error")
             return
         for person in people.filter(is_active=True):
+            audit.record(Action.LINK, actor=request.user, subject=person)
             link = sign_in_link(person, request.build_absolute_uri("/"))
             self.message_user(request, _as_message(person, link))
+
+    @admin.action(description="Switch two-factor sign-in off")
+    def switch_two_factor_off(self, request: HttpRequest, people: QuerySet[User]) -> None:
+        """For people who have lost their phone and their recovery codes; for site admins only."""
+        if not request.user.is_superuser:
+            self.message_user(request, "Only site admins switch it off.", "error")
+            return
+        removed, _ = Authenticator.objects.filter(user__in=people).delete()
+        self.message_user(request, "It is off." if removed else "It was not on.")
 
 
 def _as_message(person: User, link: str) -> SafeString:

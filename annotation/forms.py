@@ -46,7 +46,7 @@ class MemberForm(forms.Form):
     def clean_username(self) -> User:
         person = User.objects.filter(username=self.cleaned_data["username"], is_active=True).first()
         if person is None:
-            raise forms.ValidationError("There is nobody with this username. An admin can add people.")
+            raise forms.ValidationError("There is nobody with this username. Invite them below.")
         return person
 
     def person(self) -> User:

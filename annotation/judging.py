@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from django.db import connection
 from django.db.models import Case, F, Value, When
 from django.utils.timezone import now
 
-from annotation.models import Comparison, Judgment, Lease, Preference, User
+from annotation.happenings import Happening, Kind, tell
+from annotation.models import Comparison, Judgment, Preference, User
+from annotation.models.content import WORK
 
 Tiers = list[list[int]]
 
@@ -43,16 +46,34 @@ class Verdict:
             raise ValueError("A strength from 1 to 3 goes with a preference only.")
 
 
-def lock_person(person: User) -> None:
-    """Let one request at a time act for this person: two tabs never hold two comparisons, or vote twice."""
-    User.objects.select_for_update(no_key=True).values_list("pk").get(pk=person.pk)
+PEOPLE = 1  # the class of our advisory locks
+
+
+def lock_person(person: User, *, durably: bool = True) -> None:
+    """Let one request at a time act for this person: two tabs never hold two comparisons, or vote twice.
+
+    An advisory lock, which writes nothing, where locking the person's row would write that row for every vote. With
+    `durably=False` this transaction's commit does not wait for the disk.
+    """
+    query = "SELECT pg_advisory_xact_lock(%s, %s)"
+    if not durably:
+        query += ", set_config('synchronous_commit', 'off', true)"
+    with connection.cursor() as cursor:
+        cursor.execute(query, [PEOPLE, person.pk % 2**31])
 
 
 def lock_comparison(comparison_id: int) -> Comparison:
     """The comparison, locked until the transaction ends. Whoever writes judgments or leases of it locks it first."""
-    return (
-        Comparison.objects.select_related("project").select_for_update(no_key=True, of=("self",)).get(pk=comparison_id)
-    )
+    return Comparison.objects.select_for_update(no_key=True).get(pk=comparison_id)
+
+
+# One statement: leases that ran out go, and the seats that are left taken are listed.
+TAKEN_SEATS = """
+WITH ran_out AS (DELETE FROM annotation_lease WHERE comparison_id = %(comparison)s AND expires_at <= %(now)s)
+SELECT seat FROM annotation_judgment WHERE comparison_id = %(comparison)s AND withdrawn_at IS NULL
+UNION ALL
+SELECT seat FROM annotation_lease WHERE comparison_id = %(comparison)s AND expires_at > %(now)s
+"""
 
 
 def free_seat(comparison: Comparison) -> int | None:
@@ -60,10 +81,9 @@ def free_seat(comparison: Comparison) -> int | None:
 
     Leases that ran out are removed, so that the seat can be taken.
     """
-    Lease.objects.filter(comparison=comparison, expires_at__lte=now()).delete()
-    judged = Judgment.objects.standing().filter(comparison=comparison).values_list("seat", flat=True)
-    leased = Lease.objects.filter(comparison=comparison).values_list("seat", flat=True)
-    taken = set(judged.union(leased, all=True))
+    with connection.cursor() as cursor:
+        cursor.execute(TAKEN_SEATS, {"comparison": comparison.pk, "now": now()})
+        taken = {seat for (seat,) in cursor.fetchall()}
     return next((seat for seat in range(1, comparison.judgments_wanted + 1) if seat not in taken), None)
 
 
@@ -97,8 +117,12 @@ def write_judgment(
     seat: int,
     shown_order: list[int],
     active_seconds: float = 0.0,
+    arm: str = "",
 ) -> Judgment:
-    """Seat the judgment, count it, close the comparison with its last one, and derive the preferences."""
+    """Seat the judgment, count it, close the comparison with its last one, and derive the preferences.
+
+    What checks or trains people makes none: its answer is known, or the same person has given it before.
+    """
     verdict.check(comparison.response_ids)
     judgment = Judgment.objects.create(
         comparison=comparison,
@@ -111,13 +135,25 @@ def write_judgment(
         reason=verdict.reason,
         shown_order=shown_order,
         active_seconds=active_seconds,
+        arm=arm,
     )
     closes = When(depth__gte=F("judgments_wanted") - 1, then=Value(now()))
     Comparison.objects.filter(pk=comparison.pk).update(depth=F("depth") + 1, closed_at=Case(closes, default=None))
-    Preference.objects.bulk_create(
-        preferences_of(judgment, project_id=comparison.project_id, prompt_id=comparison.prompt_id)
-    )
+    if comparison.purpose in WORK:
+        Preference.objects.bulk_create(
+            preferences_of(judgment, project_id=comparison.project_id, prompt_id=comparison.prompt_id)
+        )
+    _tell(comparison, judgment)
     return judgment
+
+
+def _tell(comparison: Comparison, judgment: Judgment) -> None:
+    """`comparison` is as it was locked, before this judgment."""
+    facts = {"judgment": judgment.pk, "comparison": comparison.pk}
+    tell(Happening(Kind.JUDGMENT_MADE, comparison.project_id, str(judgment.pk), facts))
+    if comparison.depth + 1 >= comparison.judgments_wanted:
+        # Named by its last judgment: after a withdrawal it can be finished again.
+        tell(Happening(Kind.COMPARISON_FINISHED, comparison.project_id, str(judgment.pk), facts))
 
 
 def withdraw(judgment: Judgment) -> bool:

@@ -6,15 +6,18 @@ for each other in a circle, and what a request read under the locks stays true u
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.core import signing
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils.crypto import salted_hmac
 from django.utils.timezone import now
 
+from annotation.gold import note_practice
+from annotation.hand_out import Place, offers
 from annotation.judging import (
     NoSeatLeftError,
     Verdict,
@@ -24,9 +27,10 @@ from annotation.judging import (
     withdraw,
     write_judgment,
 )
-from annotation.models import Comparison, Judgment, Lease, Project, Skip, User
+from annotation.models import Arm, Comparison, Judgment, Lease, Project, Skip, User
 
-LEASE_TIME = timedelta(minutes=5)
+# How long a comparison is held without a sign of life: at most five minutes.
+LEASE_TIME = timedelta(seconds=settings.LEASE_SECONDS)
 TICKET_AGE = timedelta(days=7)
 TICKET_SALT = "annotation.queue.ticket"
 
@@ -87,48 +91,64 @@ def shuffled(response_ids: Iterable[int], *, comparison_id: int, annotator_id: i
     return sorted(response_ids, key=rank)
 
 
+def order_for(comparison: Comparison, annotator: User) -> list[int]:
+    """The order in which this person sees this comparison. A hidden repeat swaps the sides of its first time."""
+    first = comparison.repeat_of_id or comparison.pk
+    order = shuffled(comparison.response_ids, comparison_id=first, annotator_id=annotator.pk)
+    return order[::-1] if comparison.repeat_of_id else order
+
+
+def arm_without_lease(comparison: Comparison) -> Arm:
+    """The arm of what was handed out once and whose lease is gone. The ticket does not say: the browser can read it.
+
+    Work counts as taken in order, so that nothing enters the random arm that may not belong there.
+    """
+    return Arm(comparison.purpose) if comparison.purpose in Arm.values else Arm.ORDER
+
+
 @transaction.atomic
 def lease_next(*, project: Project, annotator: User) -> Lease | None:
-    """The comparison this person holds, or the next one from the queue; None if nothing is left for them.
+    """The comparison this person holds, or the next one from the queue; None if nothing is left for them (today).
 
     Never one that they judged or skipped, never one whose seats are all judged or held. A lease that ran out but that
     nobody else was given is renewed.
     """
     if project.archived_at is not None:
         return None
-    lock_person(annotator)
-    return _renewed_lease(project, annotator) or _new_lease(project, annotator)
+    # Without waiting for the disk: a lease lost with the power costs nobody a vote, as its ticket is still good.
+    lock_person(annotator, durably=False)
+    place = Place.of(project, annotator)
+    return _renewed_lease(place) or _new_lease(place)
 
 
-def _renewed_lease(project: Project, annotator: User) -> Lease | None:
-    mine = Lease.objects.filter(annotator=annotator, comparison__project=project, comparison__closed_at=None)
-    lease = mine.select_related("comparison__prompt", "comparison__project").first()
+def _renewed_lease(place: Place) -> Lease | None:
     # Conditional: somebody may be reclaiming it at this moment.
-    return lease if lease is not None and extend(lease_id=lease.pk, annotator=annotator) else None
+    if place.holds is None or not extend(lease_id=place.holds, annotator=place.person):
+        return None
+    return Lease.objects.select_related("comparison__project").get(pk=place.holds)
 
 
-def _new_lease(project: Project, annotator: User) -> Lease | None:
-    queue = Comparison.objects.filter(project=project).still_open().new_to(annotator).with_a_free_seat()
-    queue = queue.in_queue_order()
-    while True:
-        comparison = queue.select_for_update(skip_locked=True, no_key=True, of=("self",)).first()
-        if comparison is None:
-            # All that is left is locked by others just now; one of those may still have a seat when they are done.
-            comparison = queue.select_for_update(no_key=True, of=("self",)).first()
-        if comparison is None:
-            return None
-        comparison.project = project
+def _new_lease(place: Place, *, besides: Sequence[int] = ()) -> Lease | None:
+    """A comparison that this person does not hold, to come after those (`besides`) that they do."""
+    if not place.may_have(len(besides) + 1):
+        return None
+    for picked in offers(place, besides=besides):
         # Read after the lock: the last seat can be lost between the query and the lock.
-        seat = free_seat(comparison)
+        seat = free_seat(picked.comparison)
         if seat is not None:
-            return _lease(comparison, annotator, seat=seat)
-        queue = queue.exclude(pk=comparison.pk)
+            order = order_for(picked.comparison, place.person)
+            return _lease(picked.comparison, place.person, seat=seat, shown_order=order, arm=picked.arm)
+    return None
 
 
-def _lease(comparison: Comparison, annotator: User, *, seat: int, shown_order: list[int] | None = None) -> Lease:
-    order = shown_order or shuffled(comparison.response_ids, comparison_id=comparison.pk, annotator_id=annotator.pk)
+def _lease(comparison: Comparison, annotator: User, *, seat: int, shown_order: list[int], arm: str) -> Lease:
     return Lease.objects.create(
-        comparison=comparison, annotator=annotator, seat=seat, shown_order=order, expires_at=now() + LEASE_TIME
+        comparison=comparison,
+        annotator=annotator,
+        seat=seat,
+        shown_order=shown_order,
+        arm=arm,
+        expires_at=now() + LEASE_TIME,
     )
 
 
@@ -171,18 +191,15 @@ def submit_judgment(
     """
     lock_person(annotator)
     comparison = lock_comparison(ticket.comparison_id)
-    standing = Judgment.objects.standing().filter(comparison=comparison, annotator=annotator).first()
-    if standing is not None:
-        return standing
-    lease = Lease.objects.filter(comparison=comparison, annotator=annotator).first()
+    lease = _end_lease(comparison, annotator)
+    if lease is None:  # who holds a comparison has not judged it
+        standing = Judgment.objects.standing().filter(comparison=comparison, annotator=annotator).first()
+        if standing is not None:
+            return standing
     seat = lease.seat if lease else free_seat(comparison)
     if seat is None:
         raise NoSeatLeftError
-    order = (
-        lease.shown_order
-        if lease
-        else shuffled(comparison.response_ids, comparison_id=comparison.pk, annotator_id=annotator.pk)
-    )
+    order = lease.shown_order if lease else order_for(comparison, annotator)
     since = lease.leased_at if lease else ticket.handed_out_at
     judgment = write_judgment(
         comparison,
@@ -191,10 +208,35 @@ def submit_judgment(
         seat=seat,
         shown_order=order,
         active_seconds=min(max(active_seconds, 0.0), max((now() - since).total_seconds(), 0.0)),
+        arm=lease.arm if lease else arm_without_lease(comparison),
     )
-    Lease.objects.filter(comparison=comparison, annotator=annotator).delete()
-    Skip.objects.filter(comparison=comparison, annotator=annotator).delete()
+    if lease is None:
+        Skip.objects.filter(comparison=comparison, annotator=annotator).delete()
+    if comparison.purpose == Comparison.Purpose.PRACTICE:
+        note_practice(judgment, comparison.project)
     return judgment
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What counts of a lease that has ended."""
+
+    seat: int
+    shown_order: list[int]
+    leased_at: datetime
+    arm: str
+
+
+def _end_lease(comparison: Comparison, annotator: User) -> _Held | None:
+    """Give the lease of this person back and say what it was, in one statement; None if there is none."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM annotation_lease WHERE comparison_id = %s AND annotator_id = %s"
+            " RETURNING seat, shown_order, leased_at, arm",
+            [comparison.pk, annotator.pk],
+        )
+        found = cursor.fetchone()
+    return _Held(*found) if found else None
 
 
 @transaction.atomic
@@ -216,7 +258,12 @@ def undo_last(*, project: Project, annotator: User) -> Lease | None:
     """
     lock_person(annotator)
     judgment = (
-        Judgment.objects.standing().in_project(project).filter(annotator=annotator).order_by("-created_at").first()
+        Judgment.objects.standing()
+        .in_project(project)
+        .by(annotator)
+        .exclude(comparison__purpose=Comparison.Purpose.PRACTICE)  # its answer has been told
+        .order_by("-created_at")
+        .first()
     )
     skipped = Skip.objects.filter(comparison__project=project, annotator=annotator).order_by("-created_at").first()
     if skipped is not None and (judgment is None or skipped.created_at > judgment.created_at):
@@ -228,7 +275,7 @@ def _undo_judgment(judgment: Judgment, annotator: User) -> Lease:
     comparison = lock_comparison(judgment.comparison_id)
     withdraw(judgment)
     release(project=comparison.project, annotator=annotator)
-    return _lease(comparison, annotator, seat=judgment.seat, shown_order=judgment.shown_order)
+    return _lease(comparison, annotator, seat=judgment.seat, shown_order=judgment.shown_order, arm=judgment.arm)
 
 
 def _undo_skip(skipped: Skip, annotator: User) -> Lease:
@@ -238,4 +285,10 @@ def _undo_skip(skipped: Skip, annotator: User) -> Lease:
         raise NoSeatLeftError
     skipped.delete()
     release(project=comparison.project, annotator=annotator)
-    return _lease(comparison, annotator, seat=seat)
+    return _lease(
+        comparison,
+        annotator,
+        seat=seat,
+        shown_order=order_for(comparison, annotator),
+        arm=arm_without_lease(comparison),
+    )

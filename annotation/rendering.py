@@ -1,7 +1,8 @@
 """Text that models, imports and people wrote, as safe HTML. Every rich text of the site passes through `render`.
 
-Markdown-it reads it with HTML switched off, so tags in the text show as text. Then one allow-list of tags and
-attributes removes whatever should not be there, were a parser, a highlighter or a formula converter fooled.
+Markdown-it reads it with HTML switched off, so tags in the text show as text. Then the site's one allow-list
+(models_registry/sanitising.py) removes whatever should not be there, were a parser, a highlighter or a formula
+converter fooled.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-import nh3
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererProtocol
@@ -20,10 +20,10 @@ from markdown_it.utils import EnvType, OptionsDict
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
-from pygments.token import STANDARD_TYPES
 from pygments.util import ClassNotFound
 
 from annotation.latex import math_plugin
+from models_registry.sanitising import as_plain_text, sanitise
 
 LONGEST_HIGHLIGHTED = 20_000  # characters of one code block; beyond, it is shown plain
 LONGEST_REMEMBERED = 20_000  # characters of one text; a longer one is rendered anew each time, to spare the memory
@@ -33,50 +33,6 @@ LONGEST_RENDERED = 200_000  # characters of one text; beyond, it is shown as pla
 HEADING = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6", "h5": "h6", "h6": "h6"}
 # Blocks whose direction follows their own first letter, so that Arabic and English can stand in one answer.
 OWN_DIRECTION = {"paragraph_open", "heading_open", "list_item_open", "th_open", "td_open", "blockquote_open"}
-
-# fmt: off
-MATHML = {
-    "math", "mrow", "mi", "mn", "mo", "ms", "mtext", "mspace", "mfrac", "msqrt", "mroot", "mstyle", "merror", "mpadded",
-    "mphantom", "mfenced", "menclose", "msub", "msup", "msubsup",
-    "munder", "mover", "munderover", "mmultiscripts",
-    "mtable", "mtr", "mtd",
-}
-MATHML_ATTRIBUTES = {
-    "display", "mathvariant", "stretchy", "fence", "separator", "form", "lspace", "rspace", "minsize", "maxsize",
-    "symmetric", "movablelimits", "accent", "accentunder", "linethickness", "displaystyle", "scriptlevel",
-    "columnalign", "rowalign", "columnspacing", "rowspacing", "columnlines", "rowlines", "width", "height", "depth",
-    "notation", "open", "close",
-}
-HTML = {
-    "p", "br", "hr", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "li", "pre", "code", "strong", "em", "s", "a",
-    "span", "div", "table", "thead", "tbody", "tr", "th", "td",
-}
-# fmt: on
-CODE_CLASSES = {f"hl-{name}" for name in STANDARD_TYPES.values() if name}
-
-_cleaner = nh3.Cleaner(
-    tags=HTML | MATHML,
-    clean_content_tags={"script", "style"},
-    attributes={
-        "*": {"dir"},
-        "a": {"href"},
-        "ol": {"start"},
-        "pre": {"tabindex"},
-        "div": {"tabindex"},
-        **dict.fromkeys(MATHML, MATHML_ATTRIBUTES),
-    },
-    allowed_classes={
-        "span": CODE_CLASSES | {"math-display"},
-        "code": {"math-source"},
-        "div": {"table-scroll"},
-        "th": {"to-center", "to-end"},
-        "td": {"to-center", "to-end"},
-    },
-    set_tag_attribute_values={"a": {"target": "_blank"}},
-    link_rel="noopener noreferrer nofollow",
-    url_schemes={"http", "https", "mailto"},
-    url_relative="deny",
-)
 
 
 def _number_and_direct(state: StateCore) -> None:
@@ -150,16 +106,12 @@ def render(text: str) -> SafeString:
 
 def _render(text: str) -> SafeString:
     if len(text) > LONGEST_RENDERED:
-        return _as_plain_text(text)
+        return as_plain_text(text)
     try:
         html = _markdown.render(text)
     except RecursionError:
-        return _as_plain_text(text)
-    return mark_safe(_cleaner.clean(html))  # noqa: S308  this is the place where texts become safe
+        return as_plain_text(text)
+    return sanitise(html)
 
 
 _remembered = lru_cache(maxsize=256)(_render)
-
-
-def _as_plain_text(text: str) -> SafeString:
-    return mark_safe(f'<p dir="auto">{escapeHtml(text)}</p>')  # noqa: S308  escaped

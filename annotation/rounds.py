@@ -134,7 +134,9 @@ def _compare(pairs: Iterator[tuple[int, _Pair]], project: Project) -> int:
     new = [key for key in wanted if key not in there]
     Comparison.objects.bulk_create(
         [
-            Comparison(project=project, prompt_id=prompt, response_ids=list(pair), judgments_wanted=project.overlap)
+            Comparison(
+                project=project, prompt_id=prompt, response_ids=list(pair), judgments_wanted=project.wanted_for(pair)
+            )
             for prompt, pair in new
         ],
         ignore_conflicts=True,

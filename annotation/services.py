@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -12,8 +13,9 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.text import slugify
 
+from annotation import audit
 from annotation.judging import NoSeatLeftError, Tiers, Verdict, free_seat, lock_comparison, write_judgment
-from annotation.models import Comparison, Judgment, Lease, Membership, Project, Prompt, Response, Role, User
+from annotation.models import Action, Comparison, Judgment, Lease, Membership, Project, Prompt, Response, Role, User
 from models_registry.models import Version
 
 Message = dict[str, str]
@@ -36,7 +38,7 @@ def create_project(
     name: str,
     slug: str = "",
     guidelines: str = "",
-    overlap: int = 1,
+    overlap: Decimal | int = 1,
     asks_strength: bool = True,
     asks_reason: bool = False,
     manager: User | None = None,
@@ -52,6 +54,7 @@ def create_project(
     )
     if manager is not None:
         Membership.objects.create(project=project, user=manager, role=Role.MANAGER)
+        audit.record(Action.CREATED, actor=manager, project=project, what=project.name)
     return project
 
 
@@ -110,11 +113,13 @@ def add_comparison(
         content_hash=content_hash(list(messages)),
         defaults={"messages": list(messages), "metadata": dict(metadata or {})},
     )
+    response_ids = sorted(_response(prompt, answer).pk for answer in responses)
+    wanted = judgments_wanted or project.wanted_for(response_ids)
     comparison, _ = Comparison.objects.get_or_create(
         prompt=prompt,
-        response_ids=sorted(_response(prompt, answer).pk for answer in responses),
+        response_ids=response_ids,
         purpose=Comparison.Purpose.COLLECT,
-        defaults={"project": project, "priority": priority, "judgments_wanted": judgments_wanted or project.overlap},
+        defaults={"project": project, "priority": priority, "judgments_wanted": wanted},
     )
     return comparison
 
@@ -162,7 +167,7 @@ class LastManagerError(Exception):
 
 
 @transaction.atomic
-def set_role(*, project: Project, person: User, role: Role) -> Membership:
+def set_role(*, project: Project, person: User, role: Role, by: User | None = None) -> Membership:
     """Make somebody a member, or give a member another role. Raises LastManagerError if nobody would manage."""
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     membership = project.memberships.filter(user=person).first() or Membership(project=project, user=person)
@@ -170,16 +175,18 @@ def set_role(*, project: Project, person: User, role: Role) -> Membership:
         raise LastManagerError
     membership.role = role
     membership.save()
+    audit.record(Action.ROLE, actor=by, subject=person, project=project, what=role.label)
     return membership
 
 
 @transaction.atomic
-def remove_member(membership: Membership) -> None:
+def remove_member(membership: Membership, *, by: User | None = None) -> None:
     """Take somebody out. Their votes stay, what they hold goes back. Raises LastManagerError if nobody would manage."""
     Project.objects.select_for_update(no_key=True).get(pk=membership.project_id)
     if not _others_manage(membership):
         raise LastManagerError
     Lease.objects.filter(annotator=membership.user, comparison__project=membership.project_id).delete()
+    audit.record(Action.REMOVED, actor=by, subject=membership.user, project=membership.project, what=membership.role)
     membership.delete()
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Count, Q, Sum
-from django.db.models.functions import Coalesce
+from django.db import connection
 from django.utils.safestring import SafeString
-from django.utils.timezone import localdate
 
+from annotation.hand_out import Place, has_practice
 from annotation.models import Comparison, Judgment, Lease, Project, Response, User
+from annotation.models.projects import today
 from annotation.queue import CHOICES, Ticket
 from annotation.rendering import render
 
@@ -87,12 +87,14 @@ class Work:
 def work_on(lease: Lease) -> Work:
     """What to show for a lease. A is the response that its order puts first."""
     comparison = lease.comparison
-    texts = dict(Response.objects.filter(pk__in=lease.shown_order).values_list("pk", "text"))
+    shown = Response.objects.filter(pk__in=lease.shown_order).values_list("pk", "text", "prompt__messages")
+    texts = {pk: text for pk, text, _ in shown}
+    messages = shown[0][2]
     withdrawn = Judgment.objects.filter(comparison=comparison, annotator=lease.annotator_id)
     earlier = withdrawn.exclude(withdrawn_at=None).order_by("-withdrawn_at").first()
     return Work(
         ticket=Ticket.sign(lease),
-        conversation=[Turn(turn["role"], render(turn["content"])) for turn in comparison.prompt.messages],
+        conversation=[Turn(turn["role"], render(turn["content"])) for turn in messages],
         answers=[(side, render(texts[pk])) for side, pk in zip("AB", lease.shown_order, strict=True)],
         choices=WITH_STRENGTH if comparison.project.asks_strength else WITHOUT_STRENGTH,
         earlier_choice=choice_of(earlier) if earlier else "",
@@ -112,23 +114,37 @@ def choice_of(judgment: Judgment) -> str:
 
 def progress(project: Project, person: User) -> Progress:
     """How far this person and the project are."""
-    mine = (
-        Judgment.objects.standing()
-        .in_project(project)
-        .by(person)
-        .aggregate(mine=Count("pk"), mine_today=Count("pk", filter=Q(created_at__date=localdate())))
-    )
-    sums = Comparison.objects.filter(project=project).aggregate(
-        done=Coalesce(Sum("depth"), 0), wanted=Coalesce(Sum("judgments_wanted"), 0)
-    )
-    return Progress(**mine, **sums)
+    with connection.cursor() as cursor:
+        cursor.execute(PROGRESS, {"project": project.pk, "person": person.pk, "today": today()})
+        [counts] = cursor.fetchall()
+    return Progress(*counts)
+
+
+# With every pair, so by hand.
+PROGRESS = """
+SELECT mine.today::int, mine.votes::int, work.done::bigint, work.wanted::bigint
+  FROM (SELECT COALESCE(sum(votes) FILTER (WHERE day = %(today)s), 0) AS today, COALESCE(sum(votes), 0) AS votes
+          FROM annotation_votecount WHERE project_id = %(project)s AND annotator_id = %(person)s) AS mine,
+       (SELECT COALESCE(sum(done), 0) AS done, COALESCE(sum(wanted), 0) AS wanted
+          FROM annotation_workcount WHERE project_id = %(project)s) AS work
+"""
 
 
 def why_nothing_is_left(project: Project, person: User) -> str:
-    """`empty`, `archived`, `done` (all judged), `held` (others hold the rest) or `yours` (you did your part)."""
+    """Why this person gets no pair.
+
+    `empty`, `archived`, `cap` (enough for today), `practice` (the training phase is over and a manager decides), `done`
+    (all judged), `held` (others hold the rest) or `yours` (you did your part).
+    """
     comparisons = Comparison.objects.filter(project=project)
     if project.archived_at is not None:
         return "archived"
+    place = Place.of(project, person)
+    if not place.may_have(1):
+        return "cap"
+    if place.practises and has_practice(project):
+        return "practice"
+    comparisons = comparisons.work()
     if not comparisons.exists():
         return "empty"
     if not comparisons.still_open().exists():

@@ -6,6 +6,7 @@ A wrong value stops the start with one line that names the variable. `.env.examp
 import os
 import sys
 from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -54,6 +55,14 @@ def words(name: str, default: list[str]) -> list[str]:
     return [word.strip() for word in text(name).split(",") if word.strip()] or default
 
 
+def networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """Networks like 10.1.0.0/16, separated by commas."""
+    try:
+        return [ip_network(word) for word in words(name, [])]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be networks like 10.1.0.0/16, separated by commas: {error}.") from None
+
+
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
     """One of the allowed words."""
     value = text(name, default)
@@ -90,6 +99,20 @@ def redis(name: str) -> str:
     if urlsplit(value).scheme not in ("redis", "rediss", "unix"):
         raise ImproperlyConfigured(f"{name} must start with redis://, rediss:// or unix://.")
     return value
+
+
+def web_address(name: str, *, https: bool) -> str:
+    """An address of the web, or nothing."""
+    value = text(name)
+    if value and urlsplit(value).scheme not in (("https",) if https else ("https", "http")):
+        raise ImproperlyConfigured(f"{name} must start with https://.")
+    return value
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of an address: https://login.example.org."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def celery_url(redis_url: str) -> str:
@@ -136,13 +159,18 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = number("HSTS_SECONDS", 86_400, low=0, high=63_072_000) if HTTPS else 0
 if flag("BEHIND_PROXY", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# Whether the other names below this one are HTTPS only too is not ours to say, unless the variable says so.
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = flag("HSTS_SUBDOMAINS", False)
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]  # the two that ask for just that
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # a sign-in elsewhere comes back by a link
 X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
-        "img-src": [SELF, "data:"],
+        "img-src": [SELF, "data:"],  # the picture of a two-factor secret
         "base-uri": [NONE],
         "form-action": [SELF],
         "frame-ancestors": [NONE],
@@ -162,9 +190,15 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "django_htmx",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "models_registry",
     "annotation",
     "training",
+    "api",
 ]
 MIDDLEWARE = [
     "config.middleware.health",
@@ -172,14 +206,18 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "config.middleware.admin_content_security_policy",
+    "config.middleware.permissions_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "annotation.audit.middleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "api.middleware.answer_in_json",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -187,13 +225,18 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
-        "APP_DIRS": True,
         "OPTIONS": {
+            "loaders": [
+                (
+                    "django.template.loaders.cached.Loader",
+                    ["django.template.loaders.filesystem.Loader", "config.admin_templates.Loader"],
+                )
+            ],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ]
+            ],
         },
     }
 ]
@@ -210,6 +253,39 @@ LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
 
+# Signing in (annotation/signing_in.py). Attempts are counted in Redis, for an address of the network and an account.
+ACCOUNT_ADAPTER = "annotation.signing_in.SiteAccounts"
+SOCIALACCOUNT_ADAPTER = "annotation.signing_in.SiteIdentities"
+ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "20/m/ip,5/5m/key", "reauthenticate": "10/m/user"}
+SOCIALACCOUNT_REAUTHENTICATION_REQUIRED = True  # to connect an identity: a session left open must not be enough
+ACCOUNT_EMAIL_VERIFICATION = "none"  # the site sends no mail
+ACCOUNT_UNIQUE_EMAIL = False
+# Behind one proxy the visitor's address is the last that the header names; without, nobody may name one.
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if flag("BEHIND_PROXY", False) else 0
+MFA_TOTP_ISSUER = "Prefloop"
+MFA_TOTP_TOLERANCE = 1  # a phone's clock may be half a minute off
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+
+# The company's identity provider. People go to it by a form, which the policy above lets go nowhere else.
+OIDC_ID = "oidc"
+OIDC_SERVER_URL = web_address("OIDC_SERVER_URL", https=PRODUCTION)
+OIDC_CLIENT_ID, OIDC_CLIENT_SECRET = text("OIDC_CLIENT_ID"), text("OIDC_CLIENT_SECRET")
+OIDC_NAME = text("OIDC_NAME", "single sign-on")
+OIDC_NEW_PEOPLE = flag("OIDC_NEW_PEOPLE", False)
+SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, Any]] = {}
+if OIDC_SERVER_URL:
+    if not OIDC_CLIENT_ID or not OIDC_CLIENT_SECRET:
+        raise ImproperlyConfigured("OIDC_SERVER_URL needs OIDC_CLIENT_ID and OIDC_CLIENT_SECRET.")
+    app = {
+        "provider_id": OIDC_ID,
+        "name": OIDC_NAME,
+        "client_id": OIDC_CLIENT_ID,
+        "secret": OIDC_CLIENT_SECRET,
+        "settings": {"server_url": OIDC_SERVER_URL},
+    }
+    SOCIALACCOUNT_PROVIDERS["openid_connect"] = {"APPS": [app], "OAUTH_PKCE_ENABLED": True}
+    CONTENT_SECURITY_POLICY["DIRECTIVES"]["form-action"] += [origin(OIDC_SERVER_URL)]
+
 # Where things are kept
 
 # A server that no URL names is started here when something first needs it (config/embedded).
@@ -223,7 +299,13 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = redis("REDIS_URL") if text("REDIS_URL") else SERVICES.redis_url()
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {"serializer": "config.cache.JSONSerializer"},
+    }
+}
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": VAR / "media"}},
@@ -241,11 +323,16 @@ STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = not PRODUCTION
 
+# How long a comparison is a person's without a sign of life from their page, which gives one every minute.
+LEASE_SECONDS = number("LEASE_SECONDS", 300, low=1, high=300)
+
 # Where run directories live; web and trainers share it.
 RUNS_DIR = VAR / "runs"
 # What a trainer starts with a run directory, and how long it may take to write a checkpoint when it is told to stop.
 ENGINE_COMMAND = [sys.executable, "-m", "training.engine"]
 ENGINE_GRACE_SECONDS = number("ENGINE_GRACE_SECONDS", 30, low=1, high=3600)
+# How many processes it works on a run with: as many as the trainer has GPUs.
+ENGINE_PROCESSES = number("ENGINE_PROCESSES", 1, low=1, high=1024)
 
 # Work in the background
 
@@ -273,7 +360,16 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "announce unheard runs": {"task": "training.tasks.announce_unheard_runs", "schedule": 60.0},
     "tend imports": {"task": "annotation.tasks.tend_imports", "schedule": 20.0},
     "launch due schedules": {"task": "training.tasks.launch_due_schedules", "schedule": 30.0},
+    "send due webhooks": {"task": "api.tasks.send_due", "schedule": 10.0},
+    "forget old answers and deliveries": {"task": "api.tasks.forget_old", "schedule": 3600.0},
 }
+
+# Programs that ask
+
+# How many requests to the API the programs of one person may send in a minute.
+API_REQUESTS_PER_MINUTE = number("API_REQUESTS_PER_MINUTE", 600, low=1, high=1_000_000)
+# Webhooks go to public addresses only, and to these networks of one's own.
+WEBHOOK_NETWORKS = networks("WEBHOOK_NETWORKS")
 
 # Words, times, messages
 

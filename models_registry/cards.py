@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import nh3
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
 
 from models_registry.models import Format, Kind, Version
+from models_registry.sanitising import sanitise
 
 CARD_FILE = "README.md"
 
@@ -194,8 +194,7 @@ def render_card(card: str) -> SafeString:
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1:]) + 2)}"
-    rendered = markdown.renderer.render(tokens, markdown.options, {})
-    return mark_safe(nh3.clean(rendered))  # noqa: S308 - sanitised in the same line
+    return sanitise(markdown.renderer.render(tokens, markdown.options, {}))
 
 
 def _list(facts: Mapping[str, object]) -> str:

@@ -34,6 +34,7 @@ def django_db_modify_db_settings(services: None) -> None:
 def _own_folders(request: pytest.FixtureRequest, settings: LazySettings, tmp_path: Path) -> None:
     """Runs, artifacts and uploads of a test go to its temporary folder, unless it works with separate processes."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.ACCOUNT_RATE_LIMITS = False  # one address signs in all day here; test_throttling.py has them on
     if "live_stack" in request.fixturenames:
         return
     settings.VAR = tmp_path

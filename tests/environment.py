@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 
 ACCESS = ("SECRET_KEY", "DEBUG", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "HTTPS", "HSTS_SECONDS", "BEHIND_PROXY")
-for name in (*ACCESS, "REDIS_URL"):
+SIGN_IN = ("HSTS_SUBDOMAINS", "OIDC_SERVER_URL", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_NAME", "OIDC_NEW_PEOPLE")
+for name in (*ACCESS, *SIGN_IN, "REDIS_URL"):
     os.environ.pop(name, None)
 os.environ["PREFLOOP_ENV"] = "local"
 os.environ["LOG_LEVEL"] = "WARNING"

@@ -32,7 +32,8 @@ class EngineProcess:
     """One engine at work in a run directory.
 
     It leads a session of its own, so a signal to the worker's group does not reach it, and it inherits a lock on the
-    run directory: while any process of it lives, nobody starts a second one there.
+    run directory: while it lives, nobody starts a second one there. Several processes at one run are its children, and
+    on Linux end with it.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], grace_seconds: float) -> None:

@@ -172,7 +172,7 @@ class LaunchForm(FilterFields, MethodForm):
         help_texts = {
             "project": "Its preferences are frozen at the launch.",
             "base": "The model to start from. A policy can be trained further.",
-            "reward": "It scores the policy's answers; it must have the same tokenizer.",
+            "reward": "It scores the policy's answers. One with another tokenizer than the base reads them as text.",
             "seed": "The same seed on the same data gives the same run.",
         }
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 
+from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.expressions import Combinable
 from django.utils.timezone import now
 
 from training.launching import announce
 from training.models import Run, State
+from training.telling import tell_finished
 
 BEAT_SECONDS = 1.0
 MOST_ATTEMPTS = 3
@@ -42,7 +44,10 @@ class Hold:
 
     def finish(self, state: State, reason: str = "", *, log_tail: str = "") -> None:
         """End the run, if it still is ours."""
-        self.rows().update(state=state, reason=reason, finished_at=now(), eta_at=None, phase="", log_tail=log_tail)
+        ended = {"state": state, "reason": reason, "finished_at": now(), "eta_at": None, "phase": ""}
+        with transaction.atomic():
+            if self.rows().update(**ended, log_tail=log_tail) == 1:
+                tell_finished(self.run_id)
 
     def hand_back(self) -> None:
         """Queue the run again because the worker goes, not the engine: this attempt does not count."""

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from django.db import transaction
 from django.utils.timezone import now
 
-from annotation.models import Project, User
+from annotation import audit
+from annotation.models import Action, Project, User
 from models_registry.models import Kind, Version
 from training.engine.config import load_config, to_dict
 from training.models import Method, Run, Schedule, State
 from training.snapshots import HOLDOUT, Filter, Preview, freeze, preview
+from training.telling import tell_finished
 
 # Below this nothing can be learned that a held-out prompt could confirm.
 LEAST_ROWS = 4
@@ -45,13 +47,13 @@ class Plan:
     def check(self) -> Preview:
         """What it would train on. Raises ConfigError or LaunchError."""
         load_config(self.method, self.values)
-        _check_models(self.method, self.base, self.reward)
+        _check_models(self.method, self.base, self.reward, self.values)
         found = preview(self.method, self.project, self.chosen, holdout=self.holdout)
         _check_amount(found)
         return found
 
 
-def _check_models(method: Method, base: Version, reward: Version | None) -> None:
+def _check_models(method: Method, base: Version, reward: Version | None, values: Mapping[str, object]) -> None:
     if base.kind == Kind.REWARD:
         raise LaunchError("base", f"{base} is a reward model; it cannot answer prompts. Choose a base or a policy.")
     if method != Method.PPO:
@@ -62,9 +64,11 @@ def _check_models(method: Method, base: Version, reward: Version | None) -> None
         raise LaunchError("reward", "PPO needs a reward model. Train one on this project first.")
     if reward.kind != Kind.REWARD:
         raise LaunchError("reward", f"{reward} is not a reward model.")
-    if reward.tokenizer_sha256 != base.tokenizer_sha256:
+    if reward.tokenizer_sha256 != base.tokenizer_sha256 and values.get("value_backbone") == "own":
         raise LaunchError(
-            "reward", f"{reward} has another tokenizer than {base}. Choose a reward model trained from the same family."
+            "reward",
+            f"{reward} has another tokenizer than {base}, so no value model can start from it. Choose one of the same "
+            "family, or set the value backbone to shared.",
         )
 
 
@@ -134,6 +138,7 @@ def launch_run(
             model_name=model_name,
             created_by=created_by,
         )
+        audit.record(Action.LAUNCHED, actor=created_by, project=project, what=run)
         announce(run.pk)
     return run
 
@@ -149,9 +154,10 @@ def announce(run_id: int) -> None:
 
 def cancel_run(run: Run) -> bool:
     """Ask a run to stop. A queued one is cancelled at once, a running one by its worker. False: it had ended."""
-    if Run.objects.filter(state=State.QUEUED).finish(
-        run.pk, state=State.CANCELLED, reason="Cancelled before it began."
-    ):
-        return True
+    with transaction.atomic():
+        queued = Run.objects.filter(state=State.QUEUED)
+        if queued.finish(run.pk, state=State.CANCELLED, reason="Cancelled before it began."):
+            tell_finished(run.pk)
+            return True
     asked = Run.objects.filter(pk=run.pk, state=State.RUNNING).update(cancel_requested_at=now())
     return asked == 1

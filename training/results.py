@@ -10,6 +10,7 @@ from training.engine.run_dir import RunDir
 from training.holding import Hold
 from training.landing import land_samples
 from training.models import Method, Run
+from training.telling import tell_registered
 
 KINDS = {
     Method.SFT: Kind.SFT,
@@ -25,7 +26,7 @@ def take_result(run: Run, hold: Hold, run_dir: RunDir, result: dict[str, Any]) -
     if run.method == Method.SAMPLE:
         land_samples(run, hold, run_dir)
     else:
-        register_result(run, hold, run_dir, result)
+        tell_registered(run, register_result(run, hold, run_dir, result))
 
 
 def register_result(run: Run, hold: Hold, run_dir: RunDir, result: dict[str, Any]) -> Version:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from django.db import IntegrityError, models, transaction
 
-from annotation.models import Project, Prompt, User
+from annotation import audit
+from annotation.models import Action, Project, Prompt, User
 from annotation.models.content import PromptQuerySet
 from models_registry.models import Kind, Version
 from training.engine.config import SampleConfig, load_config, to_dict
@@ -134,6 +135,7 @@ def launch_round(plan: RoundPlan, *, created_by: User | None) -> Run:
                 created_by=created_by,
             )
             Round.objects.create(run=run, against=plan.against)
+            audit.record(Action.LAUNCHED, actor=created_by, project=plan.project, what=run)
             announce(run.pk)
     except IntegrityError as error:  # the database lets one of two through that were launched at once
         raise LaunchError("base", f"{plan.base} has just begun to answer this project's prompts.") from error

@@ -82,7 +82,8 @@ def prepare(run: Run, run_dir: RunDir) -> None:
         # Unread and older than the run: another run's of the same number, from a database that is gone.
         shutil.rmtree(run_dir.path)
     models = model_refs(run)
-    spec = Spec(method=run.method, config=run.config, seed=run.seed, models=models)
+    processes = 1 if run.method == Method.IMPORT else settings.ENGINE_PROCESSES
+    spec = Spec(method=run.method, config=run.config, seed=run.seed, models=models, processes=processes)
     snapshot = run.snapshot
     try:
         data = {name: read_rows(snapshot, name) for name in snapshot.files} if snapshot else {}

@@ -17,6 +17,7 @@ from pathlib import Path
 from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, connection, transaction
 
+from annotation.happenings import Happening, Kind, tell
 from annotation.importing.formats import jsonl
 from annotation.importing.formats.raw import Bytes, Numbered
 from annotation.importing.reading import Source, detect_format, opened, shaped
@@ -92,14 +93,23 @@ def _land(report: ImportReport, source: Source) -> None:
     """Land every row that has not landed. The one place that catches broadly: an import ends with its reason kept."""
     try:
         _land_rows(report, source)
-        report.finish()
+        _end(report, "")
     except LostImportError:
         logger.info("Import %s was cancelled, or another worker has it.", report.pk)
     except (BadFileError, ValidationError) as error:
-        report.fail(" ".join(error.messages) if isinstance(error, ValidationError) else str(error))
+        _end(report, " ".join(error.messages) if isinstance(error, ValidationError) else str(error))
     except Exception:
         logger.exception("Import %s failed.", report.pk)
-        report.fail("The import failed; the server's log says why. What is counted here is in.")
+        _end(report, "The import failed; the server's log says why. What is counted here is in.")
+
+
+def _end(report: ImportReport, error: str) -> None:
+    """Move the import to its end, well or with the reason, and tell of it. Raises LostImportError."""
+    with transaction.atomic():
+        report.end(error)
+        facts = {"import": report.pk, "comparisons_added": report.comparisons_added, "bad_rows": report.error_count}
+        tell(Happening(Kind.IMPORT_FINISHED, report.project_id, str(report.pk), facts))
+    report.drop_upload()
 
 
 def _land_rows(report: ImportReport, source: Source) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import combinations
+from random import random
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -241,18 +242,26 @@ def _add_comparisons(pairs: Mapping[Compared, _New], project: Project) -> Sequen
     """Comparisons that wait for people, or hold the votes they came with and want no more. Returns their ids."""
     ids = new_ids(Comparison, len(pairs))
     at, priority, purpose = now().isoformat(), 0, Comparison.Purpose.COLLECT.value
+    wanted = _wanted_for(project)
     copy_rows(
         Comparison,
         ("id", "project_id", "prompt_id", "response_ids", "purpose", "priority", "judgments_wanted", "depth",
-         "closed_at", "created_at"),
+         "closed_at", "lot", "created_at"),
         ids,
         (
             f"{pk}\t{project.pk}\t{prompt}\t{_array(compared)}\t{purpose}\t{priority}"
-            f"\t{len(said) or project.overlap}\t{len(said)}\t{at if said else NULL}\t{at}"
+            # The lot is drawn here: COPY writes rows one by one where a column's default is drawn by the server.
+            f"\t{len(said) or wanted(compared)}\t{len(said)}\t{at if said else NULL}\t{random()}\t{at}"  # noqa: S311  an order
             for (compared, (prompt, said)), pk in zip(pairs.items(), ids, strict=True)
         ),
     )  # fmt: skip
     return ids
+
+
+def _wanted_for(project: Project) -> Callable[[Compared], int]:
+    """The project's own answer how often a comparison is judged, without a draw where there is nothing to draw."""
+    whole, fraction = divmod(project.overlap, 1)
+    return project.wanted_for if fraction else lambda compared: int(whole)
 
 
 def _array(ids: Iterable[int]) -> str:

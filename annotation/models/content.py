@@ -6,10 +6,11 @@ from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q, Subquery
-from django.db.models.functions import Cast, Coalesce
+from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models.functions import Cast, Coalesce, Random
 from django.utils.timezone import now
 
+from annotation.models.assigning import Batch
 from annotation.models.projects import Project, User
 from models_registry.models import Version
 
@@ -66,6 +67,10 @@ class Response(models.Model):
         db_index=False,  # `responses_by_author` leaves out what was imported
     )
     author_label = models.CharField(max_length=200, blank=True)
+    # The person who wrote or edited it, who is never asked to judge it.
+    written_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="written_responses", db_index=False
+    )
     sampling = models.JSONField(default=dict, blank=True)
     content_hash = models.CharField(max_length=64)
     created_at = models.DateTimeField(default=now, editable=False)
@@ -80,7 +85,12 @@ class Response(models.Model):
                 name="one_response_per_author_and_text",
             )
         ]
-        indexes = [models.Index(fields=["author"], condition=Q(author__isnull=False), name="responses_by_author")]
+        indexes = [
+            models.Index(fields=["author"], condition=Q(author__isnull=False), name="responses_by_author"),
+            models.Index(
+                fields=["written_by"], condition=Q(written_by__isnull=False), name="responses_written_by_people"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.text[:80]
@@ -100,13 +110,9 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
             Exists(Skip.objects.filter(**mine))
         )
 
-    def with_a_free_seat(self) -> Self:
-        """Comparisons with fewer judgments and live leases than they want judgments."""
-        from annotation.models.judging import Lease
-
-        live = Lease.objects.live().filter(comparison=OuterRef("pk"))
-        held = live.order_by().values("comparison").annotate(n=models.Count("pk")).values("n")
-        return self.filter(judgments_wanted__gt=F("depth") + Coalesce(Subquery(held), 0))
+    def work(self) -> Self:
+        """Comparisons that are asked for their answer, not to check or to train people."""
+        return self.filter(purpose__in=WORK)
 
     def judged_in(self, project: Project) -> Self:
         """Comparisons of a project that at least one judgment stands on."""
@@ -117,9 +123,11 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         page = self.filter(pk__gt=pk).order_by("pk")
         return page.values_list("pk", Cast("prompt__messages", models.TextField()), "response_ids")[:size]
 
-    def in_queue_order(self) -> Self:
-        """Priority first, then breadth before depth, then age. The index `open_comparisons` has the same order."""
-        return self.order_by("-priority", "depth", "id")
+
+# Purposes by what a judgment is for: an answer we do not know, or one we do.
+WORK = ("collect", "evaluate")
+KNOWN = ("gold", "practice")
+MOST_JUDGMENTS = 30_000  # of a comparison whose answer is known: everybody judges it
 
 
 class Comparison(models.Model):
@@ -133,6 +141,8 @@ class Comparison(models.Model):
     class Purpose(models.TextChoices):
         COLLECT = "collect", "collect"
         GOLD = "gold", "gold"
+        PRACTICE = "practice", "practice"
+        REPEAT = "repeat", "repeat"
         EVALUATE = "evaluate", "evaluate"
 
     # Without an index of its own: `comparisons_by_project` begins with it.
@@ -147,6 +157,19 @@ class Comparison(models.Model):
     depth = models.PositiveSmallIntegerField(default=0, editable=False)
     # Set in the transaction that writes the last wanted judgment, cleared when one is withdrawn.
     closed_at = models.DateTimeField(null=True, blank=True)
+    # Its place in the random arm: drawn once, by the database, and told to nobody.
+    lot = models.FloatField(db_default=Random(), editable=False)
+    # Only the batch's people judge it; without one, everybody does.
+    batch = models.ForeignKey(
+        Batch, on_delete=models.SET_NULL, null=True, blank=True, related_name="comparisons", db_index=False
+    )
+    # A hidden repeat: which comparison one person sees a second time, and who.
+    repeat_of = models.ForeignKey(
+        "self", on_delete=models.CASCADE, null=True, blank=True, related_name="repeats", db_index=False
+    )
+    only_for = models.ForeignKey(
+        User, on_delete=models.CASCADE, null=True, blank=True, related_name="+", db_index=False
+    )
     created_at = models.DateTimeField(default=now, editable=False)
 
     objects = ComparisonQuerySet.as_manager()
@@ -164,13 +187,89 @@ class Comparison(models.Model):
                 condition=Q(purpose="collect"),
                 name="one_collected_comparison_per_set_of_answers",
             ),
+            models.UniqueConstraint(
+                fields=["prompt", "response_ids"],
+                condition=Q(purpose__in=("gold", "practice")),
+                name="one_known_comparison_per_set_of_answers",
+            ),
+            models.UniqueConstraint(
+                fields=["repeat_of", "only_for"],
+                condition=Q(purpose="repeat"),
+                name="one_repeat_per_person_and_comparison",
+            ),
+            models.CheckConstraint(
+                condition=Q(purpose="repeat", repeat_of__isnull=False, only_for__isnull=False)
+                | (~Q(purpose="repeat") & Q(repeat_of=None, only_for=None)),
+                name="a_repeat_is_of_one_comparison_for_one_person",
+            ),
         ]
+        # Work that is open, in the queue's order and in the random arm's; work of batches apart, by batch: PostgreSQL
+        # reads an index in order behind an equality, and `IS NULL` is none.
         indexes = [
             models.Index(fields=["project", "id"], name="comparisons_by_project"),
             models.Index(
-                fields=["project", "-priority", "depth", "id"], condition=Q(closed_at=None), name="open_comparisons"
+                fields=["project", "depth", "-priority", "id"],
+                condition=Q(closed_at=None, batch=None, purpose__in=WORK),
+                name="open_comparisons",
+            ),
+            models.Index(
+                fields=["project", "lot"],
+                condition=Q(closed_at=None, batch=None, purpose__in=WORK),
+                name="open_comparisons_by_lot",
+            ),
+            models.Index(
+                fields=["batch", "depth", "-priority", "id"],
+                condition=Q(closed_at=None, batch__isnull=False, purpose__in=WORK),
+                name="given_comparisons",
+            ),
+            models.Index(
+                fields=["batch", "lot"],
+                condition=Q(closed_at=None, batch__isnull=False, purpose__in=WORK),
+                name="given_comparisons_by_lot",
+            ),
+            models.Index(fields=["project", "purpose", "id"], condition=Q(purpose__in=KNOWN), name="known_comparisons"),
+            models.Index(
+                fields=["only_for", "project"], condition=Q(closed_at=None, purpose="repeat"), name="open_repeats"
             ),
         ]
 
     def __str__(self) -> str:
         return f"comparison {self.pk}"
+
+
+class GoldQuerySet(models.QuerySet["Gold"]):
+    def with_results(self) -> Self:
+        """Adds `judged` and `right`: standing judgments, and those that say what is expected; with prompts."""
+        from annotation.models.judging import Judgment
+
+        said = Judgment.objects.standing().filter(comparison=OuterRef("pk")).order_by().values("comparison")
+        right = said.filter(tiers=OuterRef("expected"), both_bad=OuterRef("both_bad"))
+        counted = [Coalesce(Subquery(rows.annotate(n=models.Count("pk")).values("n")), 0) for rows in (said, right)]
+        return self.select_related("comparison__prompt").annotate(judged=counted[0], right=counted[1])
+
+
+class Gold(models.Model):
+    """The answer expected to a comparison of purpose gold (hidden in the work) or practice (before it)."""
+
+    comparison = models.OneToOneField(Comparison, on_delete=models.CASCADE, related_name="gold", primary_key=True)
+    expected = models.JSONField(help_text="The ranking with ties, best first, as in a judgment's tiers.")
+    both_bad = models.BooleanField(default=False)
+    explanation = models.TextField(blank=True, help_text="Markdown, shown after a practice pair.")
+    created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    objects = GoldQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"answer to {self.comparison_id}"
+
+    @property
+    def words(self) -> str:
+        """The expected answer; A and B are the comparison's answers in the order of their ids."""
+        if len(self.expected) == 1:
+            return "both bad" if self.both_bad else "tie"
+        return "A" if self.expected[0] == self.comparison.response_ids[:1] else "B"
+
+    def is_met_by(self, tiers: list[list[int]], *, both_bad: bool) -> bool:
+        """Whether a judgment says what is expected. How much better an answer is does not count."""
+        return [set(tier) for tier in tiers] == [set(tier) for tier in self.expected] and both_bad == self.both_bad

@@ -181,18 +181,16 @@ class ImportReport(models.Model):
         """What the next batch adds its bad rows to, once this batch has landed."""
         self.errors = [*self.errors, *errors][:MOST_ERRORS_KEPT]
 
-    def finish(self) -> None:
-        """Raises LostImportError."""
-        self._end(ImportState.DONE, progress=1.0)
+    def end(self, error: str) -> None:
+        """Move to the terminal state; `error` is the reason why the file was not read to its end, if it was not.
 
-    def fail(self, reason: str) -> None:
-        """Raises LostImportError."""
-        self._end(ImportState.FAILED, error=reason)
-
-    def _end(self, state: ImportState, **more: Any) -> None:
-        self._update(state=state, finished_at=now(), **more)
+        Raises LostImportError.
+        """
+        if error:
+            self._update(state=ImportState.FAILED, finished_at=now(), error=error)
+        else:
+            self._update(state=ImportState.DONE, finished_at=now(), progress=1.0)
         self.refresh_from_db()
-        self.drop_upload()
 
     def _update(self, **values: Any) -> None:
         held = ImportReport.objects.filter(pk=self.pk, state=ImportState.RUNNING, attempt=self.attempt)

@@ -17,6 +17,16 @@ from annotation.models.content import Comparison, Prompt, Response
 from annotation.models.projects import Project, User
 
 
+class Arm(models.TextChoices):
+    """Why a comparison was handed to a person just then. The order does not bias what is measured on the random arm."""
+
+    ORDER = "order", "in order"
+    RANDOM = "random", "drawn at random"
+    GOLD = "gold", "gold"
+    REPEAT = "repeat", "hidden repeat"
+    PRACTICE = "practice", "practice"
+
+
 class LeaseQuerySet(models.QuerySet["Lease"]):
     def live(self) -> Self:
         """Leases that have not run out."""
@@ -30,6 +40,7 @@ class Lease(models.Model):
     annotator = models.ForeignKey(User, on_delete=models.CASCADE, related_name="leases")
     seat = models.PositiveSmallIntegerField()
     shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids from left to right.")
+    arm = models.CharField(max_length=10, choices=Arm.choices, db_default="", blank=True)
     leased_at = models.DateTimeField(default=now)
     heartbeat_at = models.DateTimeField(default=now)
     expires_at = models.DateTimeField()
@@ -58,12 +69,6 @@ class JudgmentQuerySet(models.QuerySet["Judgment"]):
     def by(self, annotator: User) -> Self:
         return self.filter(annotator=annotator)
 
-    def by_sources(self) -> list[tuple[str, int]]:
-        """(name, votes) of every rule and imported source, the accounts that cannot sign in; most votes first."""
-        named = self.filter(annotator__is_active=False).values("annotator__username")
-        counted = named.annotate(votes=models.Count("pk")).order_by("-votes", "annotator__username")
-        return list(counted.values_list("annotator__username", "votes"))
-
     def latest_first(self) -> Self:
         return self.order_by("-created_at", "-id")
 
@@ -91,6 +96,13 @@ class Judgment(models.Model):
     reason = models.TextField(blank=True)
     shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids from left to right.")
     active_seconds = models.FloatField(default=0.0)
+    arm = models.CharField(
+        max_length=10,
+        choices=Arm.choices,
+        db_default="",
+        blank=True,
+        help_text="Empty for a source that asks no queue.",
+    )
     created_at = models.DateTimeField(default=now)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
 

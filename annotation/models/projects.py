@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import UTC, date
+from decimal import Decimal
+from hashlib import sha256
 from typing import Self
 
 from django.contrib.auth.models import AbstractUser
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Avg, OuterRef, Subquery, Sum
-from django.db.models.functions import Coalesce
+from django.db.models import OuterRef, Subquery, Sum
+from django.db.models.functions import Coalesce, NullIf
 from django.urls import reverse
-from django.utils.timezone import localdate, now
+from django.utils.timezone import now
+
+
+def today() -> date:
+    """The day by which votes are counted and capped: in UTC, for everybody alike."""
+    return now().astimezone(UTC).date()
 
 
 class User(AbstractUser):
@@ -20,6 +29,14 @@ class User(AbstractUser):
 
     def __str__(self) -> str:
         return self.display_name or self.username
+
+
+def _percent(
+    default: int, *, least: int = 0, most: int = 100, help_text: str
+) -> models.PositiveSmallIntegerField[int, int]:
+    """A whole number of percents."""
+    validators = [MinValueValidator(least), MaxValueValidator(most)]
+    return models.PositiveSmallIntegerField(default=default, validators=validators, help_text=help_text)
 
 
 class Role(models.TextChoices):
@@ -45,22 +62,21 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         return self.filter(archived_at=None)
 
     def with_progress(self) -> Self:
-        """Adds `judgments_wanted` and `judgments_done`, over all comparisons."""
-        from annotation.models.content import Comparison
+        """Adds `judgments_wanted` and `judgments_done`, over comparisons that are work and check nobody."""
+        from annotation.models.counts import WorkCount
 
-        sums = Comparison.objects.filter(project=OuterRef("pk")).order_by().values("project")
+        sums = WorkCount.objects.filter(project=OuterRef("pk")).order_by().values("project")
         return self.annotate(
-            judgments_wanted=Coalesce(Subquery(sums.annotate(n=Sum("judgments_wanted")).values("n")), 0),
-            judgments_done=Coalesce(Subquery(sums.annotate(n=Sum("depth")).values("n")), 0),
+            judgments_wanted=Coalesce(Subquery(sums.annotate(n=Sum("wanted")).values("n")), 0),
+            judgments_done=Coalesce(Subquery(sums.annotate(n=Sum("done")).values("n")), 0),
         )
 
     def with_votes_of(self, user: User) -> Self:
         """Adds `votes_by_me`: how many standing judgments this person gave."""
-        from annotation.models.judging import Judgment
+        from annotation.models.counts import VoteCount
 
-        votes = Judgment.objects.standing().filter(comparison__project=OuterRef("pk"), annotator=user)
-        counted = votes.order_by().values("comparison__project").annotate(n=models.Count("pk")).values("n")
-        return self.annotate(votes_by_me=Coalesce(Subquery(counted), 0))
+        votes = VoteCount.objects.filter(project=OuterRef("pk"), annotator=user).order_by().values("project")
+        return self.annotate(votes_by_me=Coalesce(Subquery(votes.annotate(n=Sum("votes")).values("n")), 0))
 
 
 class Project(models.Model):
@@ -69,13 +85,30 @@ class Project(models.Model):
     name = models.CharField(max_length=120)
     slug = models.SlugField(max_length=120, unique=True)
     guidelines = models.TextField(blank=True, help_text="Markdown, shown in the drawer of the labelling page.")
-    overlap = models.PositiveSmallIntegerField(
-        default=1,
+    overlap = models.DecimalField(
+        max_digits=4,
+        decimal_places=2,
+        default=Decimal(1),
         validators=[MinValueValidator(1), MaxValueValidator(50)],
-        help_text="How many people judge each new comparison (1 to 50).",
+        help_text="How many people judge each new comparison (1 to 50). 1.2: one in five is judged twice.",
     )
     asks_strength = models.BooleanField(default=True, help_text="Ask how much better: slightly, clearly, much.")
     asks_reason = models.BooleanField(default=False, help_text="Offer a field for the reason.")
+    gold_share = _percent(5, most=50, help_text="Percent of hand-outs that are gold pairs, whose answer is known.")
+    repeat_share = _percent(
+        3, most=50, help_text="Percent of hand-outs that are hidden repeats of a person's own pairs."
+    )
+    random_share = _percent(10, least=10, help_text="Percent of the rest that is drawn at random, not taken in order.")
+    daily_cap = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Judgments a person may give in a day (UTC).",
+    )
+    practice_pairs = models.PositiveSmallIntegerField(
+        default=0, validators=[MaxValueValidator(200)], help_text="Practice pairs before real work; 0 for none."
+    )
+    pass_mark = _percent(80, help_text="Percent of the practice pairs that must be judged as expected.")
     created_at = models.DateTimeField(default=now, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True)
 
@@ -84,7 +117,14 @@ class Project(models.Model):
     class Meta:
         ordering = ["name"]
         constraints = [
-            models.CheckConstraint(condition=models.Q(overlap__gte=1, overlap__lte=50), name="overlap_from_1_to_50")
+            models.CheckConstraint(condition=models.Q(overlap__gte=1, overlap__lte=50), name="overlap_from_1_to_50"),
+            models.CheckConstraint(
+                condition=models.Q(random_share__gte=10, random_share__lte=100), name="random_share_at_least_10"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(gold_share__lte=50, repeat_share__lte=50), name="half_the_work_is_new"
+            ),
+            models.CheckConstraint(condition=models.Q(pass_mark__lte=100), name="pass_mark_at_most_100"),
         ]
 
     def __str__(self) -> str:
@@ -93,23 +133,30 @@ class Project(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("project", args=[self.slug])
 
+    def wanted_for(self, response_ids: Iterable[int]) -> int:
+        """How often a comparison of these responses is judged: the overlap, its fraction by a fixed draw.
+
+        With 1.2 one set of answers in five wants a second judgment, the same one whoever asks and whenever.
+        """
+        whole, fraction = divmod(self.overlap, 1)
+        drawn = sha256(",".join(map(str, sorted(response_ids))).encode()).digest()
+        return int(whole) + (int.from_bytes(drawn[:8], "big") < fraction * 2**64)
+
 
 class MembershipQuerySet(models.QuerySet["Membership"]):
     def with_votes(self) -> Self:
         """Members with `votes`, `votes_today` and `seconds_a_vote` (active, mean, 0 without votes); busiest first."""
-        from annotation.models.judging import Judgment
+        from annotation.models.counts import VoteCount
 
-        votes = Judgment.objects.standing().filter(annotator=OuterRef("user"), comparison__project=OuterRef("project"))
-        per_person = votes.order_by().values("annotator")
-        count = per_person.annotate(n=models.Count("pk")).values("n")
-        today = per_person.filter(created_at__date=localdate()).annotate(n=models.Count("pk")).values("n")
-        seconds = per_person.annotate(n=Avg("active_seconds")).values("n")
+        days = VoteCount.objects.filter(annotator=OuterRef("user"), project=OuterRef("project"))
+        sums = days.order_by().values("annotator")
+        mean = Sum("seconds") / NullIf(Sum("votes"), 0)
         return (
             self.select_related("user")
             .annotate(
-                votes=Coalesce(Subquery(count), 0),
-                votes_today=Coalesce(Subquery(today), 0),
-                seconds_a_vote=Coalesce(Subquery(seconds), 0.0),
+                votes=Coalesce(Subquery(sums.annotate(n=Sum("votes")).values("n")), 0),
+                votes_today=Coalesce(Subquery(days.filter(day=today()).values("votes")), 0),
+                seconds_a_vote=Coalesce(Subquery(sums.annotate(n=mean).values("n")), 0.0),
             )
             .order_by("-votes", "user__username")
         )
@@ -121,6 +168,12 @@ class Membership(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.ANNOTATOR)
+    daily_cap = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Judgments a day for this person; empty for the project's number."
+    )
+    passed_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When they passed the training phase, or were let in."
+    )
 
     objects = MembershipQuerySet.as_manager()
 

@@ -1,4 +1,4 @@
-"""`rich`: Markdown as safe HTML, in templates. `ago`: a moment as the time since."""
+"""`rich`: Markdown as safe HTML, in templates. `ago`: a moment as the time since. `line_of`: what a setting costs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.timezone import localtime
 
+from annotation.costs import Costs
 from annotation.rendering import render
 
 register = template.Library()
@@ -32,3 +33,9 @@ def ago(moment: datetime) -> SafeString:
         exact.strftime("%Y-%m-%d %H:%M:%S %Z"),
         "just now" if words.startswith("0") else f"{words} ago",
     )
+
+
+@register.filter
+def line_of(costs: Costs, field: str) -> str:
+    """What this field of the queue's settings costs, in a line."""
+    return costs.lines[field]

@@ -12,6 +12,7 @@ from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from annotation import audit
 from annotation.access import SignedInRequest, get_project_for_manager
 from annotation.exporting.files import FILES
 from annotation.exporting.forms import ExportForm
@@ -21,7 +22,7 @@ from annotation.importing.background import announce
 from annotation.importing.detecting import Found, look_at
 from annotation.importing.reading import FORMATS, PLACES, SHAPES
 from annotation.importing.rows import BadFileError
-from annotation.models import ImportReport, Judgment, Preference, Project
+from annotation.models import Action, ImportReport, Judgment, Preference, Project
 from annotation.models.importing import MOST_ERRORS_KEPT, ImportState
 from annotation.services import rule_judge
 
@@ -139,6 +140,7 @@ def start(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
         if ImportReport.objects.queue(
             pk, format=format, shape=told["shape"], judged_by=judge, author_label=told["author_label"]
         ):
+            audit.record(Action.IMPORTED, actor=request.user, project=project, what=draft.file_name)
             announce(pk)
     return redirect(draft)
 
@@ -195,7 +197,9 @@ def download(request: SignedInRequest, slug: str) -> HttpResponse | StreamingHtt
     form = ExportForm(request.GET or None, project=project)
     wanted = form.wanted()
     if wanted is None:
-        return export(request, slug)
+        explained = export(request, slug)
+        explained.status_code = 400
+        return explained
     kind = FILES[wanted.file]
     return StreamingHttpResponse(
         export_bytes(project, wanted),

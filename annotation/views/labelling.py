@@ -9,13 +9,15 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation import queue
 from annotation.access import SignedInRequest, get_project_for_annotator
 from annotation.judging import NoSeatLeftError
-from annotation.models import Project
+from annotation.models import Arm, Judgment, Project
+from annotation.practising import look_back_on, practised_by
 from annotation.queue import BadTicketError, Ticket
 from annotation.work import SKIP_REASONS, progress, why_nothing_is_left, work_on
 
@@ -31,8 +33,13 @@ def label(request: SignedInRequest, slug: str) -> HttpResponse:
     """GET shows the pair one holds, or the next. POST votes."""
     project = get_project_for_annotator(request, slug)
     if request.method == "POST":
-        _vote(request, project)
+        judgment = _vote(request, project)
+        if judgment is not None and judgment.arm == Arm.PRACTICE:
+            return _told(request, project, judgment)
         return _next(request, project)
+    practised = practised_by(request.user, project, request.GET.get("practised", ""))
+    if practised is not None:
+        return _feedback(request, project, practised, "annotation/label.html")
     return _page(request, project, "annotation/label.html")
 
 
@@ -82,12 +89,13 @@ def release(request: SignedInRequest, slug: str) -> HttpResponse:
     return redirect(project)
 
 
-def _vote(request: SignedInRequest, project: Project) -> None:
+def _vote(request: SignedInRequest, project: Project) -> Judgment | None:
+    """The vote as it is kept; None if it is not, which a message says."""
     ticket = _ticket(request, project)
     if ticket is None:
-        return
+        return None
     try:
-        queue.submit_judgment(
+        return queue.submit_judgment(
             ticket=ticket,
             annotator=request.user,
             choice=request.POST.get("choice", ""),
@@ -98,6 +106,19 @@ def _vote(request: SignedInRequest, project: Project) -> None:
         messages.warning(request, GONE)
     except ValueError:
         messages.error(request, UNKNOWN)
+    return None
+
+
+def _told(request: SignedInRequest, project: Project, judgment: Judgment) -> HttpResponse:
+    """After a practice pair: what was expected, before the next one."""
+    if request.headers.get("X-Fragment"):
+        return _feedback(request, project, judgment, "annotation/_feedback.html")
+    return redirect(f"{reverse('label', args=[project.slug])}?practised={judgment.pk}")
+
+
+def _feedback(request: SignedInRequest, project: Project, judgment: Judgment, template: str) -> HttpResponse:
+    context = {"project": project, "practised": look_back_on(judgment), "progress": progress(project, request.user)}
+    return render(request, template, context)
 
 
 def _ticket(request: SignedInRequest, project: Project) -> Ticket | None:

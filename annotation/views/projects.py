@@ -16,7 +16,8 @@ from annotation.access import (
     require_staff,
 )
 from annotation.forms import MemberForm, ProjectForm
-from annotation.models import Judgment, Lease, Preference, Project, Role
+from annotation.inviting import InviteForm
+from annotation.models import Judgment, Lease, Preference, Project, Role, VoteCount
 from annotation.sources import sources_of
 from annotation.work import progress
 
@@ -50,7 +51,7 @@ def show(request: SignedInRequest, slug: str) -> HttpResponse:
         context |= {
             "people": project.memberships.with_votes(),
             "held": Lease.objects.live().filter(comparison__project=project).select_related("annotator"),
-            "sources": votes.by_sources(),
+            "sources": VoteCount.objects.of_sources(project),
             "last_votes": votes.select_related("annotator", "comparison__prompt").latest_first()[:LAST_VOTES],
             "preferences": Preference.objects.filter(project=project).count(),
             "answers_from": sources_of(project),
@@ -90,12 +91,19 @@ def members(request: SignedInRequest, slug: str) -> HttpResponse:
     form = MemberForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            services.set_role(project=project, person=form.person(), role=Role(form.cleaned_data["role"]))
+            role = Role(form.cleaned_data["role"])
+            services.set_role(project=project, person=form.person(), role=role, by=request.user)
         except services.LastManagerError:
             messages.error(request, LAST_MANAGER)
         return redirect("members", project.slug)
     people = project.memberships.select_related("user").order_by("user__username")
-    context = {"project": project, "form": form, "people": people, "section": "projects"}
+    context = {
+        "project": project,
+        "form": form,
+        "invite_form": InviteForm(),
+        "people": people,
+        "section": "projects",
+    }
     return render(request, "annotation/members.html", context)
 
 
@@ -106,7 +114,7 @@ def remove_member(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     project = get_project_for_manager(request, slug)
     membership = get_object_or_404(project.memberships.select_related("user"), pk=pk)
     try:
-        services.remove_member(membership)
+        services.remove_member(membership, by=request.user)
     except services.LastManagerError:
         messages.error(request, LAST_MANAGER)
     return redirect("members", project.slug)

@@ -54,7 +54,10 @@ def make_comparison(project: Project) -> MakeComparison:
         made += 1
         asked = [{"role": "user", "content": f"Question {made}?"}]
         answers = [AnswerIn(f"First answer {made}", author_label="model-one"), AnswerIn(f"Second answer {made}")]
-        return add_comparison(**{"project": project, "messages": asked, "responses": answers, **more})
+        comparison = add_comparison(**{"project": project, "messages": asked, "responses": answers, **more})
+        # Lots past 1 in order of age: the random arm, which begins between 0 and 1, takes the oldest too.
+        Comparison.objects.filter(pk=comparison.pk).update(lot=comparison.pk)
+        return comparison
 
     return make
 

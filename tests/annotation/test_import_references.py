@@ -12,6 +12,7 @@ from annotation.importing import writing
 from annotation.importing.copying import copy_rows
 from annotation.importing.references import foreign_keys
 from annotation.models import Comparison, Judgment, Preference, Project, Prompt, Response
+from annotation.models.counts import VoteCount
 from tests.annotation.test_importing import PAIR, bring
 
 COPIED = [Prompt, Response, Comparison, Judgment, Preference]
@@ -121,7 +122,7 @@ def test_what_a_batch_refers_to_cannot_be_deleted_meanwhile(project: Project, mo
 
     monkeypatch.setattr(writing, "copy_rows", copy_after_a_deletion)
     report = bring(project, {**PAIR, "chosen": "Else."})
-    assert len(refused) == 2  # when the answers, and when the comparison are written; the prompt is there
+    assert len(refused) == len(COPIED)  # tried before each of the tables is written
     assert (report.comparisons_added, report.errors, broken_references()) == (1, [], [])
 
 
@@ -147,3 +148,12 @@ def test_every_trigger_that_counts_rows_counts_copied_ones() -> None:
             [[model._meta.db_table for model in COPIED]],
         )
         assert cursor.fetchall() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_copied_is_counted(project: Project) -> None:
+    bring(project, *ROWS)
+    bring(project, PAIR, {**PAIR, "chosen": "Else."}, judged_by="some-set")
+    counted = Project.objects.with_progress().get(pk=project.pk)
+    assert (counted.judgments_wanted, counted.judgments_done) == (7, 2)
+    assert VoteCount.objects.of_sources(project) == [("some-set", 2)]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotation.rendering import HTML, MATHML, render
+from annotation.rendering import render
+from models_registry.sanitising import HTML, MATHML
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -14,7 +14,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 APPLICATION = ("migrate", "web", "worker", "beat", "trainer")
-READERS = ("text", "flag", "number", "words", "choice", "database", "redis", "secret")
+READERS = ("text", "flag", "number", "words", "networks", "choice", "database", "redis", "secret", "web_address")
 FOR_COMPOSE_ONLY = {"POSTGRES_PASSWORD", "WEB_PORT"}
 
 

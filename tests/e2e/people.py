@@ -33,11 +33,14 @@ def make_project(*, pairs: tuple[Pair, ...] = PAIRS, **fields: object) -> Projec
 
 
 def add_pair(project: Project, pair: Pair) -> Comparison:
-    return add_comparison(
+    comparison = add_comparison(
         project=project,
         messages=[{"role": "user", "content": pair.prompt}],
         responses=[AnswerIn(pair.better, author_label="secret-model-a"), AnswerIn(pair.worse, author_label="secret-b")],
     )
+    # Lots past 1 in order of age: the random arm, which begins between 0 and 1, takes the oldest too.
+    Comparison.objects.filter(pk=comparison.pk).update(lot=comparison.pk)
+    return comparison
 
 
 def make_annotator(project: Project, name: str = "nina") -> User:

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from training.engine import checkpoint, dpo, events, saving
+from training.engine import checkpoint, dpo, events, ppo, saving
 from training.engine.__main__ import main
-from training.engine.ppo import PPO
 
 EFFECTS: list[tuple[Any, str]] = [
     (events.EventWriter, "write"),
@@ -60,7 +59,7 @@ def counted(
 
 
 if __name__ == "__main__":
-    assert PPO  # every method is imported before the first fork
+    assert ppo  # every method is imported before the first fork
     folder, *points = sys.argv[1:]
     for number, point in enumerate(points):
         status = attempt(folder, int(point), Path(folder) / f"killed-{number}.json")

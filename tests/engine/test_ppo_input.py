@@ -62,6 +62,13 @@ def test_a_malformed_prompt_is_named_by_its_row(refused, ppo_models, row, senten
     assert sentence in refused(make_spec(ppo_models), rows=[ROWS[0], row])
 
 
+def test_a_tokenizer_with_more_tokens_than_the_base_has_embeddings(refused, copied):
+    model = AutoModelForCausalLM.from_pretrained(copied / "base")
+    model.resize_token_embeddings(50)
+    model.save_pretrained(copied / "base")
+    assert "the tokenizer has more tokens than the model has embeddings" in refused(make_spec(copied))
+
+
 def test_no_room_for_a_prompt_beside_the_answer(refused, ppo_models):
     assert "leave no room for a prompt within 8 tokens" in refused(make_spec(ppo_models, max_length=8))
 

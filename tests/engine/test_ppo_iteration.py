@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -276,8 +277,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_place(tmp_path, p
     _, code = start_run(tmp_path, make_spec(ppo_models))
     assert code == 2
     told = capsys.readouterr().err
-    assert "iteration 1, epoch 1, minibatch" in told
-    assert "loss is not finite" in told
+    named = re.search(r"iteration 1, epoch 1, minibatch \d \(rows (.*)\): loss is not finite", told)
+    assert named
+    assert len(named[1].split(", ")) == 4  # a rollout of 8 in two minibatches
+    assert set(named[1].split(", ")) < {row["id"] for row in ROWS}
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(tmp_path, ppo_models):

@@ -93,12 +93,17 @@ def test_too_little_data_is_an_error_at_the_project(client: Client, project: Pro
     assert found == {"project": ["Too little to learn from: 0 pairs, at least 4 are needed."]}
 
 
-def test_a_reward_model_of_another_tokenizer_is_an_error_at_its_field(
+def test_a_value_model_from_a_reward_model_of_another_tokenizer_is_an_error_at_its_field(
     client: Client, project: Project, base: Version, votes: list[Preference]
 ) -> None:
     other = make_version("Other judge", Kind.REWARD, tokenizer="another")
-    found = errors(client, f"{ADD}?method=ppo", filled_in(project, base, reward=other.pk))
-    assert list(found) == ["reward"]
+    filled = filled_in(project, base, reward=other.pk, option_value_backbone="own")
+    assert list(errors(client, f"{ADD}?method=ppo", filled)) == ["reward"]
+
+
+def test_the_form_says_what_a_reward_model_of_another_tokenizer_reads(client: Client, project: Project) -> None:
+    page = client.get(f"{ADD}?method=ppo&project={project.pk}").content.decode()
+    assert "One with another tokenizer than the base reads them as text." in page
 
 
 def test_a_reward_model_cannot_be_chosen_as_base(

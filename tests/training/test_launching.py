@@ -101,11 +101,17 @@ def test_ppo_needs_a_reward_model(project: Project, base: Version, votes: list[P
     assert error.field == "reward"
 
 
-def test_a_reward_model_of_another_tokenizer_is_refused(
+def test_a_reward_model_of_another_tokenizer_is_taken(project: Project, base: Version, votes: list[Preference]) -> None:
+    other = make_version("Other judge", Kind.REWARD, tokenizer="another tokenizer")
+    run = launch_run(method="ppo", project=project, base=base, reward=other, values={}, created_by=None)
+    assert run.reward == other
+
+
+def test_no_value_model_starts_from_a_reward_model_of_another_tokenizer(
     project: Project, base: Version, votes: list[Preference]
 ) -> None:
     other = make_version("Other judge", Kind.REWARD, tokenizer="another tokenizer")
-    error = refused(method="ppo", project=project, base=base, reward=other)
+    error = refused(method="ppo", project=project, base=base, reward=other, values={"value_backbone": "own"})
     assert error.field == "reward"
     assert "another tokenizer than Small v1" in str(error)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 from django.utils.timezone import now
+from pytest_django.fixtures import SettingsWrapper
 
 from annotation.models import Preference, Project, User
 from models_registry.models import Format, Version
@@ -345,3 +346,12 @@ def test_secrets_stay_with_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "DATABASE_URL" not in found
     assert found["CUDA_VISIBLE_DEVICES"] == "1"
     assert found["HF_HUB_OFFLINE"] == "1"
+
+
+def test_the_trainers_setting_decides_how_many_processes_work_on_a_run(
+    engine: Engine, base: Version, settings: SettingsWrapper
+) -> None:
+    settings.ENGINE_PROCESSES = 3
+    engine("succeed")
+    run = claim_and_supervise(make_run(base))
+    assert run_directory(run).spec().processes == 3

@@ -1,6 +1,8 @@
 """``python -m training.engine RUN_DIR``: run what spec.json says.
 
 Exit codes: 0 done, 75 stopped by SIGTERM after a checkpoint, 2 bad input, 1 anything else.
+
+Where the spec asks for several processes, this one becomes their launcher; each of them is this command again.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ import sys
 import traceback
 import warnings
 
-from training.engine import stop
-from training.engine.config import ConfigError, load_config
-from training.engine.errors import EngineError, Stopped
-from training.engine.events import EventWriter
-from training.engine.run_dir import RunDir, RunDirError
+from training.engine import launch, stop
+from training.engine.config import Config, ConfigError, load_config
+from training.engine.errors import EngineError, Finished, LostProcess, Stopped
+from training.engine.events import EventWriter, NoEvents
+from training.engine.run_dir import RunDir, RunDirError, Spec
 
 # One line adds a method. Modules are imported when needed: a config mistake is told before torch loads.
 METHOD_MODULES = {
@@ -45,15 +47,25 @@ def main(arguments: list[str]) -> int:
     if run_dir.result_path.exists():
         return DONE  # it finished before; starting it again changes nothing
     stop.install()
-    events = EventWriter(run_dir.events_path)
+    events = EventWriter(run_dir.events_path) if launch.is_main() else NoEvents()
     try:
-        _run(run_dir, events)
+        spec, config = _checked(run_dir)
+        if spec.processes > 1 and spec.method != "import" and not launch.is_launched():
+            return _launch(run_dir, spec.processes, events)
+        _run(run_dir, spec, config, events)
+    except Finished:
+        code = DONE
     except Stopped:
         code = STOPPED
+    except LostProcess as error:  # that process has told why, or its launcher will
+        print(error, file=sys.stderr)
+        code = FAILED
     except (EngineError, RunDirError, ConfigError) as error:
+        launch.record(str(error))
         print(error, file=sys.stderr)
         code = _told(events, str(error), BAD_INPUT)
     except Exception as error:  # noqa: BLE001 - the one broad place: the run's page gets a reason, whatever happened
+        launch.record(readable(error))
         traceback.print_exc()
         print(readable(error), file=sys.stderr)
         code = _told(events, readable(error), FAILED)
@@ -71,22 +83,55 @@ def _told(events: EventWriter, reason: str, code: int) -> int:
     return code
 
 
-def _run(run_dir: RunDir, events: EventWriter) -> None:
+def _checked(run_dir: RunDir) -> tuple[Spec, Config]:
+    """What the run is to do. RunDirError or ConfigError when that cannot be."""
     spec = run_dir.spec()
     config = load_config(spec.method, spec.config)
     run_dir.verify()
-    stop.leave_if_requested()
+    return spec, config
+
+
+def _launch(run_dir: RunDir, processes: int, before: EventWriter) -> int:
+    """Let several processes do it; returns the exit code. A reason that the main one of them has not told is told."""
+    _be_quiet()
+    launch.check_gpus(processes)
+    before.close()
+    try:
+        code, reason = launch.launch(run_dir, processes)
+    except Exception as error:  # noqa: BLE001 - as in main, where the file of events is closed by now
+        traceback.print_exc()
+        code, reason = FAILED, readable(error)
+    if not reason:
+        return code
+    print(reason, file=sys.stderr)
+    events = EventWriter(run_dir.events_path)
+    if events.newest == before.newest or events.newest[1] != "error":
+        _told(events, reason, code)
+    events.close()
+    return code
+
+
+def _run(run_dir: RunDir, spec: Spec, config: Config, events: EventWriter) -> None:
+    _be_quiet()
+    from training.engine import processes
+
+    processes.join()
+    try:
+        stop.leave_if_requested()
+        importlib.import_module(METHOD_MODULES[spec.method]).run(run_dir, spec, config, events)
+    except Stopped:
+        processes.part()
+        raise
+
+
+def _be_quiet() -> None:
+    """Before torch is loaded: keep threads and libraries from disturbing anybody."""
     # Threads that wait for each other spin for tens of microseconds, then sleep: see docs/decisions.md.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    _quiet_libraries()
-    importlib.import_module(METHOD_MODULES[spec.method]).run(run_dir, spec, config, events)
-
-
-def _quiet_libraries() -> None:
-    """Keep the run's log for what matters: no progress bars, no notices about heads that are meant to be new."""
+    # Keep the run's log for what matters: no progress bars, no notices about heads that are meant to be new.
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]

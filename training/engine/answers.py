@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from training.engine import processes, sharding
 from training.engine.batches import cut_to_budget
 from training.engine.chat import decode, render_to_fit
 from training.engine.config import SamplingDuringTraining
@@ -131,4 +132,7 @@ def reference_model(
             yield trainee.core
     else:
         dtype = pick_dtype(precision, trainee.device) if trainee.peft is not None else torch.float32
-        yield load_base(ref or base, dtype=dtype, device=trainee.device)
+        if processes.in_step():
+            yield sharding.shard(load_base(ref or base, dtype=dtype, device=torch.device("cpu")))
+        else:
+            yield load_base(ref or base, dtype=dtype, device=trainee.device)

@@ -6,10 +6,12 @@ The rows of a step follow from (seed, step) alone, so a resumed run needs no mem
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
+from transformers import PreTrainedModel
 
+from training.engine import processes, sharding
 from training.engine.models import derived_seed
 
 
@@ -29,6 +31,28 @@ def rows_of_step(step: int, rows: int, *, batch_size: int, seed: int) -> list[in
     generator = torch.Generator().manual_seed(derived_seed(seed, "order", epoch))
     order: list[int] = torch.randperm(rows, generator=generator).tolist()
     return order[place * batch_size : (place + 1) * batch_size]
+
+
+def own_passes(model: PreTrainedModel, tokens: Sequence[int], tokens_per_pass: int) -> Iterator[list[int]]:
+    """This process's share of the rows of a step, row numbers pass by pass; of one process alone, all of them.
+
+    Cut as :func:`cut_to_budget` does. With sharded weights all processes make as many passes, if need be empty ones:
+    look for SIGTERM exactly once in each.
+    """
+    mine = processes.share(tokens)
+    groups = cut_share(tokens, mine, tokens_per_pass)
+    yield from groups
+    if processes.in_step():
+        shares = [processes.share(tokens, rank) for rank in range(processes.count())]
+        most = max(len(cut_share(tokens, rows, tokens_per_pass)) for rows in shares)
+        for _ in range(most - len(groups)):
+            sharding.pass_nothing(model)
+
+
+def cut_share(tokens: Sequence[int], rows: Sequence[int], tokens_per_pass: int) -> list[list[int]]:
+    """:func:`cut_to_budget` of these rows alone."""
+    groups = cut_to_budget([tokens[row] for row in rows], tokens_per_pass)
+    return [[rows[place] for place in group] for group in groups]
 
 
 def cut_to_budget(tokens: Sequence[int], tokens_per_pass: int) -> list[list[int]]:

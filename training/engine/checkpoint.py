@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from training.engine import sharding
 from training.engine.errors import EngineError
 from training.engine.run_dir import RunDir, sha256_of, write_json
 
@@ -161,12 +162,15 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> str:
 
 
 def training_tensors(parameters: dict[str, nn.Parameter], optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Weights and the optimiser's state under flat names: weight/<name>, optimiser/<key>/<name>."""
+    """Weights and the optimiser's state under flat names: weight/<name>, optimiser/<key>/<name>.
+
+    Sharded ones are put together for the main process.
+    """
     tensors: dict[str, Tensor] = {}
     for name, parameter in parameters.items():
-        tensors[f"weight/{name}"] = parameter
+        tensors[f"weight/{name}"] = sharding.whole_for_main(parameter)
         for key, value in optimiser.state.get(parameter, {}).items():
-            tensors[f"optimiser/{key}/{name}"] = torch.as_tensor(value)
+            tensors[f"optimiser/{key}/{name}"] = sharding.whole_for_main(torch.as_tensor(value))
     return tensors
 
 
@@ -179,14 +183,16 @@ def restore_training(
         raise EngineError("the checkpoint does not belong to this model: its trainable weights have other names")
     for name, parameter in parameters.items():
         with torch.no_grad():
-            parameter.copy_(tensors[f"weight/{name}"])
+            parameter.copy_(sharding.like(parameter, tensors[f"weight/{name}"]))
     for full_name, value in tensors.items():
         if full_name.startswith("optimiser/"):
             _, key, name = full_name.split("/", 2)
             parameter = parameters[name]
-            # Adam's step counter lives on the CPU unless the optimiser is fused.
-            place = torch.device("cpu") if key == "step" and not optimiser.defaults.get("fused") else parameter.device
-            optimiser.state[parameter][key] = value.to(place)
+            if key == "step":  # Adam's counter lives on the CPU unless the optimiser is fused
+                fused = optimiser.defaults.get("fused")
+                optimiser.state[parameter][key] = value.to(parameter.device if fused else torch.device("cpu"))
+            else:
+                optimiser.state[parameter][key] = sharding.like(parameter, value)
 
 
 def _sync(path: Path) -> None:

@@ -114,6 +114,12 @@ class CommonConfig:
 class TrainingConfig(CommonConfig):
     """What SFT, reward model and DPO have in common. PPO counts its work in rollouts."""
 
+    shard: bool = option(
+        False,
+        help="Share weights, gradients and optimiser of full training out over the run's processes (FSDP), for a model "
+        "that is too large for one GPU.",
+        group="Memory and precision",
+    )
     epochs: float = option(1.0, help="Passes over the training examples.", unit="passes", low=0.01, high=100)
     max_steps: int = option(
         0, help="Stop after this many steps; 0 means by epochs.", unit="steps", low=0, high=10_000_000

@@ -23,8 +23,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from training.engine import processes
 from training.engine.answers import HeldOutAnswers, ReferenceMaker, reference_model, tell_samples
-from training.engine.batches import cut_to_budget
+from training.engine.batches import own_passes
 from training.engine.config import DPOConfig
 from training.engine.events import EventWriter
 from training.engine.logprobs import all_logprobs, sequence_logprobs
@@ -57,22 +58,24 @@ def run(run_dir: RunDir, spec: Spec, config: DPOConfig, events: EventWriter) -> 
 
     # 2. The reference's log-probs of every answer, once.
     known = ReferenceLogprobs(run_dir, spec, config)
-    if not known.complete(train, held_out):
-        with reference() as model:
-            known.compute(model, train, held_out, loop)
+    with loop.checkpoint_when_stopped():
+        if not known.complete(train, held_out):
+            with reference() as model:
+                known.compute(model, train, held_out, loop)
 
     # 3. Steps, with evaluations before, between and after.
-    while True:
-        if loop.eval_due():
-            evaluate(loop, held_out, known.eval_BK, answers, reference, config)
-        if loop.step == loop.total:
-            break
-        for _, rows in loop.steps():
-            pairs = [train[row] for row in rows]
-            metrics = accumulate_gradients(trainee, pairs, known.train_BK[rows], config, loop)
-            loop.finish_step(metrics, tokens=sum(pair.chosen.length + pair.rejected.length for pair in pairs))
+    with loop.checkpoint_when_stopped():
+        while True:
             if loop.eval_due():
+                evaluate(loop, held_out, known.eval_BK, answers, reference, config)
+            if loop.step == loop.total:
                 break
+            for _, rows in loop.steps():
+                pairs = [train[row] for row in rows]
+                metrics = accumulate_gradients(trainee, pairs, known.train_BK[rows], config, loop)
+                loop.finish_step(metrics, tokens=sum(pair.chosen.length + pair.rejected.length for pair in pairs))
+                if loop.eval_due():
+                    break
 
     # 4. Save.
     events.write("phase", name="saving", done=0, total=1)
@@ -87,17 +90,21 @@ def run(run_dir: RunDir, spec: Spec, config: DPOConfig, events: EventWriter) -> 
 def accumulate_gradients(
     trainee: Trainee, pairs: Sequence[Pair], reference_BK: Tensor, config: DPOConfig, loop: Loop
 ) -> Metrics:
-    """Gradients of the weighted mean loss over these pairs, pass by pass; the metrics of the step."""
+    """Gradients of the weighted mean loss over these pairs, pass by pass; the metrics of the step.
+
+    Of several processes, each has its share of the gradients.
+    """
     weight = sum(pair.weight for pair in pairs)
-    lines: list[Tensor] = []
-    for indices in cut_to_budget([pair.tokens for pair in pairs], config.tokens_per_pass):
+    lines = [torch.zeros(len(METRICS), 0, device=trainee.device)]
+    for indices in own_passes(trainee.core, [pair.tokens for pair in pairs], config.tokens_per_pass):
         loop.leave_if_requested()
         chosen_B, rejected_B = pair_logprobs(trainee, [pairs[index] for index in indices])
         loss_B, line = losses(chosen_B, rejected_B, [pairs[i] for i in indices], reference_BK[indices], config)
         weight_B = torch.tensor([pairs[index].weight for index in indices], device=loss_B.device) / weight
         (loss_B * weight_B).sum().backward()  # type: ignore[no-untyped-call]
         lines.append(line * weight_B)
-    return dict(zip(METRICS, torch.cat(lines, dim=1).sum(1).tolist(), strict=True))
+    total = processes.total(torch.cat(lines, dim=1).sum(1))
+    return dict(zip(METRICS, total.tolist(), strict=True))
 
 
 def pair_logprobs(trainee: Trainee, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
@@ -219,6 +226,8 @@ class ReferenceLogprobs:
             )
             parts.append(found.view(-1, 2))
         self.train_BK, self.eval_BK = parts
+        if not processes.is_main():
+            return
         aside = self.path.with_suffix(".part")
         save_file({f"train/{self.key}": self.train_BK, f"eval/{self.key}": self.eval_BK}, aside)
         aside.replace(self.path)

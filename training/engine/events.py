@@ -21,11 +21,13 @@ class EventWriter:
         self.path = Path(path)
         self._told: set[tuple[str, int | str]] = set()
         self._seq = 0
+        self.newest = (0, "")  # number and kind of the newest event
         self._cut_torn_line()
         if self.path.exists():
             for event in read_events(self.path, 0)[0]:
                 self._seq = max(self._seq, int(event.get("seq", 0)))
-                self._remember(str(event.get("kind")), event)
+                self.newest = (self._seq, str(event.get("kind")))
+                self._remember(self.newest[1], event)
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
 
     def write(self, kind: str, **data: Any) -> bool:
@@ -40,6 +42,7 @@ class EventWriter:
         event = {"seq": self._seq, "at": round(time.time(), 3), "kind": kind, **data}
         self._file.write(json.dumps(_finite(event), ensure_ascii=False) + "\n")
         self._file.flush()
+        self.newest = (self._seq, kind)
         return True
 
     def close(self) -> None:
@@ -62,6 +65,19 @@ class EventWriter:
         with open(self.path, "rb+") as file:
             content = file.read()
             file.truncate(content.rfind(b"\n") + 1)
+
+
+class NoEvents(EventWriter):
+    """What the processes write to that leave telling to the main one."""
+
+    def __init__(self) -> None:
+        self.newest = (0, "")
+
+    def write(self, kind: str, **data: Any) -> bool:
+        return False
+
+    def close(self) -> None:
+        return None
 
 
 def read_events(path: str | os.PathLike[str], offset: int) -> tuple[list[dict[str, Any]], int]:

@@ -25,9 +25,11 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
+from training.engine import processes
 from training.engine.adapters import widened
 from training.engine.chat import end_token_id
 from training.engine.models import logits_of
+from training.engine.sharding import with_weights
 
 IDLE_SHARE = 8  # compact when at least one row in eight is idle: a copy of the slab costs about one step
 TOP_TOKENS = 512  # tokens sorted for top-p; the whole vocabulary is sorted only when these hold too little mass
@@ -112,7 +114,7 @@ def generate(
     (prompt ids, seed, number) and the sampling parameters, not on the batch it shares. Temperature 0 takes the most
     likely token; top_k 0 keeps them all. A batch holds at most `batch_rows` rows and `batch_tokens` slab positions.
     `on_progress` receives the number of rows done after each batch, `on_token` is called after each position; what they
-    raise ends the sampling.
+    raise ends the sampling. Several processes share the rows out, and each returns all answers.
 
     Raises ValueError for an empty prompt, a `max_new_tokens` below 1, a temperature below 0 or a top_p outside (0, 1].
     """
@@ -122,11 +124,14 @@ def generate(
         raise ValueError("a prompt without tokens cannot be sampled from")
     numbers = [0] * len(prompts_ids) if numbers is None else numbers
     samples: dict[int, Sample] = {}
-    order = sorted(range(len(prompts_ids)), key=lambda row: (len(prompts_ids[row]), row))
+    # Sharded weights take a whole team for every pass: all processes sample all rows then.
+    in_step = processes.in_step()
+    own = range(len(prompts_ids)) if in_step else processes.share([len(prompt) for prompt in prompts_ids])
+    order = sorted(own, key=lambda row: (len(prompts_ids[row]), row))
     was_training = model.training
     model.train(False)
     try:
-        with torch.inference_mode(), widened(model):
+        with torch.no_grad() if in_step else torch.inference_mode(), widened(model):
             for rows in _cut_batches(order, prompts_ids, max_new_tokens, batch_rows, batch_tokens):
                 batch = _Batch(
                     model=model,
@@ -139,9 +144,11 @@ def generate(
                 )
                 samples.update(zip(rows, batch.run(max_new_tokens, on_token), strict=True))
                 if on_progress is not None:
-                    on_progress(len(samples))
+                    on_progress(len(samples) * (1 if in_step else processes.count()))
     finally:
         model.train(was_training)
+    if not in_step:
+        samples = {row: sample for part in processes.gather(samples) for row, sample in part.items()}
     return [samples[row] for row in range(len(prompts_ids))]
 
 
@@ -236,15 +243,18 @@ class _Batch:
         return logits_BV
 
     def _forward(self, ids: Tensor, is_token: Tensor, position_ids: Tensor, cache: DynamicCache) -> Tensor:
-        output = cast(Any, self.model).base_model(
-            input_ids=ids,
-            attention_mask=is_token.long(),
-            position_ids=position_ids,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        # Rows that lie side by side: of a slice of a longer tensor torch makes a product per row and copies the head.
-        return logits_of(self.model, output.last_hidden_state[:, -1].contiguous())
+        def work() -> Tensor:
+            output = cast(Any, self.model).base_model(
+                input_ids=ids,
+                attention_mask=is_token.long(),
+                position_ids=position_ids,
+                past_key_values=cache,
+                use_cache=True,
+            )
+            # Rows side by side: of a slice of a longer tensor torch makes a product per row and copies the head.
+            return logits_of(self.model, output.last_hidden_state[:, -1].contiguous())
+
+        return with_weights(self.model, work)
 
     def _compact(self, tokens: list[int]) -> Tensor:
         """Drop ended rows when enough of them idle; returns the tokens to feed, (rows of the slab,)."""

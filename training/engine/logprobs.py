@@ -9,18 +9,23 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from training.engine import processes
 from training.engine.backbone import last_hidden
-from training.engine.batches import cut_to_budget
+from training.engine.batches import own_passes
 from training.engine.maths import sum_by_row, token_logprobs
 from training.engine.models import head_is_frozen, logits_of
 from training.engine.packing import Pass, Tokens, make_pass
+from training.engine.sharding import with_weights
 
 
 def response_logprobs(model: PreTrainedModel, batch: Pass) -> Tensor:
     """log p of every response token of a pass, (N,), nats, fp32. Logits exist at response positions only."""
-    hidden_NH = last_hidden(model, batch)[batch.before_N]
-    head = partial(logits_of, model)
-    return token_logprobs(hidden_NH, batch.token_N, head, frozen=head_is_frozen(model))
+
+    def work() -> Tensor:
+        hidden_NH = last_hidden(model, batch)[batch.before_N]
+        return token_logprobs(hidden_NH, batch.token_N, partial(logits_of, model), frozen=head_is_frozen(model))
+
+    return with_weights(model, work)
 
 
 def sequence_logprobs(model: PreTrainedModel, sequences: Sequence[Tokens], device: torch.device) -> Tensor:
@@ -40,16 +45,16 @@ def all_logprobs(
 ) -> Tensor:
     """Sequence log-probs of examples of K sequences each, (examples, K), on the CPU.
 
-    Neighbours with the same prompt share it. ``on_pass`` hears how many examples are done before each pass, and may
-    raise to stop.
+    Neighbours with the same prompt share it. ``on_pass`` hears how many examples are done before each pass, by this
+    process's pace, and may raise to stop.
     """
     width = len(groups_of_sequences[0]) if groups_of_sequences else 0
     found = torch.zeros(len(groups_of_sequences), width)
     tokens = [group[0].length + sum(len(item.response_ids) for item in group[1:]) for group in groups_of_sequences]
     done = 0
-    for indices in cut_to_budget(tokens, tokens_per_pass):
-        on_pass(done)
+    for indices in own_passes(model, tokens, tokens_per_pass):
+        on_pass(done * processes.count())
         sequences = [item for index in indices for item in groups_of_sequences[index]]
         found[indices] = sequence_logprobs(model, sequences, device).view(-1, width).cpu()
         done += len(indices)
-    return found
+    return processes.total(found)

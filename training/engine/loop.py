@@ -6,6 +6,7 @@ follow from (seed, step); ``state`` holds what else must survive a kill (numbers
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.engine import checkpoint, stop
+from training.engine import checkpoint, processes, sharding, stop
 from training.engine.batches import rows_of_step, total_steps
 from training.engine.config import TrainingConfig
 from training.engine.errors import EngineError, Stopped
@@ -76,11 +77,21 @@ class Loop:
             train_rows=self.rows,
             eval_rows=eval_rows,
         )
-        found = checkpoint.load_latest(self.run_dir)
+        with processes.main_first():
+            found = checkpoint.load_latest(self.run_dir)
         if found is None:
             return
         checkpoint.restore_training(self.parameters, self.optimiser, found.tensors)
         self.step, self.state, self.kept = found.step, found.state, found.best
+
+    @contextlib.contextmanager
+    def checkpoint_when_stopped(self) -> Iterator[None]:
+        """SIGTERM within the block ends the run with a checkpoint of the last finished step."""
+        try:
+            yield
+        except Stopped:
+            self.save()
+            raise
 
     def eval_due(self) -> bool:
         """Whether to evaluate now: before the first step, every ``eval_every`` steps and after the last, once each."""
@@ -105,6 +116,7 @@ class Loop:
     def finish_step(self, metrics: dict[str, float], *, tokens: int) -> None:
         """The optimiser step after the gradients of this step are there; writes the event and, when due, a checkpoint.
 
+        Of several processes, each brings its share of the gradients; metrics and tokens are those of all.
         EngineError names step and rows when the loss or the gradient is not finite; the last checkpoint stays then.
         """
         config, step = self.config, self.step + 1
@@ -114,6 +126,7 @@ class Loop:
         rate = learning_rate(
             step, self.total, peak=config.learning_rate, warmup_share=config.warmup_share, shape=config.schedule
         )
+        processes.sum_gradients(list(self.parameters.values()))
         norm = apply_step(self.optimiser, rate=rate, max_grad_norm=config.max_grad_norm, step=step, batch=batch)
         self.step = step
         seconds = time.monotonic() - self._step_began
@@ -124,16 +137,17 @@ class Loop:
             self.save()
 
     def leave_if_requested(self) -> None:
-        """After SIGTERM: write the checkpoint of the last finished step and raise Stopped. Call it between passes."""
-        if stop.requested():
-            self.save()
-            raise Stopped
+        """Raise Stopped after SIGTERM. Call it between passes."""
+        processes.leave(asked=stop.requested())
 
     def save(self) -> None:
         """Write a checkpoint of the last finished step."""
         tensors = checkpoint.training_tensors(self.parameters, self.optimiser)
+        best = {name: sharding.whole_for_main(item) for name, item in self.kept.items()}
+        if not processes.is_main():
+            return
         keep = self.config.keep_checkpoints
-        path = checkpoint.save(self.run_dir, self.step, tensors, self.state, keep=keep, best=self.kept)
+        path = checkpoint.save(self.run_dir, self.step, tensors, self.state, keep=keep, best=best)
         self.events.write("checkpoint", step=self.step, path=str(path.relative_to(self.run_dir.path)))
 
     def _eta(self) -> float:
@@ -150,7 +164,7 @@ class Loop:
         """Set the trainable weights."""
         with torch.no_grad():
             for name, item in self.parameters.items():
-                item.copy_(weights[name])
+                item.copy_(sharding.like(item, weights[name]))
 
     def phase(self, name: str, done: int, total: int) -> None:
         """A phase event; leaves the run after SIGTERM."""

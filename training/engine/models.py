@@ -27,6 +27,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from training.engine import processes, sharding
 from training.engine.adapters import fuse
 from training.engine.chat import render, scoring_pad_id
 from training.engine.config import TrainingConfig
@@ -89,8 +90,8 @@ class Trainee:
 
 
 def pick_device() -> torch.device:
-    """The GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU if there is one, of several processes each its own, else the CPU."""
+    return processes.device() or torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
@@ -340,9 +341,9 @@ def train_everything(core: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
 def load_trainee(spec: Spec, config: TrainingConfig) -> Trainee:
     """The base of a spec, ready to be trained as its config says: tokenizer, adapters or every weight."""
     base = base_of(spec)
-    device = pick_device()
+    device = loading_device(config)
     tokenizer = load_tokenizer(base.path)
-    core = load_base(base, dtype=pick_dtype(config.precision, device), device=device)
+    core = load_base(base, dtype=pick_dtype(config.precision, pick_device()), device=device)
     check_tokenizer(tokenizer, core)
     return prepare(core, tokenizer, config, reward=False, seed=spec.seed)
 
@@ -350,13 +351,18 @@ def load_trainee(spec: Spec, config: TrainingConfig) -> Trainee:
 def load_reward_trainee(spec: Spec, config: TrainingConfig) -> Trainee:
     """The base of a spec with a fresh score head, ready to be trained."""
     base = base_of(spec)
-    device = pick_device()
+    device = loading_device(config)
     tokenizer = reward_tokenizer(load_tokenizer(base.path))
     core = new_reward_model(
-        base, pick_dtype(config.precision, device), pad_id=scoring_pad_id(tokenizer), seed=spec.seed
+        base, pick_dtype(config.precision, pick_device()), pad_id=scoring_pad_id(tokenizer), seed=spec.seed
     )
     check_tokenizer(tokenizer, core)
     return prepare(nn.Module.to(core, device=device), tokenizer, config, reward=True, seed=spec.seed)
+
+
+def loading_device(config: TrainingConfig) -> torch.device:
+    """Where a model is read to: one whose weights are to be sharded may not fit the GPU."""
+    return torch.device("cpu") if config.shard else pick_device()
 
 
 def base_of(spec: Spec) -> ModelRef:
@@ -373,6 +379,8 @@ def prepare(
     context = getattr(core.config, "max_position_embeddings", None)
     if context and config.max_length > context:
         raise EngineError(f"max_length is {config.max_length}, but the model reads at most {context} tokens")
+    if config.lora and config.shard:
+        raise EngineError("shard is for full training: adapters leave the weights as they are; switch one of them off")
     if config.lora:
         shape = LoraShape(config.lora_rank, config.lora_alpha, config.lora_targets)
         trainee = add_lora(core, tokenizer, shape, reward=reward, seed=seed)
@@ -380,6 +388,9 @@ def prepare(
         trainee = train_everything(core, tokenizer)
     if config.gradient_checkpointing:
         save_memory(trainee)
+    if config.shard:
+        sharding.shard(trainee.core)
+        trainee.device = pick_device()
     return trainee
 
 

@@ -27,17 +27,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from training.engine import chat, ppo_maths, stop
+from training.engine import chat, ppo_maths, processes, stop
 from training.engine.config import PPOConfig
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
 from training.engine.generate import Sample, generate
+from training.engine.loop import name_rows
 from training.engine.models import derived_seed
 from training.engine.ppo_loading import prepare
 from training.engine.ppo_models import POLICY
@@ -52,7 +52,7 @@ from training.engine.ppo_rollout import (
     describe_advantages,
     describe_rollout,
     mean_of,
-    over_tokens,
+    over_own_tokens,
     retell,
 )
 from training.engine.ppo_state import (
@@ -70,6 +70,7 @@ from training.engine.saving import save_trained
 from training.engine.schedule import learning_rate
 
 ALARM = 1e-5  # detail 2
+TOLD = ("loss", "policy_loss", "value_loss", "ratio", "ratio_deviation", "clip_fraction", "approx_kl")  # of a minibatch
 
 
 def run(run_dir: RunDir, spec: Spec, config: PPOConfig, events: EventWriter) -> None:
@@ -91,7 +92,7 @@ def run(run_dir: RunDir, spec: Spec, config: PPOConfig, events: EventWriter) -> 
         eta = 0.0 if over else (time.monotonic() - started) * (config.iterations - ppo.iteration)
         events.write("step", step=ppo.iteration, total_steps=config.iterations, eta_s=round(eta, 1), metrics=metrics)
         last = over or ppo.iteration == config.iterations
-        if last or ppo.iteration % config.checkpoint_every == 0 or stop.requested():
+        if last or ppo.iteration % config.checkpoint_every == 0 or processes.any_of(stop.requested()):
             save_checkpoint(run_dir, ppo, events)
         stop.leave_if_requested()
     evaluation = evaluate(ppo)
@@ -132,7 +133,7 @@ def iterate(ppo: PPO) -> Metrics:
         stop.leave_if_requested()
         ppo.tell("scoring answers", done, len(pieces))
         measure(ppo, piece)
-    tokens = sum(piece.batch.tokens for piece in pieces)
+    tokens = processes.total_of(sum(piece.batch.tokens for piece in pieces))
     clock.lap("scoring", tokens)
     metrics = describe_rollout(pieces) | {"beta": ppo.beta}
 
@@ -202,9 +203,11 @@ def estimate(ppo: PPO, piece: Piece) -> None:
 
 def standardize_all(pieces: list[Piece]) -> None:
     """Advantages of the whole rollout to mean 0 and variance 1 (detail 10)."""
-    advantage_1N = over_tokens(pieces, lambda piece: piece.advantage_BR)[None]
+    own_N = over_own_tokens(pieces, lambda piece: piece.advantage_BR)
+    advantage_1N = processes.concatenated(own_N)[None]
     standard_N = ppo_maths.standardize(advantage_1N, torch.ones_like(advantage_1N, dtype=torch.bool))[0]
-    for piece, part_N in zip(pieces, torch.split(standard_N, [piece.response_tokens for piece in pieces]), strict=True):
+    own_N = processes.own_part(standard_N, len(own_N))
+    for piece, part_N in zip(pieces, torch.split(own_N, [piece.response_tokens for piece in pieces]), strict=True):
         piece.advantage_BR = torch.zeros_like(piece.advantage_BR).masked_scatter(piece.batch.is_response_BR, part_N)
 
 
@@ -237,6 +240,7 @@ def train_on(ppo: PPO, minibatches: Minibatches) -> list[Metrics]:
             ppo.tell("training", len(steps), config.epochs * len(minibatches))
             metrics = accumulate(ppo, minibatches[place])
             where = f"iteration {ppo.iteration + 1}, epoch {epoch + 1}, minibatch {place + 1}"
+            where += f" ({name_rows(prompt_ids(minibatches[place]))})"
             check_finite(metrics, where)
             if not steps:
                 check_first(metrics, where)
@@ -250,13 +254,22 @@ def train_on(ppo: PPO, minibatches: Minibatches) -> list[Metrics]:
     return steps
 
 
+def prompt_ids(minibatch: list[Piece]) -> list[str]:
+    """Whose answers a minibatch holds, those of other processes among them."""
+    shares = processes.gather([prompt.id for piece in minibatch for prompt in piece.prompts])
+    return [name for share in shares for name in share]
+
+
 def accumulate(ppo: PPO, minibatch: list[Piece]) -> Metrics:
-    """Add up the gradients of a minibatch, piece by piece; returns its losses and how far the policy has moved."""
+    """Add up the gradients of a minibatch, piece by piece; returns its losses and how far the policy has moved.
+
+    Of several processes, each has its share of the gradients; what is returned is of the whole minibatch.
+    """
     config, models = ppo.config, ppo.models
     learns = ppo.iteration >= config.value_warmup  # the policy; the value always does
     shared = models.shares_value_backbone()
-    tokens = sum(piece.response_tokens for piece in minibatch)
-    totals: defaultdict[str, Tensor | float] = defaultdict(float)
+    tokens = processes.total_of(sum(piece.response_tokens for piece in minibatch))
+    totals: dict[str, Tensor | float] = dict.fromkeys(TOLD, 0.0)
     for piece in minibatch:
         is_response_BR = piece.batch.is_response_BR
         with torch.set_grad_enabled(learns):
@@ -289,12 +302,13 @@ def accumulate(ppo: PPO, minibatch: list[Piece]) -> Metrics:
             )
             for name, value in told.items():
                 totals[name] += value
-    return {name: float(value) for name, value in totals.items()}
+    return processes.totals({name: float(value) for name, value in totals.items()})
 
 
 def step(ppo: PPO, where: str) -> float:
     """Clip the gradients of policy and value apart, take the step, and return the policy's gradient norm."""
     bound = ppo.config.max_grad_norm
+    processes.sum_gradients(list(ppo.models.trainable().values()))
     norm = float(nn.utils.clip_grad_norm_(ppo.models.policy_parameters().values(), bound))
     value_norm = float(nn.utils.clip_grad_norm_(ppo.models.value_parameters().values(), bound))
     check_finite({"gradient": norm, "gradient of the value": value_norm}, where)
@@ -340,7 +354,10 @@ def evaluate(ppo: PPO) -> Evaluation:
     pieces = cut_micro_batches(ppo.held_out, samples, every, ppo.config.tokens_per_pass, ppo.models.trainee.device)
     for piece in pieces:
         measure(ppo, piece)
-    scores = {row: float(score) for piece in pieces for row, score in zip(piece.rows, piece.score_B, strict=True)}
+    score_B = torch.zeros(len(samples))
+    for piece in pieces:
+        score_B[piece.rows] = piece.score_B.cpu()
+    scores = processes.total(score_B).tolist()
     shown: list[dict[str, object]] = [
         {
             "id": ppo.held_out[row].id,

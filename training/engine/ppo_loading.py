@@ -24,6 +24,7 @@ from training.engine.models import (
     LoraShape,
     Trainee,
     add_lora,
+    check_tokenizer,
     load_base,
     load_reward,
     load_tokenizer,
@@ -123,6 +124,7 @@ def load_models(spec: Spec, config: PPOConfig) -> PPOModels:
         )
 
     core = load_base(base, dtype=dtype, device=device)
+    check_tokenizer(tokenizer, core)
     if config.lora:
         shape = LoraShape(config.lora_rank, config.lora_alpha, config.lora_targets)
         trainee = add_lora(core, tokenizer, shape, reward=False, seed=spec.seed)

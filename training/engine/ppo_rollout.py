@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from training.engine import chat, ppo_maths
-from training.engine.batches import cut_to_budget
+from training.engine import chat, ppo_maths, processes
+from training.engine.batches import cut_share
 from training.engine.errors import EngineError
 from training.engine.generate import Sample
 from training.engine.models import derived_seed
@@ -116,10 +116,10 @@ def cut_micro_batches(
     tokens_per_pass: int,
     device: torch.device,
 ) -> list[Piece]:
-    """Pieces of similar length, each of at most `tokens_per_pass` tokens (or one row)."""
+    """Pieces of similar length, each of at most `tokens_per_pass` tokens (or one row): this process's share of them."""
     lengths = [len(prompts[row].ids) + len(samples[row].token_ids) for row in rows]
     pieces = []
-    for places in cut_to_budget(lengths, tokens_per_pass):
+    for places in cut_share(lengths, processes.share(lengths), tokens_per_pass):
         group = [rows[place] for place in places]
         asked, said = [prompts[row] for row in group], [samples[row] for row in group]
         batch = make_batch([prompt.ids for prompt in asked], [sample.token_ids for sample in said], device)
@@ -160,14 +160,26 @@ class Clock:
 
 
 def over_tokens(pieces: Sequence[Piece], value_BR: Callable[[Piece], Tensor]) -> Tensor:
-    """A value of every response token of the pieces, (N,)."""
-    return torch.cat([value_BR(piece)[piece.batch.is_response_BR] for piece in pieces])
+    """A value of every response token of the pieces of all processes, (N,)."""
+    return processes.concatenated(over_own_tokens(pieces, value_BR))
+
+
+def over_own_tokens(pieces: Sequence[Piece], value_BR: Callable[[Piece], Tensor]) -> Tensor:
+    """The same of this process's pieces."""
+    found = [value_BR(piece)[piece.batch.is_response_BR] for piece in pieces]
+    return torch.cat(found) if found else torch.zeros(0)
+
+
+def over_answers(pieces: Sequence[Piece], value_B: Callable[[Piece], Tensor]) -> Tensor:
+    """A value of every answer of the pieces of all processes, (B,)."""
+    found = [value_B(piece) for piece in pieces]
+    return processes.concatenated(torch.cat(found) if found else torch.zeros(0))
 
 
 def describe_rollout(pieces: Sequence[Piece]) -> dict[str, float]:
     """Score, distance to the reference, entropy and length of a rollout."""
-    score_B = torch.cat([piece.score_B for piece in pieces])
-    ended_B = torch.cat([piece.ended() for piece in pieces])
+    score_B = over_answers(pieces, lambda piece: piece.score_B)
+    ended_B = over_answers(pieces, lambda piece: piece.ended().float())
     k1_N = over_tokens(pieces, lambda piece: piece.kl_BR)
     k3_N = over_tokens(pieces, lambda piece: ppo_maths.kl_k3(piece.old_logprob_BR, piece.reference_logprob_BR))
     answers = len(score_B)
@@ -180,7 +192,7 @@ def describe_rollout(pieces: Sequence[Piece]) -> dict[str, float]:
         "kl_k3_per_token": float(k3_N.mean()),
         "entropy": float(over_tokens(pieces, lambda piece: piece.entropy_BR).mean()),
         "response_tokens": len(k1_N) / answers,
-        "share_ended": float(ended_B.float().mean()),
+        "share_ended": float(ended_B.mean()),
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from training.engine import checkpoint
+from training.engine import checkpoint, processes
 from training.engine.config import PPOConfig
 from training.engine.errors import EngineError, Stopped
 from training.engine.events import EventWriter
@@ -52,6 +52,8 @@ class PPO:
 
 def save_checkpoint(run_dir: RunDir, ppo: PPO, events: EventWriter) -> None:
     """Write what a resumed run needs: weights, optimiser, a moving reference, the weights below the bound, β."""
+    if not processes.is_main():
+        return
     tensors = _tensors(ppo) | {f"below/{name}": item for name, item in ppo.below.items()}
     state = {"beta": ppo.beta, "before": ppo.before, "below_iteration": ppo.below_iteration, "over": ppo.over}
     path = checkpoint.save(run_dir, ppo.iteration, tensors, state, keep=ppo.config.keep_checkpoints)
@@ -60,7 +62,8 @@ def save_checkpoint(run_dir: RunDir, ppo: PPO, events: EventWriter) -> None:
 
 def resume(run_dir: RunDir, ppo: PPO) -> bool:
     """Go on from the newest checkpoint. False when there is none."""
-    found = checkpoint.load_latest(run_dir)
+    with processes.main_first():
+        found = checkpoint.load_latest(run_dir)
     if found is None:
         return False
     _put_back(ppo, found.tensors)

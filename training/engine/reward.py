@@ -22,9 +22,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from training.engine import processes
 from training.engine.answers import distinct_prompts
 from training.engine.backbone import last_hidden
-from training.engine.batches import cut_to_budget
+from training.engine.batches import own_passes
 from training.engine.calibration import calibration
 from training.engine.chat import decode, render_to_fit
 from training.engine.config import RewardConfig
@@ -37,6 +38,7 @@ from training.engine.packing import Tokens, make_pass
 from training.engine.pairs import Pair, read_train_and_eval
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.saving import save_trained
+from training.engine.sharding import with_weights
 
 Metrics = dict[str, Any]  # numbers, and of an evaluation also tables
 NORMALISING_PAIRS = 64  # training pairs whose answers give the mean and std of the scores where no policy is named
@@ -56,27 +58,29 @@ def run(run_dir: RunDir, spec: Spec, config: RewardConfig, events: EventWriter) 
     loop.start(eval_rows=len(held_out))
 
     # 2. The policy's answers, now that a policy which cannot be loaded has cost no training yet.
-    answers = policy_answers(run_dir, spec, config, train, loop)
+    with loop.checkpoint_when_stopped():
+        answers = policy_answers(run_dir, spec, config, train, loop)
 
-    # 3. Steps, with evaluations before, between and after; the best weights are set aside.
-    while True:
-        if loop.eval_due():
-            evaluate(loop, held_out, config)
-        if loop.step == loop.total or out_of_patience(loop, config):
-            break
-        for _, rows in loop.steps():
-            pairs = [train[row] for row in rows]
-            metrics = accumulate_gradients(trainee, pairs, config, loop)
-            loop.finish_step(metrics, tokens=sum(pair.chosen.length + pair.rejected.length for pair in pairs))
+        # 3. Steps, with evaluations before, between and after; the best weights are set aside.
+        while True:
             if loop.eval_due():
+                evaluate(loop, held_out, config)
+            if loop.step == loop.total or out_of_patience(loop, config):
                 break
-    if loop.kept:
-        loop.put_weights(loop.kept)
+            for _, rows in loop.steps():
+                pairs = [train[row] for row in rows]
+                metrics = accumulate_gradients(trainee, pairs, config, loop)
+                loop.finish_step(metrics, tokens=sum(pair.chosen.length + pair.rejected.length for pair in pairs))
+                if loop.eval_due():
+                    break
+        if loop.kept:
+            loop.put_weights(loop.kept)
 
-    # 4. Normalisation: the scores of the policy's answers, or of training answers, get mean 0 and std 1.
-    source = "answers of the policy" if answers else "training answers"
-    score_B = score_answers(loop, answers) if answers else score_pairs(loop, train[:NORMALISING_PAIRS], "normalising")
-    mean, std = float(score_B.mean()), max(float(score_B.std()), 1e-6)
+        # 4. Normalisation: the scores of the policy's answers, or of training answers, get mean 0 and std 1.
+        source = "answers of the policy" if answers else "training answers"
+        known = train[:NORMALISING_PAIRS]
+        score_B = score_answers(loop, answers) if answers else score_pairs(loop, known, "normalising")
+        mean, std = float(score_B.mean()), max(float(score_B.std()), 1e-6)
 
     # 5. Save.
     events.write("phase", name="saving", done=0, total=1)
@@ -95,17 +99,23 @@ def run(run_dir: RunDir, spec: Spec, config: RewardConfig, events: EventWriter) 
 def score(trainee: Trainee, sequences: Sequence[Tokens]) -> Tensor:
     """Scores at the last response token, (B,), fp32, in one pass."""
     batch = make_pass(sequences, trainee.device)
-    hidden_BH = last_hidden(trainee.core, batch)[batch.last_B]
-    head = cast(nn.Module, trainee.core.score)
-    score_BK: Tensor = head(hidden_BH.float())
-    return score_BK[:, 0]
+
+    def work() -> Tensor:
+        hidden_BH = last_hidden(trainee.core, batch)[batch.last_B]
+        head = cast(nn.Module, trainee.core.score)
+        return cast(Tensor, head(hidden_BH.float()))
+
+    return with_weights(trainee.core, work)[:, 0]
 
 
 def accumulate_gradients(trainee: Trainee, pairs: Sequence[Pair], config: RewardConfig, loop: Loop) -> Metrics:
-    """Gradients of the weighted mean loss over these pairs, pass by pass; the metrics of the step."""
+    """Gradients of the weighted mean loss over these pairs, pass by pass; the metrics of the step.
+
+    Of several processes, each has its share of the gradients.
+    """
     weight = sum(pair.weight for pair in pairs)
-    lines: list[Tensor] = []
-    for indices in cut_to_budget([pair.tokens for pair in pairs], config.tokens_per_pass):
+    lines = [torch.zeros(len(METRICS), 0, device=trainee.device)]
+    for indices in own_passes(trainee.core, [pair.tokens for pair in pairs], config.tokens_per_pass):
         loop.leave_if_requested()
         group = [pairs[index] for index in indices]
         score_BK = score(trainee, [item for pair in group for item in (pair.chosen, pair.rejected)]).view(-1, 2)
@@ -113,7 +123,8 @@ def accumulate_gradients(trainee: Trainee, pairs: Sequence[Pair], config: Reward
         weight_B = torch.tensor([pair.weight for pair in group], device=loss_B.device) / weight
         (loss_B * weight_B).sum().backward()  # type: ignore[no-untyped-call]
         lines.append(line * weight_B)
-    return dict(zip(METRICS, torch.cat(lines, dim=1).sum(1).tolist(), strict=True))
+    total = processes.total(torch.cat(lines, dim=1).sum(1))
+    return dict(zip(METRICS, total.tolist(), strict=True))
 
 
 METRICS = ("loss", "accuracy", "margin", "reward_chosen", "reward_rejected")
@@ -134,12 +145,12 @@ def score_pairs(loop: Loop, pairs: Sequence[Pair], phase: str) -> Tensor:
     """Scores of chosen and rejected, (pairs, 2), on the CPU."""
     found = torch.zeros(len(pairs), 2)
     done = 0
-    for indices in cut_to_budget([pair.tokens for pair in pairs], loop.config.tokens_per_pass):
-        loop.phase(phase, done, len(pairs))
+    for indices in own_passes(loop.trainee.core, [pair.tokens for pair in pairs], loop.config.tokens_per_pass):
+        loop.phase(phase, done * processes.count(), len(pairs))
         sequences = [item for index in indices for item in (pairs[index].chosen, pairs[index].rejected)]
         found[indices] = score(loop.trainee, sequences).view(-1, 2).cpu()
         done += len(indices)
-    return found
+    return processes.total(found)
 
 
 def evaluate(loop: Loop, held_out: Sequence[Pair], config: RewardConfig) -> None:
@@ -182,9 +193,12 @@ def policy_answers(
     if "policy" not in spec.models:
         return []
     path = run_dir.path / "policy_answers.json"
-    if not path.is_file():
-        write_json(path, sample_policy(spec, config, train, loop))
-    return [Tokens(*item) for item in json.loads(path.read_text(encoding="utf-8"))]
+    if path.is_file():
+        return [Tokens(*item) for item in json.loads(path.read_text(encoding="utf-8"))]
+    found = sample_policy(spec, config, train, loop)
+    if processes.is_main():
+        write_json(path, found)
+    return [Tokens(*item) for item in found]
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from training.engine import chat, stop
+from training.engine import chat, processes, stop
 from training.engine.config import SampleConfig
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
@@ -52,9 +52,10 @@ class _Answers:
 
     def add(self, found: dict[Key, Row], seconds: float) -> None:
         """Keep the rows of a block."""
-        with open(self.path, "a", encoding="utf-8") as part:
-            for (place, _, _), row in found.items():
-                print(json.dumps({**row, "row": place}, ensure_ascii=False), file=part)
+        if processes.is_main():
+            with open(self.path, "a", encoding="utf-8") as part:
+                for (place, _, _), row in found.items():
+                    print(json.dumps({**row, "row": place}, ensure_ascii=False), file=part)
         self.rows |= found
         self.tokens += sum(row["tokens"] for row in found.values())
         self.seconds += seconds
@@ -73,7 +74,8 @@ def run(run_dir: RunDir, spec: Spec, config: SampleConfig, events: EventWriter) 
     total = len(rows) * config.n * len(spec.models)
 
     # 1. Version by version; what an earlier attempt finished is not sampled again.
-    answers = _read_part(run_dir.path / "samples.part.jsonl")
+    with processes.main_first():
+        answers = _read_part(run_dir.path / "samples.part.jsonl")
     truncated = 0
     for number, (name, ref) in enumerate(spec.models.items()):
         events.write("phase", name="loading model", done=number, total=len(spec.models))
@@ -88,6 +90,7 @@ def run(run_dir: RunDir, spec: Spec, config: SampleConfig, events: EventWriter) 
     events.write("phase", name="sampling", done=total, total=total)
 
     # 2. The whole file.
+    processes.leave_the_rest_to_main()
     order = {name: place for place, name in enumerate(spec.models)}
     lines = [answers.rows[key] for key in sorted(answers.rows, key=lambda key: (key[0], order[key[1]], key[2]))]
     _write_samples(run_dir, lines)
@@ -125,12 +128,13 @@ def _tell_start(events: EventWriter, version: _Version, *, rows: int, total: int
 
 
 def _blocks(version: _Version, config: SampleConfig, answers: _Answers) -> Iterator[list[Key]]:
-    """What is left to answer, prompts of similar length together."""
+    """What is left to answer, prompts of similar length together: a batch for every process."""
     keys = [(place, version.name, number) for place in range(len(version.prompts)) for number in range(config.n)]
     left = [key for key in keys if key not in answers.rows]
     left.sort(key=lambda key: (len(version.prompts[key[0]].prompt_ids), key))
-    for start in range(0, len(left), config.batch_size):
-        yield left[start : start + config.batch_size]
+    size = config.batch_size * processes.count()
+    for start in range(0, len(left), size):
+        yield left[start : start + size]
 
 
 def _answer(

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from training.engine import processes, sharding
 from training.engine.models import Trainee, moved
 from training.engine.run_dir import ModelRef, RunDir, sha256_of, write_json
 
@@ -23,7 +24,12 @@ from training.engine.run_dir import ModelRef, RunDir, sha256_of, write_json
 def save_trained(
     run_dir: RunDir, trainee: Trainee, *, base: ModelRef, kind: str, extra: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write model/ (aside, then renamed) and return its manifest. The trainee is merged by this and of no use after."""
+    """Write model/ (aside, then renamed) and return its manifest. The trainee is merged by this and of no use after.
+
+    The last thing that several processes do together: all but the main one end here.
+    """
+    weights = sharding.whole_weights(trainee.core) if processes.in_step() else None
+    processes.leave_the_rest_to_main()
     aside = run_dir.path / ".model"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
@@ -42,7 +48,7 @@ def save_trained(
         core = trainee.peft.merge_and_unload()
     formats.append("merged")
     core.config.use_cache = True
-    moved(core, torch.float32, core.device).save_pretrained(str(aside / "merged"))
+    moved(core, torch.float32, core.device).save_pretrained(str(aside / "merged"), state_dict=weights)
     tokenizer.save_pretrained(str(aside / "merged"))
     manifest: dict[str, Any] = {
         "kind": kind,

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from training.engine.errors import EngineError
+from training.engine.sharding import whole
 
 
 def learning_rate(step: int, total: int, *, peak: float, warmup_share: float, shape: str) -> float:
@@ -35,7 +36,7 @@ def apply_step(
     EngineError when the norm is not finite (nothing is changed then), or 0 in the first step: nothing would be learned.
     """
     parameters = [item for group in optimiser.param_groups for item in group["params"]]
-    norm = float(nn.utils.clip_grad_norm_(parameters, max_grad_norm))
+    norm = float(whole(nn.utils.clip_grad_norm_(parameters, max_grad_norm)))
     if not math.isfinite(norm):
         where = f"step {step} ({batch})" if batch else f"step {step}"
         raise EngineError(f"the gradient of {where} is not finite; lower the learning rate or use fp32")

@@ -15,8 +15,9 @@ from functools import partial
 
 import torch
 
+from training.engine import processes
 from training.engine.answers import HeldOutAnswers, ReferenceMaker, reference_model, tell_samples
-from training.engine.batches import cut_to_budget
+from training.engine.batches import own_passes
 from training.engine.chat import check_prompt, render_to_fit
 from training.engine.config import SFTConfig
 from training.engine.errors import EngineError
@@ -61,17 +62,18 @@ def run(run_dir: RunDir, spec: Spec, config: SFTConfig, events: EventWriter) -> 
     loop.start(eval_rows=len(held_out))
 
     # 2. Steps, with evaluations before, between and after.
-    while True:
-        if loop.eval_due():
-            evaluate(loop, held_out, answers, reference)
-        if loop.step == loop.total:
-            break
-        for _, rows in loop.steps():
-            examples = [train[row].tokens for row in rows]
-            loss = accumulate_gradients(trainee, examples, loop)
-            loop.finish_step({"loss": loss}, tokens=sum(item.length for item in examples))
+    with loop.checkpoint_when_stopped():
+        while True:
             if loop.eval_due():
+                evaluate(loop, held_out, answers, reference)
+            if loop.step == loop.total:
                 break
+            for _, rows in loop.steps():
+                examples = [train[row].tokens for row in rows]
+                loss = accumulate_gradients(trainee, examples, loop)
+                loop.finish_step({"loss": loss}, tokens=sum(item.length for item in examples))
+                if loop.eval_due():
+                    break
 
     # 3. Save.
     events.write("phase", name="saving", done=0, total=1)
@@ -110,17 +112,20 @@ def read_demonstrations(
 
 
 def accumulate_gradients(trainee: Trainee, examples: Sequence[Tokens], loop: Loop) -> float:
-    """Gradients of the mean negative log-probability of these examples' response tokens; returns that mean."""
+    """Gradients of the mean negative log-probability of these examples' response tokens; returns that mean.
+
+    Of several processes, each has its share of the gradients.
+    """
     tokens = sum(len(item.response_ids) for item in examples)
     total = torch.zeros((), device=trainee.device)
-    for indices in cut_to_budget([item.length for item in examples], loop.config.tokens_per_pass):
+    for indices in own_passes(trainee.core, [item.length for item in examples], loop.config.tokens_per_pass):
         loop.leave_if_requested()
         batch = make_pass([examples[index] for index in indices], trainee.device)
         # -Σ_t log π(y_t | x, y_<t) / response tokens of the step
         loss = -response_logprobs(trainee.core, batch).sum() / tokens
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-    return float(total)
+    return float(processes.total(total))
 
 
 def evaluate(loop: Loop, held_out: Sequence[Demonstration], answers: HeldOutAnswers, reference: ReferenceMaker) -> None:
@@ -141,10 +146,10 @@ def evaluate(loop: Loop, held_out: Sequence[Demonstration], answers: HeldOutAnsw
 @torch.no_grad()
 def held_out_loss(loop: Loop, examples: Sequence[Tokens]) -> float:
     """Mean negative log-probability of all response tokens."""
-    total, done = 0.0, 0
-    for indices in cut_to_budget([item.length for item in examples], loop.config.tokens_per_pass):
-        loop.phase("evaluating", done, len(examples))
+    total, done = torch.zeros((), dtype=torch.float64), 0
+    for indices in own_passes(loop.trainee.core, [item.length for item in examples], loop.config.tokens_per_pass):
+        loop.phase("evaluating", done * processes.count(), len(examples))
         batch = make_pass([examples[index] for index in indices], loop.trainee.device)
-        total -= float(response_logprobs(loop.trainee.core, batch).double().sum())
+        total -= response_logprobs(loop.trainee.core, batch).double().sum().cpu()
         done += len(indices)
-    return total / sum(len(item.response_ids) for item in examples)
+    return float(processes.total(total)) / sum(len(item.response_ids) for item in examples)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
-from training.engine.errors import Stopped
-
 _asked = False
 
 
 def install() -> None:
     """From now on SIGTERM sets the note instead of ending the process."""
-    signal.signal(signal.SIGTERM, _note)
+    signal.signal(signal.SIGTERM, note)
 
 
 def requested() -> bool:
@@ -22,10 +20,12 @@ def requested() -> bool:
 
 def leave_if_requested() -> None:
     """Raise Stopped when SIGTERM has arrived."""
-    if _asked:
-        raise Stopped
+    from training.engine import processes  # brings torch, which a config that is refused need not wait for
+
+    processes.leave(asked=_asked)
 
 
-def _note(number: int, frame: FrameType | None) -> None:
+def note(number: int, frame: FrameType | None) -> None:
+    """What SIGTERM does."""
     global _asked
     _asked = True

@@ -10,6 +10,7 @@ import csv
 import re
 from collections.abc import Iterator
 
+from annotation.csv_lines import would_run
 from annotation.importing.formats.jsonl import BOM, decode
 from annotation.importing.formats.raw import LONGEST_ROW, Bytes, Numbered, RawRow
 from annotation.importing.rows import BadFileError, BadRowError
@@ -17,7 +18,6 @@ from annotation.importing.rows import BadFileError, BadRowError
 TITLE = "CSV"
 PLACE = "Row"
 MOST_COLUMNS = 200
-QUOTED_FORMULA = re.compile(r"'+[=+\-@\t\r]")
 # Columns that hold lists or objects, in any of the shapes; and those that hold texts or messages.
 STRUCTURES = {
     *("messages", "context", "history", "conversations", "conversation_a", "conversation_b", "metadata"),
@@ -73,7 +73,7 @@ def _named(names: list[str], cells: list[str]) -> RawRow | BadRowError:
 
 
 def _cell(name: str, cell: str, *, turns: bool) -> object:
-    if QUOTED_FORMULA.match(cell):
+    if cell[0] == "'" and would_run(cell):
         return cell[1:]
     if cell[0] not in "[{" or name not in STRUCTURES | TEXTS_OR_MESSAGES | TURNS:
         return cell

@@ -4,7 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from annotation.models import User
+from annotation import audit
+from annotation.models import Action, User
 from annotation.people import sign_in_link
 
 
@@ -19,4 +20,5 @@ class Command(BaseCommand):
         user = User.objects.filter(username=username, is_active=True).first()
         if user is None:
             raise CommandError(f"There is nobody called {username} who may sign in.")
+        audit.record(Action.LINK, actor=None, subject=user)
         self.stdout.write(sign_in_link(user, base_url))

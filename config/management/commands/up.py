@@ -91,14 +91,19 @@ class Command(BaseCommand):
         return f"Sign in, once, with this link: {output.getvalue().strip()}"
 
 
+def web_command(host: str, port: int, *, workers: int) -> list[str]:
+    """The web server: so many processes of four threads each."""
+    web = [sys.executable, "-m", "gunicorn", "config.wsgi", "--bind", f"{host}:{port}", "--workers", str(workers)]
+    return [*web, "--threads", "4", "--graceful-timeout", "5", "--preload", "--no-control-socket"]
+
+
 def _children(host: str, port: int) -> list[Child]:
     python = [sys.executable, "-m"]
     celery = [*python, "celery", "-A", "config"]
     worker = [*celery, "worker", "--loglevel", settings.LOG_LEVEL, "--without-gossip", "--without-mingle"]
     train = [*worker, "-Q", "train"]
-    web = [*python, "gunicorn", "config.wsgi", "--bind", f"{host}:{port}", "--workers", "2", "--threads", "4"]
     return [
-        Child("web", [*web, "--graceful-timeout", "5", "--preload", "--no-control-socket", "--access-logfile", "-"]),
+        Child("web", [*web_command(host, port, workers=2), "--access-logfile", "-"]),
         Child("default", [*worker, "-Q", "default", "-c", "2", "-n", "default@%h"]),
         # It passes the stop on to its engine, which writes a checkpoint for its run to resume from.
         Child("train", [*train, "-c", "1", "-n", "train@%h"], stop_seconds=settings.ENGINE_GRACE_SECONDS + 10),

@@ -1,7 +1,8 @@
 """Imports run in the background, and are fast: five indexes go whose columns another index begins with,
 and the one by author leaves out what was imported.
 
-A comparison may have one response: an answer that was imported with what was said of it.
+A comparison may have one response: an answer that was imported with what was said of it. The counts of work and votes
+follow rows that are copied in the role of replication too (annotation.importing.references).
 """
 
 import django.db.models.deletion
@@ -32,6 +33,11 @@ REPORT = {
     "progress": models.FloatField(default=0.0),
     "error": models.TextField(blank=True),
 }
+COUNT_ALWAYS = """
+ALTER TABLE annotation_comparison ENABLE ALWAYS TRIGGER comparisons_added;
+ALTER TABLE annotation_judgment ENABLE ALWAYS TRIGGER judgments_added;
+"""
+COUNT_ORDINARILY = COUNT_ALWAYS.replace("ENABLE ALWAYS", "ENABLE")
 
 
 def lead_of_another(to: str, related_name: str) -> models.ForeignKey:
@@ -41,7 +47,7 @@ def lead_of_another(to: str, related_name: str) -> models.ForeignKey:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotation", "0005_import_reports"), ("models_registry", "0001_tables")]
+    dependencies = [("annotation", "0007_queue"), ("models_registry", "0001_tables")]
     operations = [
         migrations.AddIndex("comparison", models.Index(fields=["project", "id"], name="comparisons_by_project")),
         migrations.AlterField("comparison", "project", lead_of_another("annotation.project", "comparisons")),
@@ -73,5 +79,6 @@ class Migration(migrations.Migration):
                 name="one_to_nine_responses",
             ),
         ),
+        migrations.RunSQL(COUNT_ALWAYS, COUNT_ORDINARILY),
         *(migrations.AddField("importreport", name, field) for name, field in REPORT.items()),
     ]

@@ -1,0 +1,121 @@
+"""Writes the audit log. Services call `record`; sign-ins tell by Django's signals, some addresses by the middleware."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from allauth.mfa.signals import (
+    authentication_failed,
+    authenticator_added,
+    authenticator_removed,
+    authenticator_reset,
+)
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.dispatch import Signal, receiver
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import ResolverMatch
+
+from annotation.models import Action, AuditEvent, Project, User
+
+LONGEST = 300
+View = Callable[[HttpRequest], HttpResponseBase]
+# What an address does, by its name and the method, where no service of ours does it and says so itself.
+BY_ADDRESS = {
+    ("download", "GET"): Action.DOWNLOADED,
+    ("export-file", "GET"): Action.EXPORTED,
+    ("project-settings", "POST"): Action.SETTINGS,
+    ("run-cancel", "POST"): Action.CANCELLED,
+    ("password", "POST"): Action.RENEWED,
+    ("admin:login", "POST"): None,
+    ("admin:logout", "POST"): None,
+}
+
+
+def record(
+    action: Action,
+    *,
+    actor: User | None,
+    subject: User | None = None,
+    project: Project | None = None,
+    what: object = "",
+) -> None:
+    """Add one event, in the transaction of what it tells of. Without an actor it was the command line or a schedule."""
+    AuditEvent.objects.create(
+        action=action, actor=actor, subject=subject, project=project, what=str(what).replace("\x00", "")[:LONGEST]
+    )
+
+
+@receiver(user_logged_in)
+def _signed_in(sender: object, request: HttpRequest, user: User, **more: Any) -> None:
+    record(Action.SIGNED_IN, actor=user)
+
+
+@receiver(user_logged_out)
+def _signed_out(sender: object, request: HttpRequest, user: User | None, **more: Any) -> None:
+    if user is not None:
+        record(Action.SIGNED_OUT, actor=user)
+
+
+@receiver(user_login_failed)
+def _sign_in_failed(sender: object, credentials: dict[str, Any], **more: Any) -> None:
+    """Only for an account that is there: people type passwords into the wrong field, and those must not be kept."""
+    person = User.objects.filter(username=credentials.get("username", "")).first()
+    if person is not None:
+        record(Action.SIGN_IN_FAILED, actor=None, subject=person)
+
+
+@receiver((authenticator_added, authenticator_removed, authenticator_reset))
+def _second_factor_changed(
+    sender: object, signal: Signal, user: User, authenticator: Authenticator, **more: Any
+) -> None:
+    words = {authenticator_added: "added", authenticator_removed: "removed", authenticator_reset: "renewed"}
+    record(Action.TWO_FACTOR, actor=user, what=f"{words[signal]} {authenticator.get_type_display()}")
+
+
+@receiver(authentication_failed)
+def _second_factor_failed(sender: object, user: User, **more: Any) -> None:
+    record(Action.SIGN_IN_FAILED, actor=None, subject=user, what="wrong code")
+
+
+def middleware(get_response: View) -> View:
+    """Records what somebody did at an address, once the answer says that it is done."""
+
+    def recorded(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        match = request.resolver_match
+        if match is not None and _is_done(request, response):
+            in_admin = Action.ADMIN if "admin" in match.app_names and request.method == "POST" else None
+            action = BY_ADDRESS.get((match.view_name, str(request.method)), in_admin)
+            if action and isinstance(request.user, User):
+                record(action, actor=request.user, project=_project_of(match), what=_words(request, match))
+        return response
+
+    return recorded
+
+
+def _is_done(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """A form that was taken is answered by a redirect, one that was refused by the form; what is read, by itself."""
+    return response.status_code == 302 if request.method == "POST" else response.status_code in (200, 206)
+
+
+def _project_of(match: ResolverMatch) -> Project | None:
+    """The project whose address it is."""
+    if not match.route.startswith("projects/"):
+        return None
+    return Project.objects.filter(slug=match.kwargs.get("slug")).first()
+
+
+def _words(request: HttpRequest, match: ResolverMatch) -> str:
+    """What an address names: a model's version and format, a file, a table of the admin with its rows."""
+    words = [
+        str(part) for name, part in match.kwargs.items() if not match.route.startswith("projects/") or name != "slug"
+    ]
+    words += [str(getattr(file, "name", "")) for file in request.FILES.values()] if request.method == "POST" else []
+    if "admin" in match.app_names:
+        words = [str(match.url_name).replace("_", " "), *words]
+        if action := request.POST.get("action"):
+            words += [action, ", ".join(request.POST.getlist("_selected_action"))]
+    return " ".join(word for word in words if word)

@@ -1,0 +1,75 @@
+"""What a project's queue settings cost in people's time, said in a line each.
+
+Per judgment 37 seconds and 0.30 $: what a pair costs at the rates that annotation is paid by, about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import Sum
+
+from annotation.models import Project, Role, VoteCount, WorkCount
+
+SECONDS = 37.0
+DOLLARS = 0.30
+LEAST_VOTES = 50  # from so many votes on, the project's own pace is used
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Extra judgments that each setting asks for, of those still to come, and what one takes."""
+
+    left: int
+    seconds_a_vote: float
+    measured: bool
+    gold: int
+    repeats: int
+    practice: int
+    cap_minutes: float | None
+
+    def hours(self, judgments: int) -> float:
+        return judgments * self.seconds_a_vote / 3600
+
+    @property
+    def lines(self) -> dict[str, str]:
+        """A line for each field of the form, by its name."""
+        return {
+            "gold_share": self._line(self.gold, "that check people and teach nothing new"),
+            "repeat_share": self._line(self.repeats, "of pairs that were judged before, never counted twice"),
+            "random_share": "No extra judgments: the same work, in another order.",
+            "daily_cap": "No cap: somebody may label all day."
+            if self.cap_minutes is None
+            else f"About {self.cap_minutes:.0f} minutes a person and day.",
+            "practice_pairs": self._line(self.practice, "before the first real vote, over all annotators"),
+            "pass_mark": "Who fails waits for you: let them in, or give them the pairs again.",
+        }
+
+    def _line(self, judgments: int, of_what: str) -> str:
+        money = f"{judgments * DOLLARS:,.0f} $"
+        return f"{judgments:,} judgments {of_what}: {self.hours(judgments):,.1f} hours, about {money}."
+
+
+def costs_of(project: Project) -> Costs:
+    """For the judgments that the project's comparisons still want. Two queries and the members."""
+    sums = WorkCount.objects.filter(project=project).aggregate(wanted=Sum("wanted"), done=Sum("done"))
+    left = max((sums["wanted"] or 0) - (sums["done"] or 0), 0)
+    pace = VoteCount.objects.filter(project=project, annotator__is_active=True, seconds__gt=0)
+    timed = pace.aggregate(votes=Sum("votes"), seconds=Sum("seconds"))
+    measured = (timed["votes"] or 0) >= LEAST_VOTES
+    seconds = timed["seconds"] / timed["votes"] if measured else SECONDS
+    new = project.memberships.filter(role=Role.ANNOTATOR, passed_at=None).count()
+    return Costs(
+        left=left,
+        seconds_a_vote=seconds,
+        measured=measured,
+        gold=_extra(left, project.gold_share),
+        repeats=_extra(left, project.repeat_share),
+        practice=new * project.practice_pairs,
+        cap_minutes=project.daily_cap * seconds / 60 if project.daily_cap else None,
+    )
+
+
+def _extra(work: int, percent: int) -> int:
+    """Judgments on top of the work, where so many percent of all hand-outs are not work."""
+    return round(work * percent / (100 - percent))

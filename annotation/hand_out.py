@@ -1,0 +1,273 @@
+"""Which comparison a person gets next.
+
+1. In the training phase: the practice pairs, in the manager's order.
+2. At its rate: a gold pair that this person has not seen, drawn at random.
+3. At its rate: a pair that this person judged a while ago, for a second time, with the sides swapped.
+4. At its rate, of what is left: a comparison drawn at random. What is measured on these owes nothing to the order.
+5. Everything else in order: breadth before depth, then priority, then age.
+
+An arm that has nothing hands over to the next. Batches given to a person come before the work that is open to all.
+Nobody gets a comparison that they judged or skipped, or with an answer that they wrote or edited.
+
+Everything here runs inside the caller's transaction, with the person locked, and returns the comparison locked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from random import SystemRandom
+
+from django.db import connection
+from django.utils.timezone import now
+
+from annotation.models import Arm, Comparison, Project, Role, User
+from annotation.models.projects import today
+
+# How far down an order a request looks before it takes a draw instead, so that nobody who has judged half of a million
+# pairs waits for the other half to be found.
+MOST_LOOKED_AT = 1_000
+# How many comparisons a request has at hand, in case that others lock the first ones just then.
+AT_HAND = 16
+REPEAT_AFTER = 20  # votes in between, so that nobody remembers
+REPEAT_WITHIN = 200  # of the votes before those, one is drawn
+
+MOST_WAITS = 5
+
+_dice = SystemRandom()
+
+
+# Asked for every hand-out, so by hand: the lookups are the same as by the models, in a third of the time.
+PLACE = """
+SELECT member.role, member.passed_at, member.daily_cap,
+       ARRAY(SELECT batch.id FROM annotation_batch batch
+              WHERE batch.project_id = %(project)s
+                AND (EXISTS (SELECT FROM annotation_batch_people given
+                              WHERE given.batch_id = batch.id AND given.user_id = %(person)s)
+                     OR EXISTS (SELECT FROM annotation_batch_teams given
+                                  JOIN annotation_team_people inside ON inside.team_id = given.team_id
+                                 WHERE given.batch_id = batch.id AND inside.user_id = %(person)s))
+              ORDER BY batch.id),
+       COALESCE((SELECT votes FROM annotation_votecount
+                  WHERE project_id = %(project)s AND annotator_id = %(person)s AND day = %(today)s), 0),
+       (SELECT min(lease.id) FROM annotation_lease lease
+          JOIN annotation_comparison held ON held.id = lease.comparison_id
+         WHERE lease.annotator_id = %(person)s AND held.project_id = %(project)s AND held.closed_at IS NULL)
+  FROM (SELECT 1) AS always
+  LEFT JOIN annotation_membership member ON member.project_id = %(project)s AND member.user_id = %(person)s
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a person stands in a project: what they may get."""
+
+    project: Project
+    person: User
+    practises: bool
+    cap: int | None
+    votes_today: int
+    batches: list[int]
+    holds: int | None  # a lease of theirs, run out or not, on a comparison that is still open
+    besides: Sequence[int] = ()  # comparisons that they hold already
+
+    def may_have(self, more: int) -> bool:
+        """Whether the day's cap leaves room for this many more votes."""
+        return self.cap is None or self.votes_today + more <= self.cap
+
+    @classmethod
+    def of(cls, project: Project, person: User) -> Place:
+        """One statement. A site admin who is no member has no cap and no training."""
+        values: dict[str, int | date] = {"project": project.pk, "person": person.pk, "today": today()}
+        with connection.cursor() as cursor:
+            cursor.execute(PLACE, values)
+            [(role, passed_at, cap, batches, votes_today, holds)] = cursor.fetchall()
+        return cls(
+            project,
+            person,
+            practises=project.practice_pairs > 0 and role == Role.ANNOTATOR and passed_at is None,
+            cap=cap if cap is not None else project.daily_cap if role else None,
+            votes_today=votes_today,
+            batches=batches,
+            holds=holds,
+        )
+
+
+@dataclass(frozen=True)
+class Picked:
+    """A comparison, locked, and the arm it came from."""
+
+    comparison: Comparison
+    arm: Arm
+
+
+def drawn_arms(project: Project, dice: SystemRandom = _dice) -> list[Arm]:
+    """The arms to try, in this order; the last one is work."""
+    arms = [
+        arm for arm, share in ((Arm.GOLD, project.gold_share), (Arm.REPEAT, project.repeat_share)) if _hit(share, dice)
+    ]
+    return [*arms, Arm.RANDOM if _hit(project.random_share, dice) else Arm.ORDER]
+
+
+def _hit(percent: int, dice: SystemRandom) -> bool:
+    return dice.random() * 100 < percent
+
+
+def offers(place: Place, *, besides: Sequence[int] = ()) -> Iterator[Picked]:
+    """Comparisons for this person, the one to hand out first. A later one is for when the seat before was lost."""
+    place = replace(place, besides=besides)
+    if place.practises and has_practice(place.project):
+        yield from _known(place, Comparison.Purpose.PRACTICE, Arm.PRACTICE, order="head.id")
+        return
+    for arm in drawn_arms(place.project):
+        if arm == Arm.GOLD:
+            yield from _known(place, Comparison.Purpose.GOLD, arm, order="random()")
+        elif arm == Arm.REPEAT:
+            yield from _repeat(place)
+        elif arm == Arm.RANDOM:
+            yield from _drawn(place, arm)
+    yield from _in_order(place)
+    # Far down the order. These do not count as drawn: who gets here has judged more than others.
+    yield from _drawn(place, Arm.ORDER)
+    yield from _rest(place)
+
+
+def has_practice(project: Project) -> bool:
+    return Comparison.objects.filter(project=project, purpose=Comparison.Purpose.PRACTICE, closed_at=None).exists()
+
+
+# What makes a row of `head` one for this person. Their own answers are looked up once a statement, everything else is
+# an index look-up a row.
+SUITS = """
+    NOT EXISTS (SELECT FROM annotation_judgment said
+                 WHERE said.comparison_id = head.id AND said.annotator_id = %(person)s AND said.withdrawn_at IS NULL)
+    AND NOT EXISTS (SELECT FROM annotation_skip skipped
+                     WHERE skipped.comparison_id = head.id AND skipped.annotator_id = %(person)s)
+    AND head.judgments_wanted > head.depth + (SELECT count(*) FROM annotation_lease held
+                                               WHERE held.comparison_id = head.id AND held.expires_at > %(now)s)
+    AND NOT head.response_ids && ARRAY(SELECT id FROM annotation_response WHERE written_by_id = %(person)s)
+    AND NOT head.id = ANY (%(tried)s)
+"""
+LOCKED = "FOR NO KEY UPDATE SKIP LOCKED"
+WAITING = "FOR NO KEY UPDATE"
+
+# The first rows of an index that suit, then the first of those that nobody has locked.
+PICK = """
+SELECT * FROM annotation_comparison
+ WHERE id = ANY (ARRAY(
+         SELECT head.id FROM (
+           SELECT * FROM annotation_comparison
+            WHERE {among} AND closed_at IS NULL AND purpose IN ('collect', 'evaluate')
+            ORDER BY {order} LIMIT {looked_at}) AS head
+          WHERE {suits} ORDER BY {order} LIMIT {at_hand}))
+   AND closed_at IS NULL
+ ORDER BY {order} LIMIT 1 {lock}
+"""
+BY_ORDER, BY_LOT = "depth, priority DESC, id", "lot"
+
+
+def _in_order(place: Place) -> Iterator[Picked]:
+    """From the person's batches, and then from what is open to all."""
+    for among in _pools(place):
+        yield from _each(place, Arm.ORDER, PICK, among=among, order=BY_ORDER, lock=LOCKED)
+
+
+def _drawn(place: Place, arm: Arm) -> Iterator[Picked]:
+    """Whichever comes first after a random point is drawn at random: from there to the last lot, and round."""
+    point = _dice.random()
+    for among in _pools(place):
+        for lots in (f"lot >= {point}", f"lot < {point}"):
+            yield from _each(place, arm, PICK, among=f"{among} AND {lots}", order=BY_LOT, lock=LOCKED)
+
+
+def _rest(place: Place) -> Iterator[Picked]:
+    """The last word: the whole order, waiting for those that are locked; one of them may still have a seat then."""
+    for among in _pools(place):
+        parts = {"among": among, "order": BY_ORDER, "looked_at": "ALL"}
+        for _ in range(MOST_WAITS):
+            yield from _each(place, Arm.ORDER, PICK, **parts, lock=WAITING)
+            # Others may have closed all that were at hand while this request waited for them.
+            if not _found(place, PICK, [], **parts, lock=""):
+                break
+
+
+def _pools(place: Place) -> list[str]:
+    given = [f"batch_id = {int(pk)}" for pk in place.batches]
+    return [*given, f"project_id = {int(place.project.pk)} AND batch_id IS NULL"]
+
+
+KNOWN_TO_NOBODY = """
+SELECT * FROM annotation_comparison AS head
+ WHERE project_id = %(project)s AND purpose = %(purpose)s AND closed_at IS NULL
+   AND NOT EXISTS (SELECT FROM annotation_comparison twin JOIN annotation_judgment said ON said.comparison_id = twin.id
+                    WHERE twin.prompt_id = head.prompt_id AND twin.response_ids = head.response_ids
+                      AND said.annotator_id = %(person)s AND said.withdrawn_at IS NULL)
+   AND {suits}
+ ORDER BY {order} LIMIT 1 FOR NO KEY UPDATE
+"""
+
+
+def _known(place: Place, purpose: Comparison.Purpose, arm: Arm, *, order: str) -> Iterator[Picked]:
+    """Pairs whose answer is known and that this person has not judged, under whichever purpose."""
+    yield from _each(place, arm, KNOWN_TO_NOBODY, purpose=purpose.value, order=order)
+
+
+# A repeat that was made and let go of, or else one of the person's own votes of a while ago.
+STARTED_REPEAT = """
+SELECT * FROM annotation_comparison AS head
+ WHERE only_for_id = %(person)s AND project_id = %(project)s AND closed_at IS NULL AND purpose = 'repeat' AND {suits}
+ ORDER BY id LIMIT 1 FOR NO KEY UPDATE
+"""
+REPEATABLE = """
+SELECT former.comparison_id FROM (
+         SELECT said.comparison_id FROM annotation_judgment said
+           JOIN annotation_comparison work ON work.id = said.comparison_id
+          WHERE said.annotator_id = %(person)s AND said.withdrawn_at IS NULL AND work.project_id = %(project)s
+            AND work.purpose IN ('collect', 'evaluate')
+          ORDER BY said.created_at DESC OFFSET %(after)s LIMIT %(within)s) AS former
+ WHERE NOT EXISTS (SELECT FROM annotation_comparison again WHERE again.repeat_of_id = former.comparison_id
+                      AND again.only_for_id = %(person)s AND again.purpose = 'repeat')
+ ORDER BY random() LIMIT 1
+"""
+
+
+def _repeat(place: Place) -> Iterator[Picked]:
+    started = list(_each(place, Arm.REPEAT, STARTED_REPEAT))
+    if started:
+        yield from started
+        return
+    values = {"person": place.person.pk, "project": place.project.pk, "after": REPEAT_AFTER, "within": REPEAT_WITHIN}
+    with connection.cursor() as cursor:
+        cursor.execute(REPEATABLE, values)
+        found = cursor.fetchone()
+    if found:
+        former = Comparison.objects.get(pk=found[0])
+        yield Picked(
+            Comparison.objects.create(
+                project=place.project,
+                prompt_id=former.prompt_id,
+                response_ids=former.response_ids,
+                purpose=Comparison.Purpose.REPEAT,
+                repeat_of=former,
+                only_for=place.person,
+            ),
+            Arm.REPEAT,
+        )
+
+
+def _each(place: Place, arm: Arm, query: str, **parts: str) -> Iterator[Picked]:
+    """What a query finds, one after the other, each locked."""
+    tried: list[int] = []
+    while found := _found(place, query, tried, **parts):
+        found[0].project = place.project
+        yield Picked(found[0], arm)
+        tried.append(found[0].pk)
+
+
+def _found(place: Place, query: str, tried: list[int], **parts: str) -> list[Comparison]:
+    blanks = {"looked_at": MOST_LOOKED_AT, "at_hand": AT_HAND, "among": "", "order": "", "lock": ""}
+    filled = query.format_map({**blanks, **parts, "suits": SUITS})
+    not_these = [*tried, *place.besides]
+    values = {"person": place.person.pk, "project": place.project.pk, "now": now(), "tried": not_these}
+    return list(Comparison.objects.raw(filled, {**values, "purpose": parts.get("purpose")}))

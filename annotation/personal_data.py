@@ -1,0 +1,101 @@
+"""What the site knows of one person: all of it in one file, and what is left when they want it forgotten."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.http import JsonResponse
+
+from annotation import audit
+from annotation.models import Action, AuditEvent, Judgment, Lease, Membership, Project, Role, Skip, User
+
+ABOUT_ME = ("username", "display_name", "email", "first_name", "last_name", "date_joined", "last_login")
+OF_A_JUDGMENT = (
+    "id",
+    "comparison_id",
+    "tiers",
+    "both_bad",
+    "strength",
+    "reason",
+    "shown_order",
+    "active_seconds",
+    "created_at",
+    "withdrawn_at",
+)
+
+
+class StillNeededError(Exception):
+    """Somebody cannot go before somebody else takes over; the message says what."""
+
+
+def everything_about(person: User) -> dict[str, Any]:
+    """All that is kept of a person, in JSON's kinds; no password, secret or code is in it."""
+    return {
+        "account": {name: getattr(person, name) for name in ABOUT_ME},
+        "sign_in": {
+            "password": person.has_usable_password(),
+            "two_factor": _rows(Authenticator.objects.filter(user=person), "type", "created_at", "last_used_at"),
+            "identity_providers": _rows(SocialAccount.objects.filter(user=person), "provider", "uid", "extra_data"),
+            "addresses": _rows(EmailAddress.objects.filter(user=person), "email", "verified"),
+        },
+        "projects": _rows(Membership.objects.filter(user=person), "project__name", "role"),
+        "judgments": _rows(Judgment.objects.by(person), "comparison__project__name", *OF_A_JUDGMENT),
+        "skips": _rows(Skip.objects.filter(annotator=person), "comparison_id", "reason", "created_at"),
+        "imports": _rows(person.imports.order_by("id"), "project__name", "file_name", "created_at"),
+        "audit_log": _rows(
+            AuditEvent.objects.filter(Q(actor=person) | Q(subject=person)), "at", "action", "what", "project__name"
+        ),
+    }
+
+
+def _rows(found: QuerySet[Any], *names: str) -> list[dict[str, Any]]:
+    return list(found.order_by("pk").values(*names))
+
+
+@transaction.atomic
+def forget(person: User) -> None:
+    """Delete a person's data and close the account. Votes stay, by somebody without a name.
+
+    Raises StillNeededError for the last manager of a project, and for the last site admin.
+    """
+    locked = User.objects.select_for_update().get(pk=person.pk)
+    _check_not_needed(locked)
+    audit.record(Action.DELETED, actor=locked, subject=locked, what="their personal data")
+    Lease.objects.filter(annotator=locked).delete()
+    Membership.objects.filter(user=locked).delete()
+    for table in (Authenticator, SocialAccount, EmailAddress):
+        table.objects.filter(user=locked).delete()
+    locked.groups.clear()
+    locked.user_permissions.clear()
+    for name in ("display_name", "email", "first_name", "last_name"):
+        setattr(locked, name, "")
+    locked.username = f"deleted-{locked.pk}"
+    locked.is_active = locked.is_staff = locked.is_superuser = False
+    locked.last_login = None
+    locked.set_unusable_password()  # ends every session, as their hash is of the password
+    locked.save()
+
+
+def _check_not_needed(person: User) -> None:
+    admins = User.objects.filter(is_superuser=True, is_active=True)
+    if person.is_superuser and not admins.exclude(pk=person.pk).exists():
+        raise StillNeededError("You are the only site admin. Make somebody else one first.")
+    managed = Project.objects.active().filter(memberships__user=person, memberships__role=Role.MANAGER)
+    for project in managed.distinct():
+        if not project.memberships.exclude(user=person).filter(role=Role.MANAGER).exists():
+            raise StillNeededError(f"You are the only manager of {project}. Make somebody else a manager first.")
+
+
+def as_file(person: User) -> JsonResponse:
+    """The data as a download."""
+    name = f"prefloop-{person.pk}.json"
+    return JsonResponse(
+        everything_about(person),
+        json_dumps_params={"ensure_ascii": False, "indent": 1},
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )

@@ -1,0 +1,30 @@
+"""Where each member of a project stands: votes today, cap, training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from annotation.gold import Practice, practice_of
+from annotation.models import Membership, Project, Role
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One member. `practice` is None for those who need none or are through with it."""
+
+    member: Membership
+    practice: Practice | None
+
+
+def standings_of(project: Project) -> list[Standing]:
+    """Everybody, by name. Those in training cost a few queries each."""
+    members = project.memberships.with_votes().order_by("user__username")
+    trains = project.practice_pairs > 0
+    return [
+        Standing(member, practice_of(project, member.user) if trains and _is_new(member) else None)
+        for member in members
+    ]
+
+
+def _is_new(member: Membership) -> bool:
+    return member.role == Role.ANNOTATOR and member.passed_at is None

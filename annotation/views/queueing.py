@@ -1,0 +1,199 @@
+"""Pages on which managers say what is handed out to whom: shares and caps, gold, teams and batches."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from annotation import assigning, gold
+from annotation.access import SignedInRequest, get_project_for_manager
+from annotation.costs import costs_of
+from annotation.importing.gold import BadLineError, import_gold
+from annotation.models import Batch, Comparison, Gold, Membership, Project, Response, Team
+from annotation.models.content import KNOWN
+from annotation.queue_forms import BatchForm, CapForm, GoldFileForm, MarkForm, QueueForm, TeamForm
+from annotation.standings import standings_of
+
+PAGE = 25
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def settings(request: SignedInRequest, slug: str) -> HttpResponse:
+    """How much of the work checks and trains people, and how much one person does in a day."""
+    project = get_project_for_manager(request, slug)
+    form = QueueForm(request.POST or None, instance=project)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, "Saved. It holds from the next pair that is handed out.")
+        return redirect("queue-settings", project.slug)
+    known = {
+        purpose: Comparison.objects.filter(project=project, purpose=purpose, closed_at=None).count()
+        for purpose in KNOWN
+    }
+    context = {"project": project, "form": form, "costs": costs_of(project), "known": known, "section": "projects"}
+    return render(request, "annotation/queue_settings.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def gold_pairs(request: SignedInRequest, slug: str) -> HttpResponse:
+    """Every pair whose answer is known, and the form that brings in a file of them."""
+    project = get_project_for_manager(request, slug)
+    form = GoldFileForm(request.POST or None, request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        purpose = Comparison.Purpose(form.cleaned_data["purpose"])
+        try:
+            count = import_gold(
+                project=project, data=form.cleaned_data["file"].read(), purpose=purpose, by=request.user
+            )
+        except BadLineError as reason:
+            form.add_error("file", f"{reason} Nothing was brought in.")
+        else:
+            messages.success(request, f"{count} {purpose.label} pairs are here.")
+            return redirect("gold", project.slug)
+    found = Gold.objects.filter(comparison__project=project).with_results().order_by("-created_at", "-pk")
+    context = {
+        "project": project,
+        "form": form,
+        "page": Paginator(found, PAGE).get_page(request.GET.get("page")),
+        "found": _search(project, request.GET.get("q", "").strip()),
+        "q": request.GET.get("q", "").strip(),
+        "section": "projects",
+    }
+    return render(request, "annotation/gold.html", context)
+
+
+def _search(project: Project, words: str) -> list[Comparison]:
+    """Comparisons that can become gold, by words of their prompts, newest first."""
+    if not words:
+        return []
+    work = Comparison.objects.filter(project=project, prompt__messages__icontains=words).work()
+    return list(work.select_related("prompt").order_by("-id")[:PAGE])
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def mark_gold(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+    """Say what the answer to one comparison is, and why."""
+    project = get_project_for_manager(request, slug)
+    comparison = get_object_or_404(project.comparisons.select_related("prompt"), pk=pk, response_ids__len=2)
+    known = Gold.objects.filter(comparison=comparison).first()
+    form = MarkForm(request.POST or None, comparison=comparison, known=known)
+    if request.method == "POST" and form.is_valid():
+        try:
+            gold.mark(comparison=comparison, by=request.user, **form.answer())
+        except gold.StillOpenError:
+            form.add_error(None, "People are judging this pair. It can become gold when it has all its votes.")
+        else:
+            messages.success(request, "The answer is kept.")
+            return redirect("gold", project.slug)
+    texts = dict(Response.objects.filter(pk__in=comparison.response_ids).values_list("pk", "text"))
+    answers = [(side, texts[pk]) for side, pk in zip("AB", comparison.response_ids, strict=True)]
+    context = {"project": project, "comparison": comparison, "answers": answers, "form": form, "section": "projects"}
+    return render(request, "annotation/mark_gold.html", context)
+
+
+@login_required
+@require_POST
+def retire_gold(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+    project = get_project_for_manager(request, slug)
+    gold.retire(get_object_or_404(Gold, pk=pk, comparison__project=project))
+    messages.success(request, "It is handed out no more. What people said about it stays.")
+    return redirect("gold", project.slug)
+
+
+@login_required
+@require_GET
+def assignment(request: SignedInRequest, slug: str) -> HttpResponse:
+    """Teams, batches, and each person's cap and training."""
+    project = get_project_for_manager(request, slug)
+    return _assignment(request, project)
+
+
+def _assignment(
+    request: SignedInRequest, project: Project, *, team: TeamForm | None = None, batch: BatchForm | None = None
+) -> HttpResponse:
+    context = {
+        "project": project,
+        "teams": Team.objects.filter(project=project).prefetch_related("people"),
+        "batches": assigning.batches_of(project),
+        "people": standings_of(project),
+        "team_form": team or TeamForm(project=project),
+        "batch_form": batch or BatchForm(project=project),
+        "section": "projects",
+    }
+    return render(request, "annotation/assignment.html", context)
+
+
+@login_required
+@require_POST
+def save_team(request: SignedInRequest, slug: str, pk: int | None = None) -> HttpResponse:
+    """Make a team, or change who is in it."""
+    project = get_project_for_manager(request, slug)
+    team = get_object_or_404(Team, pk=pk, project=project) if pk else Team(project=project)
+    form = TeamForm(request.POST, instance=team, project=project)
+    if not form.is_valid():
+        return _assignment(request, project, team=form)
+    form.save()
+    return redirect("assignment", project.slug)
+
+
+@login_required
+@require_POST
+def delete_team(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+    project = get_project_for_manager(request, slug)
+    get_object_or_404(Team, pk=pk, project=project).delete()
+    return redirect("assignment", project.slug)
+
+
+@login_required
+@require_POST
+def save_batch(request: SignedInRequest, slug: str, pk: int | None = None) -> HttpResponse:
+    """Make a batch of open comparisons, add to one, or give it to other people."""
+    project = get_project_for_manager(request, slug)
+    batch = get_object_or_404(Batch, pk=pk, project=project) if pk else Batch(project=project)
+    form = BatchForm(request.POST, instance=batch, project=project)
+    if not form.is_valid():
+        return _assignment(request, project, batch=form)
+    added = form.save_and_fill()
+    messages.success(request, f"{added} comparisons were added to {batch}.")
+    return redirect("assignment", project.slug)
+
+
+@login_required
+@require_POST
+def delete_batch(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+    project = get_project_for_manager(request, slug)
+    freed = assigning.dissolve(get_object_or_404(Batch, pk=pk, project=project))
+    messages.success(request, f"Dissolved. Its {freed} comparisons are open to all.")
+    return redirect("assignment", project.slug)
+
+
+@login_required
+@require_POST
+def change_person(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+    """One person's cap; or an end to their training phase, or a new start of it."""
+    project = get_project_for_manager(request, slug)
+    member = get_object_or_404(project.memberships.select_related("user"), pk=pk)
+    if "let_in" in request.POST:
+        gold.let_in(project, member.user)
+    elif "again" in request.POST:
+        gold.practise_again(project, member.user)
+    else:
+        _change_cap(request, member)
+    return redirect("assignment", project.slug)
+
+
+def _change_cap(request: SignedInRequest, member: Membership) -> None:
+    form = CapForm(request.POST, instance=member)
+    if form.is_valid():
+        form.save()
+    else:
+        messages.error(
+            request, f"The cap of {member.user} was not changed: a whole number from 1 to 10,000, or nothing."
+        )

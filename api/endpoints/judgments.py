@@ -1,0 +1,108 @@
+"""Votes: one's own for everybody, everybody's for managers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Self
+
+from ninja import Query, Router, Schema
+from pydantic import Field
+
+from annotation.access import get_project_for_annotator, get_project_for_manager
+from annotation.models import Judgment
+from annotation.work import choice_of
+from api.auth import ApiRequest, needs
+from api.fields import Text, replies
+from api.models import Scope
+from api.paging import Page, Paging, page_of
+
+router = Router(tags=["judgments"])
+
+
+class OwnJudgmentOut(Schema):
+    """A vote as its author gave it: by sides, without ids of answers."""
+
+    id: int
+    comparison: int
+    choice: str
+    reason: str
+    active_seconds: float
+    created_at: datetime
+
+    @classmethod
+    def of(cls, judgment: Judgment) -> Self:
+        return cls(
+            id=judgment.pk,
+            comparison=judgment.comparison_id,
+            choice=choice_of(judgment),
+            reason=judgment.reason,
+            active_seconds=judgment.active_seconds,
+            created_at=judgment.created_at,
+        )
+
+
+class JudgmentOut(Schema):
+    """A vote as its project's managers see it. `tiers` is the ranking of response ids with ties, best first.
+
+    `withdrawn_at` is set on a vote that was taken back and does not count.
+    """
+
+    id: int
+    comparison: int
+    annotator: str
+    tiers: list[list[int]]
+    both_bad: bool
+    strength: int | None = Field(description="1 slightly, 2 clearly, 3 much.")
+    reason: str
+    shown_order: list[int]
+    active_seconds: float
+    created_at: datetime
+    withdrawn_at: datetime | None
+
+    @classmethod
+    def of(cls, judgment: Judgment) -> Self:
+        return cls(
+            id=judgment.pk,
+            comparison=judgment.comparison_id,
+            annotator=judgment.annotator.username,
+            tiers=judgment.tiers,
+            both_bad=judgment.both_bad,
+            strength=judgment.strength,
+            reason=judgment.reason,
+            shown_order=judgment.shown_order,
+            active_seconds=judgment.active_seconds,
+            created_at=judgment.created_at,
+            withdrawn_at=judgment.withdrawn_at,
+        )
+
+
+class JudgmentQuery(Schema):
+    """Which votes."""
+
+    annotator: Text = Field("", max_length=150, description="Username of the person or source; empty for all.")
+    comparison: int | None = Field(None, ge=1, le=2**63 - 1)
+    withdrawn: bool = Field(False, description="Also those that were taken back.")
+
+
+@router.get(
+    "/projects/{slug:slug}/judgments/mine", auth=needs(Scope.LABEL), response=replies(Page[OwnJudgmentOut], 404)
+)
+def list_own_judgments(request: ApiRequest, slug: str, page: Paging) -> Page[OwnJudgmentOut]:
+    """Your standing votes, oldest first."""
+    project = get_project_for_annotator(request, slug)
+    rows = Judgment.objects.standing().in_project(project).by(request.user)
+    return page_of(rows, page, lambda found: [OwnJudgmentOut.of(judgment) for judgment in found])
+
+
+@router.get("/projects/{slug:slug}/judgments", auth=needs(Scope.DATA_READ), response=replies(Page[JudgmentOut], 404))
+def list_judgments(request: ApiRequest, slug: str, page: Paging, which: Query[JudgmentQuery]) -> Page[JudgmentOut]:
+    """Everybody's votes, oldest first. For the project's managers."""
+    project = get_project_for_manager(request, slug)
+    rows = Judgment.objects.in_project(project).select_related("annotator")
+    if not which.withdrawn:
+        rows = rows.standing()
+    if which.annotator:
+        rows = rows.filter(annotator__username=which.annotator)
+    if which.comparison is not None:
+        rows = rows.filter(comparison=which.comparison)
+    return page_of(rows, page, lambda found: [JudgmentOut.of(judgment) for judgment in found])

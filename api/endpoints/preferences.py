@@ -1,0 +1,135 @@
+"""Preferences, the triples (x, y_w, y_l) that follow from votes, and their export. For managers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Self
+
+from django.http import StreamingHttpResponse
+from ninja import Query, Router, Schema
+from pydantic import AwareDatetime, Field
+
+from annotation.access import get_project_for_manager
+from annotation.exporting.files import FILES
+from annotation.exporting.streaming import SHAPES, export_bytes
+from annotation.exporting.verdicts import RULE_TITLES
+from annotation.exporting.wanted import Wanted
+from annotation.models import Comparison, Preference, User
+from api.auth import ApiRequest, needs
+from api.endpoints.comparisons import PromptOut, ResponseOut
+from api.errors import invalid
+from api.fields import Text, replies
+from api.models import Scope
+from api.paging import Page, Paging, page_of
+
+router = Router(tags=["preferences"])
+PURPOSES, ANY = Comparison.Purpose.values, "any"
+NOBODY = 0  # no account has this id
+CONTENT_TYPES = [file.CONTENT_TYPE.partition(";")[0] for file in FILES.values()]
+
+
+class PreferenceOut(Schema):
+    """`weight` says how much of a vote it is: the pairs of one ranking share a weight of 1."""
+
+    id: int
+    judgment: int
+    prompt: PromptOut
+    chosen: ResponseOut
+    rejected: ResponseOut
+    strength: int | None
+    weight: float
+    created_at: datetime
+
+    @classmethod
+    def of(cls, preference: Preference) -> Self:
+        return cls(
+            id=preference.pk,
+            judgment=preference.judgment_id,
+            prompt=PromptOut.of(preference.prompt),
+            chosen=ResponseOut.of(preference.chosen),
+            rejected=ResponseOut.of(preference.rejected),
+            strength=preference.strength,
+            weight=preference.weight,
+            created_at=preference.created_at,
+        )
+
+
+def _told(titles: Mapping[str, str]) -> str:
+    return "; ".join(f"`{name}`: {title}" for name, title in titles.items()) + "."
+
+
+class ExportQuery(Schema):
+    """The same choice as on the export's page."""
+
+    shape: str = Field(
+        Wanted.shape,
+        json_schema_extra={"enum": list(SHAPES)},
+        description=_told({name: shape.TITLE for name, shape in SHAPES.items()}),
+    )
+    file: str = Field(Wanted.file, json_schema_extra={"enum": list(FILES)})
+    votes: str = Field(Wanted.votes, json_schema_extra={"enum": list(RULE_TITLES)}, description=_told(RULE_TITLES))
+    margin: bool = Field(False, description="Say of preferences how much better, 0 to 3.")
+    since: AwareDatetime | None = Field(None, description="Votes of this moment or later.")
+    before: AwareDatetime | None = Field(None, description="Votes earlier than this moment.")
+    annotators: list[Text] = Field([], max_length=100, description="Votes of these usernames; none: everybody's.")
+    agreement: float = Field(0.0, ge=0, le=1, description="The least share of a pair's votes that say the same.")
+    purpose: str = Field(
+        Wanted.purpose,
+        json_schema_extra={"enum": [*PURPOSES, ANY]},
+        description="What the comparisons were made for.",
+    )
+
+    def wanted(self) -> Wanted:
+        """Raises Problem 422 for a name that is none."""
+        known = {"shape": SHAPES, "file": FILES, "votes": RULE_TITLES, "purpose": [*PURPOSES, ANY]}
+        for field, names in known.items():
+            if getattr(self, field) not in names:
+                raise invalid(f"query.{field}", f"Take one of {', '.join(names)}.")
+        return Wanted(
+            shape=self.shape,
+            file=self.file,
+            votes=self.votes,
+            margin=self.margin,
+            since=self.since,
+            before=self.before,
+            annotators=self._people(),
+            agreement=self.agreement,
+            purpose="" if self.purpose == ANY else self.purpose,
+        )
+
+    def _people(self) -> tuple[int, ...]:
+        found = dict(User.objects.filter(username__in=self.annotators).values_list("username", "pk"))
+        strangers = [name for name in self.annotators if name not in found]
+        # Whether somebody of this name exists is nobody's business here: their votes are asked for, and there are none.
+        return (*found.values(), *([NOBODY] if strangers else []))
+
+
+@router.get(
+    "/projects/{slug:slug}/preferences", auth=needs(Scope.DATA_READ), response=replies(Page[PreferenceOut], 404)
+)
+def list_preferences(request: ApiRequest, slug: str, page: Paging) -> Page[PreferenceOut]:
+    """Every preferred pair of every standing vote, oldest first."""
+    project = get_project_for_manager(request, slug)
+    rows = Preference.objects.for_training(project).select_related("chosen__author__model", "rejected__author__model")
+    return page_of(rows, page, lambda found: [PreferenceOut.of(preference) for preference in found])
+
+
+@router.get(
+    "/projects/{slug:slug}/export",
+    auth=needs(Scope.DATA_READ),
+    response=replies(None, 404),
+    openapi_extra={
+        "responses": {
+            200: {
+                "description": "The file, streamed",
+                "content": {kind: {"schema": {"type": "string"}} for kind in CONTENT_TYPES},
+            }
+        }
+    },
+)
+def export(request: ApiRequest, slug: str, which: Query[ExportQuery]) -> StreamingHttpResponse:
+    """What was judged, as a file that trainers read as it is: JSON Lines unless you ask for another."""
+    project = get_project_for_manager(request, slug)
+    wanted = which.wanted()
+    return StreamingHttpResponse(export_bytes(project, wanted), content_type=FILES[wanted.file].CONTENT_TYPE)

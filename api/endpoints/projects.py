@@ -1,0 +1,144 @@
+"""Projects: those one is in, and for managers their settings."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Prefetch
+from django.forms.models import model_to_dict
+from django.http import HttpResponse
+from ninja import Router, Schema
+from ninja.responses import Status
+from pydantic import Field
+
+from annotation.access import get_project_for_annotator, get_project_for_manager, require_staff
+from annotation.forms import ProjectForm
+from annotation.models import Membership, Project, Role, User
+from annotation.models.projects import ProjectQuerySet
+from annotation.services import create_project
+from api.auth import ApiRequest, needs
+from api.errors import FieldOut, invalid_fields
+from api.fields import Text, replies
+from api.models import Scope
+from api.once import IdempotencyKey, once
+from api.paging import Page, Paging, page_of
+
+router = Router(tags=["projects"])
+
+
+class ProgressOut(Schema):
+    """Judgments: wanted in all, given by all, given by me."""
+
+    wanted: int
+    done: int
+    mine: int
+
+
+class ProjectOut(Schema):
+    """`role` is null for a site admin who is no member; `manages` says whether one may change and read all of it."""
+
+    slug: str
+    name: str
+    guidelines: str
+    overlap: int
+    asks_strength: bool
+    asks_reason: bool
+    role: str | None
+    manages: bool
+    progress: ProgressOut
+    created_at: datetime
+    archived_at: datetime | None
+
+
+class ProjectIn(Schema):
+    name: Text = Field(min_length=1, max_length=120)
+    guidelines: Text = Field("", max_length=100_000, description="Markdown, shown beside the labelling page.")
+    overlap: int = Field(1, ge=1, le=50, description="How many people judge each new comparison.")
+    asks_strength: bool = Field(True, description="Ask how much better: slightly, clearly, much.")
+    asks_reason: bool = Field(False, description="Offer a field for the reason.")
+
+
+class ProjectPatch(Schema):
+    """Only what is given is changed. Comparisons that exist keep their number of judgments."""
+
+    name: Text | None = Field(None, min_length=1, max_length=120)
+    guidelines: Text | None = Field(None, max_length=100_000)
+    overlap: int | None = Field(None, ge=1, le=50)
+    asks_strength: bool | None = None
+    asks_reason: bool | None = None
+
+
+@router.get("/projects", auth=needs(Scope.PROJECTS_READ), response=replies(Page[ProjectOut]))
+def list_projects(request: ApiRequest, page: Paging) -> Page[ProjectOut]:
+    """The projects one is in, without the archived ones; a site admin sees all."""
+    rows = _with_my_part(Project.objects.visible_to(request.user).active(), request.user)
+    return page_of(rows, page, lambda found: [_out(project, request.user) for project in found])
+
+
+@router.post("/projects", auth=needs(Scope.PROJECTS_WRITE), response=replies(ProjectOut, status=201))
+def new_project(
+    request: ApiRequest, response: HttpResponse, body: ProjectIn, idempotency_key: IdempotencyKey = None
+) -> Status[ProjectOut]:
+    """Make a project and manage it. For people who run the site, as on the pages."""
+    require_staff(request)
+
+    def make() -> ProjectOut:
+        form = _checked(ProjectForm(body.model_dump()))
+        return _fresh(create_project(**form.cleaned_data, manager=request.user), request.user)
+
+    return Status(201, once(request, response, idempotency_key, body, ProjectOut, make))
+
+
+@router.get("/projects/{slug:slug}", auth=needs(Scope.PROJECTS_READ), response=replies(ProjectOut, 404))
+def show_project(request: ApiRequest, slug: str) -> ProjectOut:
+    return _fresh(get_project_for_annotator(request, slug), request.user)
+
+
+@router.patch("/projects/{slug:slug}", auth=needs(Scope.PROJECTS_WRITE), response=replies(ProjectOut, 404))
+def change_project(request: ApiRequest, slug: str, body: ProjectPatch) -> ProjectOut:
+    """Change settings. For the project's managers."""
+    project = get_project_for_manager(request, slug)
+    given = {name: value for name, value in body.model_dump(exclude_unset=True).items() if value is not None}
+    before = model_to_dict(project, ProjectForm.Meta.fields)
+    return _fresh(_checked(ProjectForm(before | given, instance=project)).save(), request.user)
+
+
+def _checked(form: ProjectForm) -> ProjectForm:
+    """The form of the pages, valid. Raises Problem 422 with what it says."""
+    if not form.is_valid():
+        raise invalid_fields(
+            [
+                FieldOut(where=f"body.{name}", problem=str(reason))
+                for name, reasons in form.errors.items()
+                for reason in reasons
+            ]
+        )
+    return form
+
+
+def _fresh(project: Project, user: User) -> ProjectOut:
+    return _out(_with_my_part(Project.objects.filter(pk=project.pk), user).get(), user)
+
+
+def _with_my_part(projects: ProjectQuerySet, user: User) -> ProjectQuerySet:
+    mine = Prefetch("memberships", Membership.objects.filter(user=user), to_attr="mine")
+    return projects.with_progress().with_votes_of(user).prefetch_related(mine)
+
+
+def _out(project: Any, user: User) -> ProjectOut:
+    """`project` comes from `_with_my_part`, which adds what the type of a project does not know."""
+    role = project.mine[0].role if project.mine else None
+    return ProjectOut(
+        slug=project.slug,
+        name=project.name,
+        guidelines=project.guidelines,
+        overlap=project.overlap,
+        asks_strength=project.asks_strength,
+        asks_reason=project.asks_reason,
+        role=role,
+        manages=user.is_superuser or role == Role.MANAGER,
+        progress=ProgressOut(wanted=project.judgments_wanted, done=project.judgments_done, mine=project.votes_by_me),
+        created_at=project.created_at,
+        archived_at=project.archived_at,
+    )

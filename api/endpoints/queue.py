@@ -1,0 +1,200 @@
+"""The queue: take a pair, keep it, vote, pass it on. The same leases and votes as on the labelling page.
+
+A pair has no ids of answers and no authors: what can tell the two sides apart is their texts alone.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.http import HttpResponse
+from django.utils.timezone import now
+from ninja import Router, Schema
+from ninja.responses import Status
+from pydantic import Field
+
+from annotation import queue
+from annotation.access import get_project_for_annotator
+from annotation.judging import NoSeatLeftError
+from annotation.models import Lease, Project, Response
+from annotation.queue import CHOICES, LEASE_TIME, BadTicketError, Ticket
+from annotation.work import WITH_STRENGTH, WITHOUT_STRENGTH, why_nothing_is_left
+from api.auth import ApiRequest, needs
+from api.endpoints.judgments import OwnJudgmentOut
+from api.errors import Problem, invalid
+from api.fields import Text, replies
+from api.models import Scope
+from api.once import IdempotencyKey, once
+
+router = Router(tags=["queue"])
+LABEL = needs(Scope.LABEL)
+LONGEST_REASON = 2_000
+
+
+class MessageOut(Schema):
+    role: str
+    content: str
+
+
+class AnswerOut(Schema):
+    side: str = Field(description="A is what the labelling page would show on the left.")
+    text: str
+
+
+class PairOut(Schema):
+    """One pair to judge. `ticket` proves that it was handed to you; send it along with what you do with the pair."""
+
+    ticket: str
+    comparison: int
+    expires_at: datetime
+    messages: list[MessageOut]
+    answers: list[AnswerOut]
+    choices: list[str] = Field(
+        description="What the labelling page would offer: `a3` is A much better, `b1` B slightly."
+    )
+
+
+class LeaseOut(Schema):
+    """`pair` is null if there is nothing for you now; then `why` is empty, archived, done, held or yours."""
+
+    pair: PairOut | None
+    why: str | None
+
+
+class TicketIn(Schema):
+    ticket: Text = Field(min_length=1, max_length=1_000)
+
+
+class ExtendedOut(Schema):
+    expires_at: datetime
+
+
+class VoteIn(TicketIn):
+    choice: Text = Field(json_schema_extra={"enum": list(CHOICES)})
+    reason: Text = Field("", max_length=LONGEST_REASON)
+    active_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="Time spent on it, at most the time since it was handed out.",
+    )
+
+
+class SkipIn(TicketIn):
+    reason: Text = Field(min_length=1, max_length=400)
+
+
+class SkippedOut(Schema):
+    skipped: bool = True
+
+
+@router.post("/projects/{slug:slug}/queue/lease", auth=LABEL, response=replies(LeaseOut, 404))
+def lease(request: ApiRequest, slug: str) -> LeaseOut:
+    """The pair you hold, or the next one. It is yours for five minutes; extend it if you need longer."""
+    project = get_project_for_annotator(request, slug)
+    held = queue.lease_next(project=project, annotator=request.user)
+    if held is None:
+        return LeaseOut(pair=None, why=why_nothing_is_left(project, request.user))
+    return LeaseOut(pair=_pair(held), why=None)
+
+
+@router.post("/projects/{slug:slug}/queue/extend", auth=LABEL, response=replies(ExtendedOut, 404, 409))
+def extend(request: ApiRequest, slug: str, body: TicketIn) -> ExtendedOut:
+    """Keep a pair for another five minutes. 409: it went to somebody else."""
+    project = get_project_for_annotator(request, slug)
+    ticket = _ticket(request, project, body)
+    if not queue.extend_by_ticket(ticket=ticket, annotator=request.user):
+        raise Problem(
+            409, "lease_lost", "You do not hold this pair any more.", "Vote anyway, if you can, or lease the next pair."
+        )
+    return ExtendedOut(expires_at=now() + LEASE_TIME)
+
+
+@router.post("/projects/{slug:slug}/queue/release", auth=LABEL, response=replies(None, 404, status=204))
+def release(request: ApiRequest, slug: str) -> Status[None]:
+    """Give back what you hold in this project, at once instead of when it runs out."""
+    queue.release(project=get_project_for_annotator(request, slug), annotator=request.user)
+    return Status(204, None)
+
+
+@router.post("/projects/{slug:slug}/queue/submit", auth=LABEL, response=replies(OwnJudgmentOut, 404, 409))
+def submit(
+    request: ApiRequest, response: HttpResponse, slug: str, body: VoteIn, idempotency_key: IdempotencyKey = None
+) -> OwnJudgmentOut:
+    """Vote. A pair that you judged already keeps its vote, which is answered. 409: others finished it meanwhile."""
+    project = get_project_for_annotator(request, slug)
+    ticket = _ticket(request, project, body)
+
+    def vote() -> OwnJudgmentOut:
+        try:
+            judgment = queue.submit_judgment(
+                ticket=ticket,
+                annotator=request.user,
+                choice=body.choice,
+                reason=body.reason.strip(),
+                active_seconds=body.active_seconds,
+            )
+        except NoSeatLeftError:
+            raise Problem(
+                409, "no_seat_left", "Others finished this pair while you held it.", "Lease the next pair."
+            ) from None
+        except ValueError as error:
+            raise invalid("body.choice", str(error)) from None
+        return OwnJudgmentOut.of(judgment)
+
+    return once(request, response, idempotency_key, body, OwnJudgmentOut, vote)
+
+
+@router.post("/projects/{slug:slug}/queue/skip", auth=LABEL, response=replies(SkippedOut, 404, 409))
+def skip(
+    request: ApiRequest, response: HttpResponse, slug: str, body: SkipIn, idempotency_key: IdempotencyKey = None
+) -> SkippedOut:
+    """Pass a pair on for good, with the reason. Does nothing to a pair that you judged."""
+    project = get_project_for_annotator(request, slug)
+    ticket = _ticket(request, project, body)
+
+    def pass_on() -> SkippedOut:
+        queue.skip(ticket=ticket, annotator=request.user, reason=body.reason.strip() or "no reason given")
+        return SkippedOut()
+
+    return once(request, response, idempotency_key, body, SkippedOut, pass_on)
+
+
+@router.post("/projects/{slug:slug}/queue/undo", auth=LABEL, response=replies(PairOut, 404, 409))
+def undo(request: ApiRequest, slug: str) -> PairOut:
+    """Take your last vote or skip back; you hold its pair again. 409: there is nothing, or others finished the pair."""
+    project = get_project_for_annotator(request, slug)
+    try:
+        held = queue.undo_last(project=project, annotator=request.user)
+    except NoSeatLeftError:
+        held = None
+    if held is None:
+        raise Problem(409, "nothing_to_undo", "There is nothing to take back.", "Lease the next pair.")
+    return _pair(held)
+
+
+def _ticket(request: ApiRequest, project: Project, body: TicketIn) -> Ticket:
+    try:
+        return Ticket.read(body.ticket, project=project, annotator=request.user)
+    except BadTicketError:
+        raise Problem(
+            409,
+            "ticket_unknown",
+            "This ticket was not handed to you in this project, or it is older than a week.",
+            "Lease a pair and send the ticket that comes with it.",
+        ) from None
+
+
+def _pair(held: Lease) -> PairOut:
+    comparison = held.comparison
+    texts = dict(Response.objects.filter(pk__in=held.shown_order).values_list("pk", "text"))
+    offered = WITH_STRENGTH if comparison.project.asks_strength else WITHOUT_STRENGTH
+    return PairOut(
+        ticket=Ticket.sign(held),
+        comparison=comparison.pk,
+        expires_at=held.expires_at,
+        messages=[MessageOut(**message) for message in comparison.prompt.messages],
+        answers=[AnswerOut(side=side, text=texts[pk]) for side, pk in zip("AB", held.shown_order, strict=True)],
+        choices=[choice.value for choice in offered],
+    )

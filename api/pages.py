@@ -1,0 +1,57 @@
+"""The pages about the API: one's own tokens."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from annotation.access import SignedInRequest
+from api.forms import TokenForm
+from api.models import Token
+from api.tokens import MOST_IN_FORCE, TooManyTokensError, make_token
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def tokens(request: SignedInRequest) -> HttpResponse:
+    """The list and the form. The answer to POST is the only page that ever shows the new token."""
+    form = TokenForm(request.POST or None)
+    made = None
+    if request.method == "POST" and form.is_valid():
+        try:
+            made = make_token(
+                user=request.user,
+                name=form.cleaned_data["name"],
+                scopes=form.cleaned_data["scopes"],
+                days=form.cleaned_data["expires"],
+            )
+            form = TokenForm()
+        except TooManyTokensError:
+            form.add_error(
+                None, f"You have {MOST_IN_FORCE} tokens in force, which is all anybody may have. Revoke some."
+            )
+    context = {
+        "form": form,
+        "made": made,
+        "tokens": Token.objects.filter(user=request.user),
+        "base_url": request.build_absolute_uri("/").rstrip("/"),
+        "section": "account",
+    }
+    return render(request, "api/tokens.html", context)
+
+
+@login_required
+@require_POST
+def revoke_token(request: SignedInRequest, pk: int) -> HttpResponse:
+    """End one of one's own tokens. Programs that use it are refused from the next request on."""
+    mine = Token.objects.filter(user=request.user)
+    if not mine.filter(pk=pk).exists():
+        raise Http404
+    mine.revoke(pk)
+    messages.success(request, "The token is revoked. Programs that use it are refused from now on.")
+    return redirect("api-tokens")

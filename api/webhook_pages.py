@@ -1,0 +1,118 @@
+"""A project's webhooks and the log of what they were told. For its managers."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from annotation.access import SignedInRequest, get_project_for_manager
+from annotation.models import Project
+from api.forms import WebhookForm
+from api.models import Webhook
+from api.signing import new_salt, secret_of
+from api.webhooks import MOST_ATTEMPTS, make_webhook, ping
+from api.webhooks import send_again as start_over
+
+SHOWN_DELIVERIES = 100
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def webhooks(request: SignedInRequest, slug: str) -> HttpResponse:
+    """The list and the form. The answer to POST is the only page that shows the new secret."""
+    project = get_project_for_manager(request, slug)
+    form = WebhookForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        made = make_webhook(
+            project=project,
+            url=form.cleaned_data["url"],
+            events=form.cleaned_data["events"],
+            created_by=request.user,
+        )
+        return _page(request, made, secret=secret_of(made))
+    context = {
+        "project": project,
+        "form": form,
+        "webhooks": project.webhooks.with_last_delivery(),
+        "section": "projects",
+    }
+    return render(request, "api/webhooks.html", context)
+
+
+@login_required
+@require_GET
+def webhook(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+    """One webhook and its log."""
+    return _page(request, _found(get_project_for_manager(request, slug), pk))
+
+
+@login_required
+@require_POST
+def test(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+    found = _found(get_project_for_manager(request, slug), pk)
+    if found.off_at is None:
+        ping(found)
+        messages.info(request, "A test is on its way; reload to see how it went.")
+    else:
+        messages.warning(request, "The webhook is off. Turn it on first.")
+    return redirect("webhook", slug, pk)
+
+
+@login_required
+@require_POST
+def switch(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+    """Turn it off, or on again."""
+    found = _found(get_project_for_manager(request, slug), pk)
+    if not Webhook.objects.turn_off(found.pk, why=f"Turned off by {request.user}."):
+        Webhook.objects.turn_on(found.pk)
+    return redirect("webhook", slug, pk)
+
+
+@login_required
+@never_cache
+@require_POST
+def new_secret(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+    """Replace the secret; the old one ends at once. Shown this once."""
+    found = _found(get_project_for_manager(request, slug), pk)
+    found.salt = new_salt()
+    found.save(update_fields=["salt"])
+    return _page(request, found, secret=secret_of(found))
+
+
+@login_required
+@require_POST
+def remove(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+    found = _found(get_project_for_manager(request, slug), pk)
+    found.delete()
+    messages.success(request, f"{found.url} is not told anything any more. Its log is gone.")
+    return redirect("webhooks", slug)
+
+
+@login_required
+@require_POST
+def send_again(request: SignedInRequest, slug: str, pk: int, delivery_pk: int) -> HttpResponse:
+    found = _found(get_project_for_manager(request, slug), pk)
+    if not start_over(get_object_or_404(found.deliveries, pk=delivery_pk)):
+        messages.info(request, "It is on its way already.")
+    return redirect("webhook", slug, pk)
+
+
+def _found(project: Project, pk: int) -> Webhook:
+    return get_object_or_404(project.webhooks.select_related("project", "created_by"), pk=pk)
+
+
+def _page(request: SignedInRequest, webhook: Webhook, secret: str = "") -> HttpResponse:
+    context = {
+        "project": webhook.project,
+        "webhook": webhook,
+        "secret": secret,
+        "deliveries": webhook.deliveries.all()[:SHOWN_DELIVERIES],
+        "most_attempts": MOST_ATTEMPTS,
+        "section": "projects",
+    }
+    return render(request, "api/webhook.html", context)

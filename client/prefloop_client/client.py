@@ -1,0 +1,235 @@
+"""The addresses of the API as methods.
+
+What can be sent twice without harm is sent again when the network or the server fails; what meets the rate limit waits.
+A vote carries an idempotency key, so that it is given once however often it is sent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import requests
+
+from prefloop_client.errors import ApiError, NoAnswerError
+from prefloop_client.rows import (
+    Comparison,
+    Import,
+    Judgment,
+    Me,
+    OwnJudgment,
+    Pair,
+    Preference,
+    Project,
+    read,
+)
+
+JSON_LINES = "application/jsonl"
+OVERLOADED = (502, 503, 504)
+TOO_MANY = 429
+LONGEST_WAIT = 60.0  # seconds between two tries
+Row = TypeVar("Row")
+
+
+class Client:
+    """One person's token at one site. Not for several threads at once.
+
+    `tries` is how often a request is sent at most; `timeout` in seconds is for connecting and between two pieces of the
+    answer. Methods raise ApiError for what the server refuses and NoAnswerError if it is not reached.
+    """
+
+    def __init__(self, url: str, token: str, *, tries: int = 4, timeout: float = 30.0) -> None:
+        self.root = url.rstrip("/") + "/api/v1"
+        self.tries, self.timeout = tries, timeout
+        self.session = requests.Session()
+        self.session.headers["Authorization"] = f"Bearer {token}"
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """As PREFLOOP_URL and PREFLOOP_TOKEN say. Raises KeyError if one is not set."""
+        return cls(os.environ["PREFLOOP_URL"], os.environ["PREFLOOP_TOKEN"])
+
+    def close(self) -> None:
+        """Give the connection back. `with Client(…) as client:` does it by itself."""
+        self.session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def me(self) -> Me:
+        return read(Me, self._json("GET", "/me"))
+
+    # Projects
+
+    def projects(self) -> Iterator[Project]:
+        return self._rows(Project, "/projects")
+
+    def project(self, slug: str) -> Project:
+        return read(Project, self._json("GET", f"/projects/{slug}"))
+
+    def new_project(self, name: str, **settings: str | int | bool) -> Project:
+        """`settings`: guidelines, overlap, asks_strength, asks_reason."""
+        return read(Project, self._json("POST", "/projects", body={"name": name, **settings}, key=_new_key()))
+
+    def change_project(self, slug: str, **settings: str | int | bool) -> Project:
+        return read(Project, self._json("PATCH", f"/projects/{slug}", body=settings))
+
+    # The queue
+
+    def lease(self, slug: str) -> Pair | None:
+        """The pair you hold, or the next one; None if there is nothing for you now."""
+        found = self._json("POST", f"/projects/{slug}/queue/lease")["pair"]
+        return read(Pair, found) if found else None
+
+    def extend(self, slug: str, pair: Pair) -> None:
+        """Keep it for another five minutes. Raises ApiError `lease_lost` if somebody else has it."""
+        self._json("POST", f"/projects/{slug}/queue/extend", body={"ticket": pair.ticket})
+
+    def release(self, slug: str) -> None:
+        """Give back what you hold."""
+        self._send("POST", f"/projects/{slug}/queue/release", again=True)
+
+    def submit(
+        self, slug: str, pair: Pair, choice: str, *, reason: str = "", active_seconds: float = 0.0
+    ) -> OwnJudgment:
+        """Vote: `a3` is A much better, `b1` B slightly, `tie`, `both_bad`. Raises ApiError `no_seat_left` if others
+        finished the pair meanwhile."""
+        body = {"ticket": pair.ticket, "choice": choice, "reason": reason, "active_seconds": active_seconds}
+        return read(OwnJudgment, self._json("POST", f"/projects/{slug}/queue/submit", body=body, key=_new_key()))
+
+    def skip(self, slug: str, pair: Pair, reason: str) -> None:
+        body = {"ticket": pair.ticket, "reason": reason}
+        self._json("POST", f"/projects/{slug}/queue/skip", body=body, key=_new_key())
+
+    def undo(self, slug: str) -> Pair:
+        """Take the last vote or skip back. Sent once: sent twice it would undo two."""
+        return read(Pair, self._send("POST", f"/projects/{slug}/queue/undo", again=False).json())
+
+    # Votes and what follows from them
+
+    def own_judgments(self, slug: str) -> Iterator[OwnJudgment]:
+        return self._rows(OwnJudgment, f"/projects/{slug}/judgments/mine")
+
+    def judgments(self, slug: str, *, annotator: str = "", withdrawn: bool = False) -> Iterator[Judgment]:
+        """Everybody's votes. For managers, like all that follows."""
+        which = {"annotator": annotator, "withdrawn": str(withdrawn).lower()}
+        return self._rows(Judgment, f"/projects/{slug}/judgments", which)
+
+    def comparisons(self, slug: str) -> Iterator[Comparison]:
+        return self._rows(Comparison, f"/projects/{slug}/comparisons")
+
+    def preferences(self, slug: str) -> Iterator[Preference]:
+        return self._rows(Preference, f"/projects/{slug}/preferences")
+
+    def export(
+        self, slug: str, *, shape: str = "preference", votes: str = "raw", **more: str
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of what was judged, read as they come: see the API's description for shapes, votes and filters."""
+        query = {"shape": shape, "votes": votes, **more}
+        with self._send("GET", f"/projects/{slug}/export", query=query, stream=True, again=True) as response:
+            for line in response.iter_lines():
+                yield json.loads(line)
+
+    # Import
+
+    def import_file(self, slug: str, path: Path | str, *, judged_by: str = "", author_label: str = "") -> Import:
+        """Bring a JSON Lines file in and wait until it is."""
+        return self._import(slug, Path(path).read_bytes(), Path(path).name, judged_by, author_label)
+
+    def import_rows(
+        self, slug: str, rows: Iterable[Mapping[str, Any]], *, judged_by: str = "", author_label: str = ""
+    ) -> Import:
+        """Bring rows in, of `prompt` with `chosen` and `rejected` or with `responses`, and wait until they are."""
+        body = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        return self._import(slug, body, "", judged_by, author_label)
+
+    def imports(self, slug: str) -> Iterator[Import]:
+        return self._rows(Import, f"/projects/{slug}/imports")
+
+    def _import(self, slug: str, body: bytes, file_name: str, judged_by: str, author_label: str) -> Import:
+        query = {"file_name": file_name, "judged_by": judged_by, "author_label": author_label}
+        # Sent again it adds nothing twice: what is there already is counted as a duplicate.
+        answer = self._send("POST", f"/projects/{slug}/imports", query=query, data=body, content=JSON_LINES, again=True)
+        report = read(Import, answer.json())
+        while report.finished_at is None:
+            time.sleep(1.0)
+            report = read(Import, self._json("GET", f"/projects/{slug}/imports/{report.id}"))
+        return report
+
+    # Requests
+
+    def _rows(self, kind: type[Row], path: str, query: Mapping[str, str] | None = None) -> Iterator[Row]:
+        """All rows of a list, a page at a time."""
+        cursor = ""
+        while True:
+            page = self._send("GET", path, query={**(query or {}), "cursor": cursor}, again=True).json()
+            for item in page["items"]:
+                yield read(kind, item)
+            if not page["next_cursor"]:
+                return
+            cursor = page["next_cursor"]
+
+    def _json(self, method: str, path: str, *, body: Mapping[str, Any] | None = None, key: str = "") -> Any:
+        """A request that may be sent again."""
+        data = None if body is None else json.dumps(body).encode()
+        return self._send(method, path, data=data, key=key, again=True).json()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        again: bool,
+        query: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        content: str = "application/json",
+        key: str = "",
+        stream: bool = False,
+    ) -> requests.Response:
+        """One request, sent up to `tries` times if `again`. Raises ApiError and NoAnswerError."""
+        headers = {"Content-Type": content} | ({"Idempotency-Key": key} if key else {})
+        tries = self.tries if again else 1
+        for number in range(1, tries + 1):
+            wait = 0.5 * 2 ** (number - 1)
+            try:
+                answer = self.session.request(
+                    method,
+                    self.root + path,
+                    params=query,
+                    data=data,
+                    headers=headers,
+                    timeout=self.timeout,
+                    stream=stream,
+                    allow_redirects=False,
+                )
+            except requests.RequestException as error:
+                if number == tries:
+                    raise NoAnswerError(f"{method} {self.root + path}: {error}") from error
+            else:
+                if answer.status_code < 300:
+                    return answer
+                if number == tries or answer.status_code not in (TOO_MANY, *OVERLOADED):
+                    raise _error(answer)
+                wait = float(answer.headers.get("Retry-After", wait))
+            time.sleep(min(wait, LONGEST_WAIT))
+        raise AssertionError("tries is at least 1")
+
+
+def _error(answer: requests.Response) -> ApiError:
+    try:
+        error = answer.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        error = {}
+    return ApiError(answer.status_code, error if isinstance(error, dict) else {})
+
+
+def _new_key() -> str:
+    return str(uuid.uuid4())

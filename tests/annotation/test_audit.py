@@ -1,0 +1,226 @@
+"""The audit log: what is written into it, that nothing changes it, who reads it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
+from django.db import DatabaseError, connection, transaction
+from django.test import Client
+from django.urls import reverse
+
+from annotation import audit
+from annotation.models import Action, AuditEvent, ImportReport, Project, Role, User
+from annotation.people import sign_in_link
+from annotation.services import create_project, set_role
+from tests.annotation.conftest import PASSWORD, make_user
+from tests.safety.asking import RULED
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+
+ROW = b'{"prompt": "Q", "chosen": "A", "rejected": "B"}\n'
+
+# Every address that takes a POST and is not in `audit.BY_ADDRESS`, and where its event comes from, or why it has none.
+TOLD_BY_A_SERVICE = {
+    "sign-in", "account_login", "sign-in-link", "sign-out", "mfa_authenticate",  # signals of the sign-in
+    "mfa_activate_totp", "mfa_deactivate_totp", "mfa_generate_recovery_codes",  # signals of the second factor
+    "openid_connect_login",  # leads away; coming back is a sign-in
+    "my-data-delete", "new-project", "members", "invite-member", "remove-member", "next-round",
+}  # fmt: skip
+NOT_TOLD = {
+    "account", "socialaccount_connections",  # one's own display name
+    "account_reauthenticate", "mfa_reauthenticate",  # a second look at somebody who is in; a wrong one is told
+    "label", "skip", "undo", "heartbeat", "release",  # each is a row of its own, with its time and its person
+}  # fmt: skip
+
+
+def test_no_form_escapes_the_log_unnoticed() -> None:
+    forms = {address.key for address, rule in RULED if "POST" in rule.methods and not address.in_admin}
+    told = {name for name, method in audit.BY_ADDRESS if method == "POST"}
+    assert forms - told - TOLD_BY_A_SERVICE - NOT_TOLD == set()
+    assert (TOLD_BY_A_SERVICE | NOT_TOLD) - forms == set()
+
+
+def log() -> list[tuple[str, str, str, str, str]]:
+    """(who, did what, to whom, where, what), oldest first."""
+    return [
+        (
+            event.actor.username if event.actor else "",
+            event.action,
+            event.subject.username if event.subject else "",
+            event.project.slug if event.project else "",
+            event.what,
+        )
+        for event in AuditEvent.objects.order_by("id").select_related("actor", "subject", "project")
+    ]
+
+
+def test_sign_ins_and_what_fails(client: Client, ann: User) -> None:
+    client.post(reverse("sign-in"), {"username": "ann", "password": "wrong"})
+    client.post(reverse("sign-in"), {"username": "my secret, in the wrong field", "password": "x"})
+    client.post(reverse("sign-in"), {"username": "ann", "password": PASSWORD})
+    client.post(reverse("sign-out"))
+    client.post(urlsplit(sign_in_link(User.objects.get(pk=ann.pk), "http://x")).path)
+    assert log() == [
+        ("", "sign-in-failed", "ann", "", ""),
+        ("ann", "signed-in", "", "", ""),
+        ("ann", "signed-out", "", "", ""),
+        ("ann", "signed-in", "", "", ""),
+    ]
+
+
+def test_roles_and_members(signed_in: SignIn, project: Project, manager: User, stranger: User) -> None:
+    client = signed_in(manager)
+    before = AuditEvent.objects.count()
+    client.post(reverse("members", args=[project.slug]), {"username": "stranger", "role": "reviewer"})
+    membership = project.memberships.get(user=stranger)
+    client.post(reverse("remove-member", args=[project.slug, membership.pk]))
+    assert log()[before:] == [
+        ("mara", "role", "stranger", project.slug, "reviewer"),
+        ("mara", "removed", "stranger", project.slug, "reviewer"),
+    ]
+
+
+def test_what_is_refused_is_not_in_the_log(signed_in: SignIn, project: Project, manager: User, ann: User) -> None:
+    client = signed_in(manager)
+    before = AuditEvent.objects.count()
+    client.post(reverse("project-settings", args=[project.slug]), {"name": "", "overlap": "0"})
+    client.post(reverse("import", args=[project.slug]), {})
+    client.post(reverse("members", args=[project.slug]), {"username": "mara", "role": "annotator"})  # the last manager
+    client.get(reverse("export-file", args=[project.slug]), {"shape": "none of them"})
+    signed_in(ann).get(reverse("export-file", args=[project.slug]))
+    assert [event for event in log()[before:] if event[1] != "signed-in"] == []
+
+
+def test_imports_exports_and_settings(signed_in: SignIn, project: Project, manager: User) -> None:
+    client = signed_in(manager)
+    before = AuditEvent.objects.count()
+    client.post(reverse("import", args=[project.slug]), {"file": SimpleUploadedFile("votes.jsonl", ROW)})
+    draft = ImportReport.objects.get()
+    client.post(reverse("import-start", args=[project.slug, draft.pk]), {"shape": "preference"})
+    client.get(reverse("export-file", args=[project.slug]))
+    client.post(reverse("project-settings", args=[project.slug]), {"name": "Renamed", "overlap": "1"})
+    assert log()[before:] == [
+        ("mara", "imported", "", project.slug, "votes.jsonl"),
+        ("mara", "exported", "", project.slug, ""),
+        ("mara", "settings", "", project.slug, ""),
+    ]
+
+
+def test_what_is_changed_in_the_admin(signed_in: SignIn, ann: User, project: Project) -> None:
+    root = make_user("root", is_staff=True, is_superuser=True)
+    client = signed_in(root)
+    before = AuditEvent.objects.count()
+    client.get(reverse("admin:annotation_user_changelist"))
+    client.post(
+        reverse("admin:annotation_user_changelist"), {"action": "make_sign_in_link", "_selected_action": [ann.pk]}
+    )
+    client.post(reverse("admin:annotation_project_delete", args=[project.pk]), {"post": "yes"})
+    assert not Project.objects.exists()
+    assert log()[before:] == [
+        ("root", "link", "ann", "", ""),
+        ("root", "admin", "", "", f"annotation user changelist make_sign_in_link {ann.pk}"),
+        ("root", "admin", "", "", f"annotation project delete {project.pk}"),
+    ]
+
+
+def test_an_event_outlives_its_project(project: Project, manager: User) -> None:
+    event = AuditEvent.objects.in_project(project).latest("id")
+    Project.objects.filter(pk=project.pk).delete()
+    kept = AuditEvent.objects.with_names().get(pk=event.pk)
+    assert (kept.project_id, kept.project, kept.what) == (event.project_id, None, event.what)
+
+
+def test_links_from_the_command_line_have_nobody_behind_them(ann: User) -> None:
+    call_command("sign_in_link", "ann", stdout=io.StringIO())
+    assert log() == [("", "link", "ann", "", "")]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE annotation_auditevent SET what = 'nothing'",
+        "DELETE FROM annotation_auditevent",
+    ],
+)
+def test_the_database_refuses_to_rewrite_the_log(ann: User, statement: str) -> None:
+    audit.record(Action.EXPORTED, actor=ann, what="all of it")
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
+    assert log() == [("ann", "exported", "", "", "all of it")]
+
+
+def test_a_manager_reads_their_projects_log_and_only_that(
+    signed_in: SignIn, project: Project, manager: User, stranger: User
+) -> None:
+    other = create_project(name="Other", manager=stranger)
+    audit.record(Action.EXPORTED, actor=stranger, project=other, what="elsewhere.jsonl")
+    audit.record(Action.EXPORTED, actor=manager, project=project, what="here.jsonl")
+    html = signed_in(manager).get(reverse("project-audit", args=[project.slug])).content.decode()
+    assert "here.jsonl" in html
+    assert "elsewhere.jsonl" not in html
+    assert "<td>signed in" not in html
+
+
+def test_an_admin_reads_all_of_it(signed_in: SignIn, project: Project, manager: User) -> None:
+    html = signed_in(make_user("root", is_superuser=True)).get(reverse("audit")).content.decode()
+    assert "<td>signed in" in html
+    assert "made the project" in html
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("votes", 1),
+        ("VOTES jsonl", 1),
+        ("votes nothing", 0),
+        ("exported", 2),
+        ("mara exported", 1),
+        ("everyday", 2),
+        ("ann", 1),
+    ],
+)
+def test_the_log_is_searched(project: Project, manager: User, ann: User, words: str, found: int) -> None:
+    known = list(AuditEvent.objects.values_list("pk", flat=True))
+    audit.record(Action.EXPORTED, actor=manager, project=project, what="votes.jsonl")
+    audit.record(Action.EXPORTED, actor=ann, project=project, what="pairs.csv")
+    assert AuditEvent.objects.matching(words).exclude(pk__in=known).count() == found
+
+
+def test_the_file_holds_what_the_search_found_and_no_formula(
+    signed_in: SignIn, project: Project, manager: User
+) -> None:
+    audit.record(Action.EXPORTED, actor=manager, project=project, what="=HYPERLINK(1)")
+    audit.record(Action.EXPORTED, actor=manager, project=project, what="other")
+    answer = signed_in(manager).get(reverse("project-audit-csv", args=[project.slug]), {"q": "hyperlink"})
+    text = b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
+    head, row = csv.reader(io.StringIO(text))
+    assert head[:4] == ["time (UTC)", "who", "did", "what"]
+    assert row[1:] == ["mara", "exported", "'=HYPERLINK(1)", "", project.slug]
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{project.slug}-audit.csv"'
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_the_page_asks_as_often_for_few_events_as_for_many(
+    signed_in: SignIn,
+    project: Project,
+    manager: User,
+    django_assert_num_queries: Callable[..., object],
+    count: int,
+) -> None:
+    for n in range(count):
+        set_role(project=project, person=make_user(f"person{n}"), role=Role.ANNOTATOR, by=manager)
+    client = signed_in(manager)
+    with django_assert_num_queries(5):  # session, person, project, count, events
+        client.get(reverse("project-audit", args=[project.slug]))
+
+
+def test_a_long_word_is_cut_and_a_null_byte_left_out(ann: User) -> None:
+    audit.record(Action.IMPORTED, actor=ann, what="a\x00b" + "x" * 500)
+    assert AuditEvent.objects.get().what == ("ab" + "x" * 500)[:300]

@@ -1,0 +1,118 @@
+"""What the labelling page asks of a large database: no statement reads a large table from end to end."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from annotation import hand_out
+from annotation.models import Arm, Batch, Comparison, Project, User
+from bench.queue_load import seeding
+from tests.annotation.test_labelling_page import Forms
+
+ROWS = 30_000
+LARGE = {f"annotation_{name}" for name in ("comparison", "judgment", "preference", "prompt", "response")}
+
+# Half of the comparisons have two of the three judgments they want, one of them is ann's.
+JUDGED = """
+INSERT INTO annotation_judgment (comparison_id, annotator_id, seat, seats, tiers, both_bad, reason, shown_order,
+                                 active_seconds, created_at)
+SELECT id, %(annotator)s, %(seat)s, 3, '[]', false, '', response_ids, 30, now() - (id || ' s')::interval
+  FROM annotation_comparison WHERE project_id = %(project)s AND id %% 2 = 0
+"""
+
+
+@pytest.fixture
+def large(ann: User, ben: User, transactional_db: None) -> Project:
+    project, _ = seeding.seed(comparisons=ROWS, people=1, overlap=3)
+    for person in (ann, ben):
+        project.memberships.create(user=person)
+    with connection.cursor() as cursor:
+        for seat, person in ((1, ann), (2, ben)):
+            cursor.execute(JUDGED, {"annotator": person.pk, "seat": seat, "project": project.pk})
+        cursor.execute("UPDATE annotation_comparison SET depth = 2 WHERE project_id = %s AND id %% 2 = 0", [project.pk])
+        cursor.execute("VACUUM ANALYZE")
+    return project
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", []):
+        yield from nodes(inner)
+
+
+def scans(query: str) -> list[str]:
+    """The large tables that PostgreSQL would read from end to end for this statement."""
+    if query.split()[0] not in ("SELECT", "WITH", "UPDATE", "DELETE", "INSERT"):
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {query}")
+        found = cursor.fetchone()[0]
+    plan = found if isinstance(found, list) else json.loads(found)
+    return [
+        node["Relation Name"]
+        for node in nodes(plan[0]["Plan"])
+        if node["Node Type"] == "Seq Scan" and node["Relation Name"] in LARGE
+    ]
+
+
+def statements(client: Client, project: Project) -> list[str]:
+    """Everything that one look at the page and one vote with its next pair ask."""
+    url = reverse("label", args=[project.slug])
+    with CaptureQueriesContext(connection) as captured:
+        html = client.get(url).content.decode()
+        answer = client.post(url, {**Forms(html).hidden, "choice": "a1"}, headers={"X-Fragment": "1"})
+    assert answer.status_code == 200
+    assert "answer-A" in answer.content.decode()
+    return [entry["sql"] for entry in captured.captured_queries]
+
+
+@pytest.mark.parametrize("arms", [[Arm.ORDER], [Arm.RANDOM], [Arm.GOLD, Arm.REPEAT, Arm.ORDER]])
+@pytest.mark.parametrize("given", [False, True])
+def test_no_statement_of_the_labelling_page_reads_a_large_table_to_its_end(
+    large: Project,
+    ann: User,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    arms: list[Arm],
+    given: bool,
+) -> None:
+    if given:
+        batch = Batch.objects.create(project=large, name="hers")
+        batch.people.add(ann)
+        Comparison.objects.filter(project=large, id__gt=ROWS // 2).update(batch=batch)
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE")
+    monkeypatch.setattr(hand_out, "drawn_arms", lambda project: arms)
+    client.force_login(ann)
+
+    asked = statements(client, large)
+
+    assert len(asked) > 10
+    assert {query: found for query in asked if (found := scans(query))} == {}
+
+
+def test_the_check_of_plans_sees_a_scan(large: Project) -> None:
+    assert scans("SELECT sum(depth) FROM annotation_comparison") == ["annotation_comparison"]
+
+
+def test_a_hand_out_looks_at_no_more_rows_than_it_says(
+    large: Project, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ann has judged the whole head of the queue: what is left of the search is bounded."""
+    Comparison.objects.filter(project=large, id__gt=1).update(depth=2)
+    monkeypatch.setattr(hand_out, "MOST_LOOKED_AT", 50)
+    place = hand_out.Place.of(large, ann)
+    with CaptureQueriesContext(connection) as captured:
+        next(hand_out._in_order(place), None)
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {captured.captured_queries[0]['sql']}")
+        plan = cursor.fetchone()[0][0]["Plan"]
+    read = [node["Actual Rows"] for node in nodes(plan) if node.get("Index Name") == "open_comparisons"]
+    assert read
+    assert max(read) <= 50

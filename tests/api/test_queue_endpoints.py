@@ -1,0 +1,235 @@
+"""The queue over the API: the same leases and votes as on the page, and nothing of authors."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils.timezone import now
+
+from annotation import queue
+from annotation.models import Judgment, Lease, Project, Response, Skip, User
+from annotation.services import record_judgment
+from api.models import RememberedAnswer, Scope
+from api.once import KEPT_FOR, forget_old_answers
+from tests.annotation.conftest import MakeComparison
+from tests.api.conftest import Program, ProgramOf, error_of
+
+QUEUE = "/projects/everyday-help/queue"
+
+
+def lease(program: Program) -> dict[str, Any]:
+    pair: dict[str, Any] = program.post(f"{QUEUE}/lease").json()["pair"]
+    return pair
+
+
+@pytest.fixture
+def program(ann: User, project: Project, program_of: ProgramOf) -> Program:
+    return program_of(ann, Scope.LABEL)
+
+
+def test_a_program_takes_a_pair_and_votes(program: Program, ann: User, make_comparison: MakeComparison) -> None:
+    comparison = make_comparison()
+
+    pair = lease(program)
+    assert pair["comparison"] == comparison.pk
+    assert pair["messages"] == [{"role": "user", "content": "Question 1?"}]
+    assert sorted(answer["text"] for answer in pair["answers"]) == ["First answer 1", "Second answer 1"]
+    assert [answer["side"] for answer in pair["answers"]] == ["A", "B"]
+    assert pair["choices"] == ["a3", "a2", "a1", "tie", "b1", "b2", "b3", "both_bad"]
+
+    vote = {"ticket": pair["ticket"], "choice": "b2", "reason": " clearer ", "active_seconds": 0.001}
+    answer = program.post(f"{QUEUE}/submit", vote)
+
+    judgment = Judgment.objects.get()
+    better = Response.objects.get(text=pair["answers"][1]["text"])
+    assert (judgment.annotator, judgment.tiers[0], judgment.strength) == (ann, [better.pk], 2)
+    assert (judgment.reason, judgment.active_seconds) == ("clearer", 0.001)
+    assert answer.json()["choice"] == "b2"
+    assert not Lease.objects.exists()
+    assert program.post(f"{QUEUE}/lease").json() == {"pair": None, "why": "done"}
+
+
+def test_nothing_of_authors_ids_or_other_peoples_votes_reaches_an_annotators_program(
+    ann: User, ben: User, program_of: ProgramOf, make_comparison: MakeComparison
+) -> None:
+    comparison = make_comparison(judgments_wanted=2)
+    record_judgment(comparison=comparison, annotator=ben, tiers=[comparison.response_ids], reason="ben says so")
+    program = program_of(ann)
+    pair = lease(program)
+    vote = program.post(f"{QUEUE}/submit", {"ticket": pair["ticket"], "choice": "tie"})
+    mine = program.get("/projects/everyday-help/judgments/mine")
+
+    assert set(pair) == {"ticket", "comparison", "expires_at", "messages", "answers", "choices"}
+    assert {name for answer in pair["answers"] for name in answer} == {"side", "text"}
+    assert set(vote.json()) == {"id", "comparison", "choice", "reason", "active_seconds", "created_at"}
+    assert [judgment["id"] for judgment in mine.json()["items"]] == [vote.json()["id"]]
+    seen = f"{pair} {vote.json()} {mine.json()}"
+    assert "model-one" not in seen
+    assert "ben says so" not in seen
+    for path in ("judgments", "comparisons", "preferences", "export", "imports"):
+        assert error_of(program.get(f"/projects/everyday-help/{path}")) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["lease", "extend", "release", "submit", "skip", "undo"])
+def test_the_queue_of_a_project_one_is_not_in_is_not_there(
+    project: Project, stranger: User, program_of: ProgramOf, path: str
+) -> None:
+    body = {"ticket": "x", "choice": "tie", "reason": "y"}
+    assert error_of(program_of(stranger).post(f"{QUEUE}/{path}", body)) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["extend", "submit", "skip"])
+def test_another_persons_ticket_is_refused(
+    program: Program, ben: User, program_of: ProgramOf, make_comparison: MakeComparison, path: str
+) -> None:
+    make_comparison()
+    body = {"ticket": lease(program_of(ben))["ticket"], "choice": "tie", "reason": "y"}
+    assert error_of(program.post(f"{QUEUE}/{path}", body)) == (409, "ticket_unknown")
+    assert not Judgment.objects.exists()
+    assert not Skip.objects.exists()
+
+
+def test_an_unknown_choice_is_refused_and_keeps_the_pair(program: Program, make_comparison: MakeComparison) -> None:
+    make_comparison()
+    ticket = lease(program)["ticket"]
+    refused = program.post(f"{QUEUE}/submit", {"ticket": ticket, "choice": "c"}, key="k")
+    assert error_of(refused) == (422, "invalid")
+    assert refused.json()["error"]["fields"][0]["where"] == "body.choice"
+    assert Lease.objects.exists()
+    assert not RememberedAnswer.objects.exists()
+
+
+def test_a_pair_is_kept_longer_and_given_back(
+    program: Program, ann: User, ben: User, project: Project, make_comparison: MakeComparison
+) -> None:
+    make_comparison()
+    ticket = lease(program)["ticket"]
+    Lease.objects.update(expires_at=now())
+    assert program.post(f"{QUEUE}/extend", {"ticket": ticket}).json()["expires_at"] > now().isoformat()
+    assert queue.lease_next(project=project, annotator=ben) is None
+
+    assert program.post(f"{QUEUE}/release").status_code == 204
+    assert queue.lease_next(project=project, annotator=ben) is not None
+    assert error_of(program.post(f"{QUEUE}/extend", {"ticket": ticket})) == (409, "lease_lost")
+
+
+def test_a_vote_on_a_pair_that_others_finished_is_told(
+    program: Program, ben: User, make_comparison: MakeComparison
+) -> None:
+    comparison = make_comparison()
+    ticket = lease(program)["ticket"]
+    Lease.objects.update(expires_at=now())
+    record_judgment(comparison=comparison, annotator=ben, tiers=[comparison.response_ids])
+    Lease.objects.all().delete()
+    refused = program.post(f"{QUEUE}/submit", {"ticket": ticket, "choice": "a"}, key="k")
+    assert error_of(refused) == (409, "no_seat_left")
+    assert Judgment.objects.count() == 1
+
+
+def test_a_pair_is_skipped_and_the_skip_taken_back(program: Program, make_comparison: MakeComparison) -> None:
+    make_comparison()
+    ticket = lease(program)["ticket"]
+    assert error_of(program.post(f"{QUEUE}/skip", {"ticket": ticket, "reason": ""})) == (422, "invalid")
+    assert program.post(f"{QUEUE}/skip", {"ticket": ticket, "reason": "broken"}).json() == {"skipped": True}
+    assert Skip.objects.get().reason == "broken"
+    assert program.post(f"{QUEUE}/lease").json()["why"] == "yours"
+    assert program.post(f"{QUEUE}/undo").json()["ticket"]
+    assert not Skip.objects.exists()
+
+
+def test_a_vote_is_taken_back(program: Program, make_comparison: MakeComparison) -> None:
+    make_comparison()
+    assert error_of(program.post(f"{QUEUE}/undo")) == (409, "nothing_to_undo")
+    first = lease(program)
+    program.post(f"{QUEUE}/submit", {"ticket": first["ticket"], "choice": "a1"})
+    again = program.post(f"{QUEUE}/undo").json()
+    assert again["answers"] == first["answers"]
+    assert not Judgment.objects.standing().exists()
+
+
+def test_a_vote_sent_twice_with_one_key_is_given_once_and_answered_alike(
+    program: Program, make_comparison: MakeComparison
+) -> None:
+    make_comparison()
+    make_comparison()
+    vote = {"ticket": lease(program)["ticket"], "choice": "a"}
+
+    first = program.post(f"{QUEUE}/submit", vote, key="vote-1")
+    program.post(f"{QUEUE}/undo")
+    second = program.post(f"{QUEUE}/submit", vote, key="vote-1")
+
+    assert first.json() == second.json()
+    assert ("Idempotency-Replayed" in first.headers, second.headers["Idempotency-Replayed"]) == (False, "true")
+    assert not Judgment.objects.standing().exists()  # the vote that was undone does not come back
+
+    other = program.post(f"{QUEUE}/submit", vote | {"choice": "b"}, key="vote-1")
+    assert error_of(other) == (422, "idempotency_key_reused")
+    assert program.post(f"{QUEUE}/submit", vote | {"choice": "b"}, key="vote-2").json()["choice"] == "b"
+
+
+def test_one_persons_key_is_not_anothers(
+    ann: User, ben: User, program_of: ProgramOf, make_comparison: MakeComparison
+) -> None:
+    make_comparison(judgments_wanted=2)
+    for person in (ann, ben):
+        program = program_of(person)
+        program.post(f"{QUEUE}/submit", {"ticket": lease(program)["ticket"], "choice": "tie"}, key="same")
+    assert Judgment.objects.count() == 2
+
+
+@pytest.mark.parametrize("key", ["with space", "é", "x" * 201])
+def test_a_key_that_is_none_is_refused(program: Program, make_comparison: MakeComparison, key: str) -> None:
+    make_comparison()
+    vote = {"ticket": lease(program)["ticket"], "choice": "a"}
+    assert error_of(program.post(f"{QUEUE}/submit", vote, key=key)) == (422, "invalid")
+
+
+def test_answers_are_forgotten_after_a_day(program: Program, make_comparison: MakeComparison) -> None:
+    make_comparison()
+    program.post(f"{QUEUE}/submit", {"ticket": lease(program)["ticket"], "choice": "a"}, key="vote-1")
+    assert forget_old_answers() == 0
+    RememberedAnswer.objects.update(created_at=now() - KEPT_FOR)
+    assert forget_old_answers() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_that_send_one_key_at_the_same_moment_give_one_vote(
+    ann: User, project: Project, program_of: ProgramOf, make_comparison: MakeComparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second arrives while the first is at work, and waits for its answer."""
+    make_comparison()
+    one, other = program_of(ann), program_of(ann)
+    vote = {"ticket": lease(one)["ticket"], "choice": "a"}
+    at_work, go_on = threading.Event(), threading.Event()
+    submit: Callable[..., Judgment] = queue.submit_judgment
+    times: list[int] = []
+
+    def slow(**more: Any) -> Judgment:
+        times.append(1)
+        at_work.set()
+        assert go_on.wait(20)
+        return submit(**more)
+
+    monkeypatch.setattr(queue, "submit_judgment", slow)
+    answers: list[Any] = []
+
+    def send(program: Program) -> None:
+        answers.append(program.post(f"{QUEUE}/submit", vote, key="vote-1").json())
+        connection.close()
+
+    first = threading.Thread(target=send, args=[one])
+    first.start()
+    assert at_work.wait(20)
+    second = threading.Thread(target=send, args=[other])
+    second.start()
+    second.join(0.5)
+    assert second.is_alive()
+    go_on.set()
+    first.join(20)
+    second.join(20)
+
+    assert len(times) == 1
+    assert answers[0] == answers[1]
+    assert answers[0]["id"] == Judgment.objects.get().pk

@@ -1,0 +1,171 @@
+"""Two projects side by side with everything that an address can name, and one person of each kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.db.models import Model
+from django.utils.timezone import now
+
+from annotation.models import (
+    Comparison,
+    ImportReport,
+    Lease,
+    Membership,
+    Preference,
+    Project,
+    Role,
+    Skip,
+    User,
+)
+from annotation.people import sign_in_link
+from annotation.services import AnswerIn, add_comparison, create_project, record_judgment, set_role
+from models_registry.models import Kind, Version
+from tests.annotation.conftest import PASSWORD
+from tests.safety.rules import Who
+from tests.safety.url_table import Address
+from tests.training.conftest import make_version
+from training.models import Method, Run, Schedule, Snapshot, State
+
+# What an annotator must never be sent: who wrote an answer, who else votes here, and what they said.
+AUTHOR = "planted-author-label"
+MODEL = "Planted model name"
+COLLEAGUE = "Planted Colleague"
+REASON = "planted reason of a colleague"
+SECRETS_OF_A_PROJECT = (AUTHOR, MODEL, COLLEAGUE, REASON)
+
+Arguments = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One project's things, as arguments of addresses."""
+
+    project: Arguments
+    membership: Arguments
+    report: Arguments
+    version: Arguments
+    artifact: Arguments
+    run: Arguments
+    version_by_id: Arguments
+
+
+@dataclass(frozen=True)
+class World:
+    """Everybody, and both sides; the roles are those in `mine`."""
+
+    people: dict[Who, User]
+    mine: Side
+    theirs: Side
+    link: Arguments
+
+    def arguments(self, at: str, address: Address) -> Arguments:
+        """What fills in an address of `mine`."""
+        if at == "nothing":
+            return {}
+        if at == "link":
+            return self.link
+        if at == "provider":
+            return {"provider_id": "oidc"}
+        if at in ("admin", "autocomplete"):
+            return _admin_arguments(address)
+        found: Arguments = getattr(self.mine, at)
+        return found
+
+
+def make_world(artifacts: Path) -> World:
+    """`artifacts` is the folder of the artifact storage: the models' files are there to be downloaded."""
+    people = {who: _person(who) for who in Who if who != Who.ANONYMOUS}
+    project = create_project(name="Everyday help", guidelines="Be **fair**.", manager=people[Who.MANAGER])
+    for who, role in ((Who.ANNOTATOR, Role.ANNOTATOR), (Who.REVIEWER, Role.REVIEWER)):
+        set_role(project=project, person=people[who], role=role)
+    neighbours = create_project(name="Next door", manager=people[Who.NEIGHBOUR])
+    invited = User.objects.create_user("invited")
+    return World(
+        people=people,
+        mine=_fill(project, artifacts),
+        theirs=_fill(neighbours, artifacts),
+        link={"token": urlsplit(sign_in_link(invited, "http://x")).path.split("/")[-2]},
+    )
+
+
+def _person(who: Who) -> User:
+    """Somebody with a password and a second factor, so that each of their own pages has something to show."""
+    person = User.objects.create_user(
+        f"{who}-person", password=PASSWORD, is_staff=who == Who.ADMIN, is_superuser=who == Who.ADMIN
+    )
+    TOTP.activate(person, "JBSWY3DPEHPK3PXP")
+    RecoveryCodes.activate(person)
+    return person
+
+
+def _fill(project: Project, artifacts: Path) -> Side:
+    colleague = User.objects.create_user(f"colleague-of-{project.slug}", display_name=COLLEAGUE)
+    membership = Membership.objects.create(project=project, user=colleague)
+    comparisons = [_comparison(project, n) for n in range(4)]
+    judged, held, skipped, _open = comparisons
+    record_judgment(
+        comparison=judged, annotator=colleague, tiers=[[pk] for pk in judged.response_ids], reason=REASON, strength=2
+    )
+    judgment = judged.judgments.get()
+    chosen, rejected = judged.response_ids
+    Preference.objects.get_or_create(
+        judgment=judgment,
+        chosen_id=chosen,
+        rejected_id=rejected,
+        defaults={"project": project, "prompt": judged.prompt},
+    )
+    later = now() + timedelta(minutes=5)
+    Lease.objects.create(comparison=held, annotator=colleague, seat=1, shown_order=held.response_ids, expires_at=later)
+    Skip.objects.create(comparison=skipped, annotator=colleague, reason=REASON)
+    report = ImportReport.objects.create(project=project, file_name="votes.jsonl", created_by=colleague)
+    version, run = _trained(project, artifacts)
+    where = {"slug": project.slug}
+    return Side(
+        project=where,
+        membership={**where, "pk": membership.pk},
+        report={**where, "pk": report.pk},
+        version={"slug": version.model.slug, "number": version.number},
+        artifact={"slug": version.model.slug, "number": version.number, "format": "full"},
+        run={"pk": run.pk},
+        version_by_id={"pk": version.pk},
+    )
+
+
+def _comparison(project: Project, number: int) -> Comparison:
+    asked = [{"role": "user", "content": f"Question {number} of {project.name}?"}]
+    answers = [AnswerIn(f"Answer {number}, {side}", author_label=AUTHOR) for side in ("first", "second")]
+    return add_comparison(project=project, messages=asked, responses=answers)
+
+
+def _trained(project: Project, artifacts: Path) -> tuple[Version, Run]:
+    """A finished run of the project, the version it made, and what stands around them."""
+    version = make_version(f"{MODEL} {project.slug}", Kind.POLICY, root=artifacts)
+    snapshot = Snapshot.objects.create(project=project, train_rows=1, eval_rows=0, sha256="0" * 64)
+    run = Run.objects.create(
+        method=Method.DPO, project=project, snapshot=snapshot, state=State.SUCCEEDED, finished_at=now()
+    )
+    Version.objects.filter(pk=version.pk).update(run_id=run.pk)
+    Schedule.objects.create(project=project, method=Method.DPO, base=version, crontab="0 3 * * 1")
+    return version, run
+
+
+def _admin_arguments(address: Address) -> Arguments:
+    """An object of the table that the address is about; the first that there is."""
+    Group.objects.get_or_create(name="clerks")
+    model = next((table for table in admin.site._registry if _is_about(address, table)), User)
+    pk = model._default_manager.values_list("pk", flat=True).first()
+    assert pk is not None, f"the world has no {model._meta.verbose_name}: give it one"
+    return {"object_id": pk, "id": pk, "app_label": "annotation", "content_type_id": 1, "url": "nothing/here"}
+
+
+def _is_about(address: Address, table: type[Model]) -> bool:
+    return f"admin/{table._meta.app_label}/{table._meta.model_name}/" in address.route
