@@ -26,6 +26,7 @@ View = Callable[[HttpRequest], HttpResponseBase]
 BY_ADDRESS = {
     ("download", "GET"): Action.DOWNLOADED,
     ("export-file", "GET"): Action.EXPORTED,
+    ("import-cancel", "POST"): Action.CANCELLED,
     ("project-settings", "POST"): Action.SETTINGS,
     ("run-cancel", "POST"): Action.CANCELLED,
     ("password", "POST"): Action.RENEWED,

@@ -37,20 +37,21 @@ SHAPES: dict[str, Shape] = {
 
 
 def columns(wanted: Wanted) -> dict[str, str]:
-    """The kinds of the columns by their names."""
-    return {name: kind for name, kind in SHAPES[wanted.shape].COLUMNS.items() if name != "margin" or wanted.margin}
+    """The kinds of the columns by their names: those of the shape, less what was not asked for."""
+    asked = {"margin": wanted.margin, "probability": wanted.votes == "soft"}
+    return {name: kind for name, kind in SHAPES[wanted.shape].COLUMNS.items() if asked.get(name, True)}
 
 
 def export_rows(project: Project, wanted: Wanted) -> Iterator[dict[str, Any]]:
     """The rows, oldest comparison first."""
     rows, rule = SHAPES[wanted.shape].rows, RULES[wanted.votes]
-    drop_margin = "margin" in SHAPES[wanted.shape].COLUMNS and not wanted.margin
+    left_out = SHAPES[wanted.shape].COLUMNS.keys() - columns(wanted).keys()
     for one in judged(project, wanted):
         if wanted.agreement and agreement(one.votes) < wanted.agreement:
             continue
         for row in rows(one, rule):
-            if drop_margin:
-                del row["margin"]
+            for name in left_out:
+                del row[name]
             yield row
 
 

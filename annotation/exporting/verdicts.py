@@ -1,6 +1,6 @@
-"""How the votes on a pair become what an export says of it: each vote for itself, or the majority's.
+"""How the votes on a pair become what an export says of it: each vote for itself, the majority's, or their shares.
 
-Soft labels, from the annotators' estimated reliability, are to be one more function here and one more line in `RULES`.
+To weigh votes by the annotators' estimated reliability, write one more function here and one more line in `RULES`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,15 @@ class Vote(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What is said of a pair: see `Vote`. `margin` is how much better, from 0 to 3."""
+    """What is said of a pair: see `Vote`. `margin` is how much better, from 0 to 3.
+
+    `probability` that the side is the better one, above one half; of a soft label.
+    """
 
     side: int
     both_bad: bool
     margin: float
+    probability: float = 1.0
 
 
 def raw(votes: list[Vote]) -> list[Verdict]:
@@ -53,12 +57,28 @@ def majority(votes: list[Vote]) -> list[Verdict]:
     if len(ranked) == 2 and ranked[0][1] == ranked[1][1]:
         return []
     side, both_bad = ranked[0][0]
-    return [Verdict(side, both_bad, max(0.0, side * sum(vote.push for vote in votes) / len(votes)))]
+    return [Verdict(side, both_bad, _margin(votes, side))]
+
+
+def soft(votes: list[Vote]) -> list[Verdict]:
+    """The side with the larger share of the votes, a tie counting half for each, and that share; at one half none."""
+    lead = sum(vote.side for vote in votes)
+    side = (lead > 0) - (lead < 0)
+    both_bad = not side and 2 * sum(vote.both_bad for vote in votes) > len(votes)
+    return [Verdict(side, both_bad, _margin(votes, side), (1 + abs(lead) / len(votes)) / 2)]
+
+
+def _margin(votes: list[Vote], side: int) -> float:
+    return max(0.0, side * sum(vote.push for vote in votes) / len(votes))
 
 
 Rule = Callable[[list[Vote]], list[Verdict]]
-RULES: dict[str, Rule] = {"raw": raw, "majority": majority}
-RULE_TITLES = {"raw": "Every vote is a row", "majority": "One row a pair, as most votes say"}
+RULES: dict[str, Rule] = {"raw": raw, "majority": majority, "soft": soft}
+RULE_TITLES = {
+    "raw": "Every vote is a row",
+    "majority": "One row a pair, as most votes say",
+    "soft": "One row a pair, with the share of votes that say so",
+}
 
 
 def agreement(votes: list[Vote]) -> float:

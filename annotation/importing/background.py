@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 from django.utils.timezone import now
 
-from annotation.importing.landing import land_upload
+from annotation.importing.landing import land_upload, tell_of_end
 from annotation.models import ImportReport
 from annotation.models.importing import MOST_ATTEMPTS, ImportState
 
@@ -29,12 +29,16 @@ def tend() -> None:
     """Announce imports again that no worker holds, fail those that kill their workers, delete files nobody needs."""
     for report in ImportReport.objects.forsaken():
         if report.attempt >= MOST_ATTEMPTS:
-            ImportReport.objects.filter(pk=report.pk, attempt=report.attempt).update(
-                state=ImportState.FAILED,
-                error=f"{MOST_ATTEMPTS} workers have died reading this file. What is counted here is in.",
-                finished_at=now(),
-            )
+            _give_up(report)
         else:
             announce(report.pk)
     for report in ImportReport.objects.over_with_a_file():
         report.drop_upload()
+
+
+@transaction.atomic
+def _give_up(report: ImportReport) -> None:
+    reason = f"{MOST_ATTEMPTS} workers have died reading this file. What is counted here is in."
+    same = ImportReport.objects.filter(pk=report.pk, attempt=report.attempt, state=report.state)
+    if same.update(state=ImportState.FAILED, error=reason, finished_at=now()):
+        tell_of_end(report)

@@ -107,9 +107,14 @@ def _end(report: ImportReport, error: str) -> None:
     """Move the import to its end, well or with the reason, and tell of it. Raises LostImportError."""
     with transaction.atomic():
         report.end(error)
-        facts = {"import": report.pk, "comparisons_added": report.comparisons_added, "bad_rows": report.error_count}
-        tell(Happening(Kind.IMPORT_FINISHED, report.project_id, str(report.pk), facts))
+        tell_of_end(report)
     report.drop_upload()
+
+
+def tell_of_end(report: ImportReport) -> None:
+    """Tell that an import is over, in the transaction that ends it."""
+    facts = {"import": report.pk, "comparisons_added": report.comparisons_added, "bad_rows": report.error_count}
+    tell(Happening(Kind.IMPORT_FINISHED, report.project_id, str(report.pk), facts))
 
 
 def _land_rows(report: ImportReport, source: Source) -> None:

@@ -76,8 +76,7 @@ class Votes:
         for voter in {vote.voter for row in rows for vote in row.votes} - self._by_voter.keys():
             if len(self._by_voter) > MOST_VOTERS:
                 raise BadFileError(f"The file has votes by more than {MOST_VOTERS:,} voices.")
-            name = f"{self.judge.username}.{NOT_IN_A_NAME.sub('-', voter)}"[:LONGEST_NAME]
-            self._by_voter[voter] = rule_judge(name)
+            self._by_voter[voter] = rule_judge(_account_name(self.judge.username, voter))
 
     def by(self, voter: str) -> User:
         return self._by_voter[voter]
@@ -86,6 +85,16 @@ class Votes:
         """Keep the accounts from being deleted until the transaction ends."""
         accounts = [user.pk for user in self._by_voter.values()]
         _read("SELECT id FROM annotation_user WHERE id = ANY(%s) FOR KEY SHARE", [accounts])
+
+
+def _account_name(source: str, voter: str) -> str:
+    """The source's name, a dot and the voter's; with a mark where the name had to be changed: no two share one."""
+    plain = NOT_IN_A_NAME.sub("-", voter)
+    name = f"{source}.{plain}"
+    if plain == voter and len(name) <= LONGEST_NAME:
+        return name
+    mark = "-" + sha256(voter.encode()).hexdigest()[:8]
+    return name[: LONGEST_NAME - len(mark)] + mark
 
 
 class _Said(NamedTuple):

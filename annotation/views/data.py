@@ -108,6 +108,7 @@ def _confirmation(request: SignedInRequest, draft: ImportReport, form: ImportFor
         "report": draft,
         "found": found,
         "format": FORMATS[found.format],
+        "shape": SHAPES[found.shape].TITLE if found.shape else "",
         "place": PLACES[found.format],
         "rows": found.rows[:SHOWN_ROWS],
         "form": form or ImportForm(initial=_proposed(found)),

@@ -32,10 +32,12 @@ TOLD_BY_A_SERVICE = {
     "mfa_activate_totp", "mfa_deactivate_totp", "mfa_generate_recovery_codes",  # signals of the second factor
     "openid_connect_login",  # leads away; coming back is a sign-in
     "my-data-delete", "new-project", "members", "invite-member", "remove-member", "next-round",
+    "import-start",
 }  # fmt: skip
 NOT_TOLD = {
     "account", "socialaccount_connections",  # one's own display name
     "account_reauthenticate", "mfa_reauthenticate",  # a second look at somebody who is in; a wrong one is told
+    "import",  # a file that is looked at; when it is started that is told
     "label", "skip", "undo", "heartbeat", "release",  # each is a row of its own, with its time and its person
 }  # fmt: skip
 

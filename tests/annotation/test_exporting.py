@@ -111,6 +111,38 @@ def test_the_majority_is_one_row_a_pair_with_the_mean_of_the_strengths(
     )
 
 
+@pytest.mark.parametrize(
+    ("votes", "soft"),
+    [
+        ([(-1, 3), (-1, 2), (1, 1)], (FOX, 2 / 3, 4 / 3)),
+        ([(1, None)], (BADGER, 1.0, 0.0)),
+        ([(1, 1), (0, None)], (BADGER, 3 / 4, 1 / 2)),  # a tie counts half for each
+        ([(-1, 2), (1, 2)], None),
+        ([(-1, 2), (1, 2), (0, None)], None),
+    ],
+)
+def test_a_soft_label_is_the_share_of_the_votes(
+    pair: Comparison,
+    signed_in: SignIn,
+    manager: User,
+    votes: list[tuple[int, int | None]],
+    soft: tuple[str, float, float] | None,
+) -> None:
+    for n, (side, strength) in enumerate(votes):
+        vote(pair, f"source-{n}", side, strength=strength)
+    rows = download(signed_in(manager), pair.project, shape="preference-text", votes="soft", margin="on")
+    assert [(row["chosen"], row["probability"], row["margin"]) for row in rows] == (
+        [] if soft is None else [(soft[0], pytest.approx(soft[1]), pytest.approx(soft[2]))]
+    )
+
+
+def test_where_most_say_both_bad_a_soft_rating_is_bad(pair: Comparison, signed_in: SignIn, manager: User) -> None:
+    for n, bad in enumerate([True, True, False]):
+        vote(pair, f"source-{n}", 0, both_bad=bad)
+    rows = download(signed_in(manager), pair.project, shape="kto", votes="soft")
+    assert [row["label"] for row in rows] == [False, False]
+
+
 def test_a_raw_margin_is_the_votes_strength_and_zero_where_nobody_said(
     pair: Comparison, signed_in: SignIn, manager: User
 ) -> None:
@@ -239,8 +271,9 @@ def test_it_is_the_same_number_of_queries_however_many_rows(
     rows = [{**PAIR, "prompt": f"Question {n}"} for n in range(count)]
     import_rows(project=project, file=lines_of(*rows), judged_by="some-dataset")
     client = signed_in(manager)
-    # Session, person, project; a page of comparisons, its votes, its answers; the page after it, which is empty.
-    with django_assert_num_queries(7):
+    # Session, person, project; a page of comparisons, its votes, its answers; the page after it, which is empty. And the
+    # log of who did what: the project again, and its new line.
+    with django_assert_num_queries(9):
         assert len(download(client, project)) == count
 
 

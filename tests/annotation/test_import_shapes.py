@@ -308,7 +308,7 @@ def test_votes_of_several_workers_on_one_pair_are_all_kept(
     landed: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("annotation.importing.landing.BATCH", 2)
-    rows = [{**SUMMARIZE, "worker": f"worker {n}", "choice": n % 2} for n in range(5)]
+    rows = [{**SUMMARIZE, "worker": f"worker-{n}", "choice": n % 2} for n in range(5)]
     landed(*rows, judged_by="sff")
     comparison = Comparison.objects.get()
     assert (comparison.judgments_wanted, comparison.depth) == (5, 5)
@@ -350,3 +350,14 @@ def test_more_voices_than_accounts_should_be_made_for_end_the_import(
     file.write_text("".join(json.dumps({**SUMMARIZE, "worker": f"w{n}"}) + "\n" for n in range(9)))
     report = import_file(project=project, path=file, judged_by="sff")
     assert (report.state, report.error) == ("failed", "The file has votes by more than 3 voices.")
+
+
+def test_voters_whose_names_look_alike_as_accounts_are_kept_apart(project: Project, tmp_path: Path) -> None:
+    voters = ["a-b", "a b", "a/b", "ä" * 200, "ä" * 199 + "o"]
+    file = tmp_path / "rows"
+    file.write_text("".join(json.dumps({**SUMMARIZE, "worker": voter}) + "\n" for voter in voters))
+    report = import_file(project=project, path=file, judged_by="sff")
+    names = set(Judgment.objects.values_list("annotator__username", flat=True))
+    assert (report.judgments_added, report.errors, len(names)) == (5, [], 5)
+    assert "sff.a-b" in names
+    assert all(len(name) <= 150 for name in names)

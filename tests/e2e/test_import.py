@@ -20,8 +20,8 @@ def test_a_table_is_confirmed_and_lands_while_the_page_follows(
     with file.open("w", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(["instruction", "output_1", "output_2", "preference", "annotator"])
-        writer.writerows([f"Question {n}?", "One.", "Two.", 1 + n % 2, f"rater {n % 3}"] for n in range(300))
-        writer.writerow(["Question?", "One.", "Two.", 7, "rater 0"])
+        writer.writerows([f"Question {n}?", "One.", "Two.", 1 + n % 2, f"rater-{n % 3}"] for n in range(300))
+        writer.writerow(["Question?", "One.", "Two.", 7, "rater-0"])
     sign_in(manager)
 
     page.goto(f"/projects/{project.slug}/import/")

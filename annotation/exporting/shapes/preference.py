@@ -9,22 +9,29 @@ from annotation.exporting.judged import Judged
 from annotation.exporting.verdicts import Rule
 
 TITLE = "Preferences, as messages (TRL)"
-COLUMNS = {"prompt": "messages", "chosen": "messages", "rejected": "messages", "margin": "number"}
+COLUMNS = {
+    "prompt": "messages",
+    "chosen": "messages",
+    "rejected": "messages",
+    "margin": "number",
+    "probability": "number",
+}
 
 
 def rows(judged: Judged, rule: Rule) -> Iterator[dict[str, Any]]:
-    for chosen, rejected, margin in preferred(judged, rule):
-        yield {"prompt": judged.messages, "chosen": said(chosen), "rejected": said(rejected), "margin": margin}
+    for chosen, rejected, how_much in preferred(judged, rule):
+        yield {"prompt": judged.messages, "chosen": said(chosen), "rejected": said(rejected), **how_much}
 
 
-def preferred(judged: Judged, rule: Rule) -> Iterator[tuple[str, str, float]]:
-    """(the better answer, the worse, by how much) for every verdict that prefers one."""
+def preferred(judged: Judged, rule: Rule) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """(the better answer, the worse, its margin and probability) for every verdict that prefers one."""
     if len(judged.answers) == 1:
         return
     first, second = (answer.text for answer in judged.answers)
     for verdict in rule(judged.votes):
         if verdict.side:
-            yield (first, second, verdict.margin) if verdict.side < 0 else (second, first, verdict.margin)
+            how_much = {"margin": verdict.margin, "probability": verdict.probability}
+            yield (first, second, how_much) if verdict.side < 0 else (second, first, how_much)
 
 
 def said(text: str) -> list[dict[str, str]]:

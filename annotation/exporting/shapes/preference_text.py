@@ -11,12 +11,12 @@ from annotation.exporting.verdicts import Rule
 from annotation.services import Message
 
 TITLE = "Preferences, as text (TRL)"
-COLUMNS = {"prompt": "text", "chosen": "text", "rejected": "text", "margin": "number"}
+COLUMNS = {"prompt": "text", "chosen": "text", "rejected": "text", "margin": "number", "probability": "number"}
 
 
 def rows(judged: Judged, rule: Rule) -> Iterator[dict[str, Any]]:
-    for chosen, rejected, margin in preferred(judged, rule):
-        yield {"prompt": transcript(judged.messages), "chosen": chosen, "rejected": rejected, "margin": margin}
+    for chosen, rejected, how_much in preferred(judged, rule):
+        yield {"prompt": transcript(judged.messages), "chosen": chosen, "rejected": rejected, **how_much}
 
 
 def transcript(messages: list[Message]) -> str:
