@@ -271,8 +271,8 @@ def test_it_is_the_same_number_of_queries_however_many_rows(
     rows = [{**PAIR, "prompt": f"Question {n}"} for n in range(count)]
     import_rows(project=project, file=lines_of(*rows), judged_by="some-dataset")
     client = signed_in(manager)
-    # Session, person, project; a page of comparisons, its votes, its answers; the page after it, which is empty. And the
-    # log of who did what: the project again, and its new line.
+    # Session, person, project; a page of comparisons, its votes, its answers; the page after it, which is empty. Then
+    # the log of who did what: the project again, and its new line.
     with django_assert_num_queries(9):
         assert len(download(client, project)) == count
 
