@@ -66,8 +66,8 @@ def _votes(comparisons: list[int], wanted: Wanted) -> dict[int, list[_Voted]]:
         "comparison_id", Cast("tiers", TextField()), "both_bad", "strength", "reason", "annotator__username"
     )
     found: defaultdict[int, list[_Voted]] = defaultdict(list)
-    for comparison, tiers, *rest in rows:
-        found[comparison].append((orjson.loads(tiers), *rest))
+    for comparison, tiers, both_bad, strength, reason, name in rows:
+        found[comparison].append((orjson.loads(tiers), both_bad, strength, reason, name))
     return found
 
 

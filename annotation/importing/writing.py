@@ -206,7 +206,9 @@ def _response_ids(rows: list[Keyed], prompts: Mapping[str, int], old_prompts: li
 
 def _responses(prompts: list[int]) -> dict[ResponseKey, int]:
     """The ids of these prompts' imported answers."""
-    found = prompts and _read(
+    if not prompts:
+        return {}
+    found = _read(
         "SELECT prompt_id, content_hash, author_label, id FROM annotation_response"
         " WHERE author_id IS NULL AND prompt_id = ANY(%s) FOR KEY SHARE",
         [prompts],
@@ -239,7 +241,9 @@ def _tiers(left: int, right: int, first: int, second: int) -> Tiers:
 
 def _comparisons(prompts: list[int]) -> dict[Compared, int]:
     """The ids of these prompts' comparisons of one or two answers, by their answers."""
-    found = prompts and _read(
+    if not prompts:
+        return {}
+    found = _read(
         "SELECT response_ids, id FROM annotation_comparison"
         " WHERE purpose = 'collect' AND prompt_id = ANY(%s) AND cardinality(response_ids) <= 2",
         [prompts],

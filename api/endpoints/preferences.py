@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Self
 
@@ -82,7 +82,12 @@ class ExportQuery(Schema):
 
     def wanted(self) -> Wanted:
         """Raises Problem 422 for a name that is none."""
-        known = {"shape": SHAPES, "file": FILES, "votes": RULE_TITLES, "purpose": [*PURPOSES, ANY]}
+        known: dict[str, Collection[str]] = {
+            "shape": SHAPES,
+            "file": FILES,
+            "votes": RULE_TITLES,
+            "purpose": [*PURPOSES, ANY],
+        }
         for field, names in known.items():
             if getattr(self, field) not in names:
                 raise invalid(f"query.{field}", f"Take one of {', '.join(names)}.")
@@ -99,10 +104,10 @@ class ExportQuery(Schema):
         )
 
     def _people(self) -> tuple[int, ...]:
-        found = dict(User.objects.filter(username__in=self.annotators).values_list("username", "pk"))
-        strangers = [name for name in self.annotators if name not in found]
-        # Whether somebody of this name exists is nobody's business here: their votes are asked for, and there are none.
-        return (*found.values(), *([NOBODY] if strangers else []))
+        """Whether somebody of a name exists is not told: their votes are asked for, and there are none."""
+        if not self.annotators:
+            return ()
+        return tuple(User.objects.filter(username__in=self.annotators).values_list("pk", flat=True)) or (NOBODY,)
 
 
 @router.get(
