@@ -74,15 +74,13 @@ class UploadForm(forms.Form):
 
 
 EACH_ROW = "mixed"  # how the form and the address say that each row is read in its own shape
+SHAPE_CHOICES = [(EACH_ROW, "several shapes, each row for its own"), *((n, shape.TITLE) for n, shape in SHAPES.items())]
 
 
 class ImportForm(forms.Form):
-    """What the rows of an uploaded file mean."""
+    """What the rows of an uploaded file mean. The shape is the one that the page shows them in."""
 
-    shape = forms.ChoiceField(
-        label="Rows are",
-        choices=[(EACH_ROW, "Of several shapes"), *((name, shape.TITLE) for name, shape in SHAPES.items())],
-    )
+    shape = forms.CharField(widget=forms.HiddenInput)
     judged_by = forms.CharField(
         label="Votes by",
         required=False,
@@ -99,9 +97,13 @@ class ImportForm(forms.Form):
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
-    def clean_shape(self) -> str:
-        shape: str = self.cleaned_data["shape"]
-        return "" if shape == EACH_ROW else shape
+    def clean(self) -> dict[str, Any]:
+        told = super().clean() or {}
+        if told.get("shape") not in dict(SHAPE_CHOICES):
+            raise forms.ValidationError("Choose one of the shapes.")
+        if told["shape"] == EACH_ROW:
+            told["shape"] = ""
+        return told
 
     def clean_judged_by(self) -> str:
         name: str = self.cleaned_data["judged_by"]

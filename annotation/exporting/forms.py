@@ -41,7 +41,10 @@ class ExportForm(forms.Form):
         help_text="The share of a pair's votes that say the same.",
     )
     purpose = forms.ChoiceField(
-        label="Comparisons made to", required=False, choices=[*Comparison.Purpose.choices, ("any", "any purpose")]
+        label="Comparisons made to",
+        required=False,
+        choices=[*Comparison.Purpose.choices, ("any", "any purpose")],
+        help_text="Collect: the ordinary work.",
     )
 
     def __init__(self, *arguments: Any, project: Project, **options: Any) -> None:

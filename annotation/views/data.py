@@ -17,7 +17,7 @@ from annotation.access import SignedInRequest, get_project_for_manager
 from annotation.exporting.files import FILES
 from annotation.exporting.forms import ExportForm
 from annotation.exporting.streaming import export_bytes, export_rows
-from annotation.forms import EACH_ROW, ImportForm, UploadForm
+from annotation.forms import EACH_ROW, SHAPE_CHOICES, ImportForm, UploadForm
 from annotation.importing.background import announce
 from annotation.importing.detecting import Found, look_at
 from annotation.importing.reading import FORMATS, PLACES, SHAPES
@@ -51,7 +51,7 @@ def upload(request: SignedInRequest, slug: str) -> HttpResponse:
     context = {
         "project": project,
         "form": form,
-        "shapes": SHAPES.values(),
+        "shapes": reversed(SHAPES.values()),  # the plainest come last, for any row with their columns is theirs
         "reports": project.imports.select_related("created_by", "project")[:10],
         "section": "projects",
     }
@@ -99,7 +99,7 @@ def _shown(report: ImportReport) -> dict[str, Any]:
 
 
 def _confirmation(request: SignedInRequest, draft: ImportReport, form: ImportForm | None = None) -> HttpResponse:
-    asked = request.GET.get("shape")
+    asked = form.data.get("shape") if form else request.GET.get("shape")
     shape = "" if asked == EACH_ROW else asked if asked in SHAPES else None
     with draft.local_file() as path:
         found = look_at(path, shape=shape)
@@ -108,7 +108,8 @@ def _confirmation(request: SignedInRequest, draft: ImportReport, form: ImportFor
         "report": draft,
         "found": found,
         "format": FORMATS[found.format],
-        "shape": SHAPES[found.shape].TITLE if found.shape else "",
+        "shape": found.shape or EACH_ROW,
+        "shapes": SHAPE_CHOICES,
         "place": PLACES[found.format],
         "rows": found.rows[:SHOWN_ROWS],
         "form": form or ImportForm(initial=_proposed(found)),

@@ -55,6 +55,7 @@ def test_a_file_is_shown_before_anything_lands(project: Project, signed_in: Sign
     assert "1 over 2" in html
     assert "The line is not JSON" in html
     assert '<option value="hh" selected>' in html
+    assert '<input type="hidden" name="shape" value="hh"' in html
     assert 'value="hh-rlhf"' in html  # the name proposed for its votes
     assert not Comparison.objects.exists()
 
@@ -65,7 +66,7 @@ def test_the_rows_can_be_shown_in_another_shape(project: Project, signed_in: Sig
     report = ImportReport.objects.get()
     html = client.get(report.get_absolute_url(), {"shape": "arena"}).content.decode()
     assert "The row has no conversation_a." in html
-    assert "None of the first 1 row can be taken" in html
+    assert "The row cannot be taken in this shape" in html
     assert client.get(report.get_absolute_url(), {"shape": "no such"}).status_code == 200
 
 
@@ -98,7 +99,7 @@ def test_a_confirmed_file_is_queued_once_and_lands(
     [
         ({"judged_by": "ann"}, "ann is a person"),
         ({"judged_by": "a b"}, "valid username"),
-        ({"shape": "no such"}, "valid choice"),
+        ({"shape": "no such"}, "Choose one of the shapes"),
     ],
 )
 def test_a_wrong_form_starts_nothing(
