@@ -30,9 +30,29 @@ BY_ADDRESS = {
     ("project-settings", "POST"): Action.SETTINGS,
     ("run-cancel", "POST"): Action.CANCELLED,
     ("password", "POST"): Action.RENEWED,
+    ("queue-settings", "POST"): Action.SETTINGS,
+    ("gold", "POST"): Action.GOLD,
+    ("mark-gold", "POST"): Action.GOLD,
+    ("retire-gold", "POST"): Action.GOLD,
+    ("new-team", "POST"): Action.ASSIGNED,
+    ("team", "POST"): Action.ASSIGNED,
+    ("delete-team", "POST"): Action.ASSIGNED,
+    ("new-batch", "POST"): Action.ASSIGNED,
+    ("batch", "POST"): Action.ASSIGNED,
+    ("delete-batch", "POST"): Action.ASSIGNED,
+    ("change-person", "POST"): Action.ASSIGNED,
+    ("revoke-api-token", "POST"): Action.TOKEN,
+    ("switch-webhook", "POST"): Action.WEBHOOK,
+    ("remove-webhook", "POST"): Action.WEBHOOK,
+    ("api-v1:show_project", "PATCH"): Action.SETTINGS,  # of an address with several methods the first name counts
+    ("api-v1:new_import", "POST"): Action.IMPORTED,
+    ("api-v1:export", "GET"): Action.EXPORTED,
     ("admin:login", "POST"): None,
     ("admin:logout", "POST"): None,
 }
+# Many addresses do these: the log names which.
+NAMED_BY_ADDRESS = {Action.ADMIN, Action.ASSIGNED, Action.GOLD, Action.TOKEN, Action.WEBHOOK}
+IN_A_PROJECT = "projects/<slug:slug>/"
 
 
 def record(
@@ -91,7 +111,8 @@ def middleware(get_response: View) -> View:
             in_admin = Action.ADMIN if "admin" in match.app_names and request.method == "POST" else None
             action = BY_ADDRESS.get((match.view_name, str(request.method)), in_admin)
             if action and isinstance(request.user, User):
-                record(action, actor=request.user, project=_project_of(match), what=_words(request, match))
+                what = _words(request, match, action)
+                record(action, actor=request.user, project=_project_of(match), what=what)
         return response
 
     return recorded
@@ -99,24 +120,26 @@ def middleware(get_response: View) -> View:
 
 def _is_done(request: HttpRequest, response: HttpResponseBase) -> bool:
     """A form that was taken is answered by a redirect, one that was refused by the form; what is read, by itself."""
-    return response.status_code == 302 if request.method == "POST" else response.status_code in (200, 206)
+    is_form = request.method == "POST" and not request.path.startswith("/api/")
+    return response.status_code == 302 if is_form else response.status_code in (200, 201, 206)
 
 
 def _project_of(match: ResolverMatch) -> Project | None:
     """The project whose address it is."""
-    if not match.route.startswith("projects/"):
+    if IN_A_PROJECT not in f"{match.route}/":
         return None
     return Project.objects.filter(slug=match.kwargs.get("slug")).first()
 
 
-def _words(request: HttpRequest, match: ResolverMatch) -> str:
+def _words(request: HttpRequest, match: ResolverMatch, action: Action) -> str:
     """What an address names: a model's version and format, a file, a table of the admin with its rows."""
-    words = [
-        str(part) for name, part in match.kwargs.items() if not match.route.startswith("projects/") or name != "slug"
-    ]
+    in_project = IN_A_PROJECT in f"{match.route}/"
+    words = [str(part) for name, part in match.kwargs.items() if not in_project or name != "slug"]
     words += [str(getattr(file, "name", "")) for file in request.FILES.values()] if request.method == "POST" else []
-    if "admin" in match.app_names:
-        words = [str(match.url_name).replace("_", " "), *words]
-        if action := request.POST.get("action"):
-            words += [action, ", ".join(request.POST.getlist("_selected_action"))]
+    if action in NAMED_BY_ADDRESS:
+        words = [str(match.url_name).replace("_", " ").replace("-", " "), *words]
+    if action == Action.ADMIN and (chosen := request.POST.get("action")):
+        words += [chosen, ", ".join(request.POST.getlist("_selected_action"))]
+    if match.route.startswith("api/"):
+        words.append("through the API")
     return " ".join(word for word in words if word)

@@ -62,9 +62,18 @@ def lock_person(person: User, *, durably: bool = True) -> None:
         cursor.execute(query, [PEOPLE, person.pk % 2**31])
 
 
+# With every vote, so by hand.
+LOCKED = "SELECT * FROM annotation_comparison WHERE id = %s FOR NO KEY UPDATE"
+
+
 def lock_comparison(comparison_id: int) -> Comparison:
-    """The comparison, locked until the transaction ends. Whoever writes judgments or leases of it locks it first."""
-    return Comparison.objects.select_for_update(no_key=True).get(pk=comparison_id)
+    """The comparison, locked until the transaction ends. Whoever writes judgments or leases of it locks it first.
+
+    Raises Comparison.DoesNotExist.
+    """
+    for comparison in Comparison.objects.raw(LOCKED, [comparison_id]):
+        return comparison
+    raise Comparison.DoesNotExist
 
 
 # One statement: leases that ran out go, and the seats that are left taken are listed.

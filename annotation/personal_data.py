@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from allauth.account.models import EmailAddress
@@ -12,7 +14,19 @@ from django.db.models import Q, QuerySet
 from django.http import JsonResponse
 
 from annotation import audit
-from annotation.models import Action, AuditEvent, Judgment, Lease, Membership, Project, Role, Skip, User
+from annotation.models import (
+    Action,
+    AuditEvent,
+    Judgment,
+    Lease,
+    Membership,
+    Project,
+    Response,
+    Role,
+    Skip,
+    User,
+    VoteCount,
+)
 
 ABOUT_ME = ("username", "display_name", "email", "first_name", "last_name", "date_joined", "last_login")
 OF_A_JUDGMENT = (
@@ -29,6 +43,26 @@ OF_A_JUDGMENT = (
 )
 
 
+@dataclass(frozen=True)
+class Belonging:
+    """Rows of a room above that are one person's own: told to them by these columns, deleted when they go.
+
+    With no columns they are told nothing of, as there is nothing to tell.
+    """
+
+    name: str
+    rows: Callable[[User], QuerySet[Any]]
+    columns: Sequence[str] = ()
+
+
+_belongings: dict[str, Belonging] = {}
+
+
+def keep_in_mind(belonging: Belonging) -> None:
+    """For rooms that nobody below may import, when they start. Twice is once."""
+    _belongings[belonging.name] = belonging
+
+
 class StillNeededError(Exception):
     """Somebody cannot go before somebody else takes over; the message says what."""
 
@@ -43,13 +77,17 @@ def everything_about(person: User) -> dict[str, Any]:
             "identity_providers": _rows(SocialAccount.objects.filter(user=person), "provider", "uid", "extra_data"),
             "addresses": _rows(EmailAddress.objects.filter(user=person), "email", "verified"),
         },
-        "projects": _rows(Membership.objects.filter(user=person), "project__name", "role"),
+        "projects": _rows(Membership.objects.filter(user=person), "project__name", "role", "daily_cap", "passed_at"),
+        "teams": _rows(person.teams.all(), "project__name", "name"),
         "judgments": _rows(Judgment.objects.by(person), "comparison__project__name", *OF_A_JUDGMENT),
         "skips": _rows(Skip.objects.filter(annotator=person), "comparison_id", "reason", "created_at"),
+        "votes_a_day": _rows(VoteCount.objects.filter(annotator=person), "project__name", "day", "votes", "seconds"),
+        "answers": _rows(Response.objects.filter(written_by=person), "prompt__project__name", "text", "created_at"),
         "imports": _rows(person.imports.order_by("id"), "project__name", "file_name", "created_at"),
         "audit_log": _rows(
             AuditEvent.objects.filter(Q(actor=person) | Q(subject=person)), "at", "action", "what", "project__name"
         ),
+        **{kept.name: _rows(kept.rows(person), *kept.columns) for kept in _belongings.values() if kept.columns},
     }
 
 
@@ -70,6 +108,10 @@ def forget(person: User) -> None:
     Membership.objects.filter(user=locked).delete()
     for table in (Authenticator, SocialAccount, EmailAddress):
         table.objects.filter(user=locked).delete()
+    for kept in _belongings.values():
+        kept.rows(locked).delete()
+    locked.teams.clear()
+    locked.batches.clear()
     locked.groups.clear()
     locked.user_permissions.clear()
     for name in ("display_name", "email", "first_name", "last_name"):

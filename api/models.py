@@ -8,7 +8,7 @@ from typing import Self
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.db import models
+from django.db import connection, models
 from django.db.models import F, OuterRef, Q, Subquery
 from django.utils.timezone import now
 
@@ -109,10 +109,17 @@ class Event(models.TextChoices):
 PING = "ping"
 
 
+# Asked with every vote: a query of the models takes nine times as long to put into words.
+WANTING = "SELECT id FROM api_webhook WHERE project_id = %s AND off_at IS NULL AND %s = ANY (events)"
+
+
 class WebhookQuerySet(models.QuerySet["Webhook"]):
     def wanting(self, kind: str, project_id: int) -> Self:
-        """Webhooks that are on and ask for this."""
-        return self.filter(project=project_id, off_at=None, events__contains=[kind])
+        """Webhooks that are on and ask for this. Mostly there are none, so that is asked first, and by hand."""
+        with connection.cursor() as cursor:
+            cursor.execute(WANTING, [project_id, str(kind)])
+            wanting = [pk for (pk,) in cursor.fetchall()]
+        return self.filter(pk__in=wanting) if wanting else self.none()
 
     def with_last_delivery(self) -> Self:
         """Adds `last_state` and `last_at`, of the newest delivery."""

@@ -7,9 +7,11 @@ import secrets
 from collections.abc import Sequence
 from datetime import timedelta
 
+from django.db import transaction
 from django.utils.timezone import now
 
-from annotation.models import User
+from annotation import audit
+from annotation.models import Action, User
 from api.models import Scope, Token
 
 PREFIX = "pfl_"  # so that people, and scanners for leaked secrets, know one when they see one
@@ -21,6 +23,7 @@ class TooManyTokensError(Exception):
     """The person has as many tokens in force as anybody may have."""
 
 
+@transaction.atomic
 def make_token(*, user: User, name: str, scopes: Sequence[Scope], days: int | None) -> tuple[Token, str]:
     """A new token and its text, which nobody can find out again. `days` until it expires; None: never.
 
@@ -37,6 +40,7 @@ def make_token(*, user: User, name: str, scopes: Sequence[Scope], days: int | No
         hint=text[:HINT],
         expires_at=None if days is None else now() + timedelta(days=days),
     )
+    audit.record(Action.TOKEN, actor=user, what=f"new token {token.pk}: {name}")
     return token, text
 
 

@@ -13,8 +13,8 @@ from annotation.access import SignedInRequest, get_project_for_manager
 from annotation.models import Project
 from api.forms import WebhookForm
 from api.models import Webhook
-from api.signing import new_salt, secret_of
-from api.webhooks import MOST_ATTEMPTS, make_webhook, ping
+from api.signing import secret_of
+from api.webhooks import MOST_ATTEMPTS, make_webhook, ping, renew_secret
 from api.webhooks import send_again as start_over
 
 SHOWN_DELIVERIES = 100
@@ -79,8 +79,7 @@ def switch(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 def new_secret(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """Replace the secret; the old one ends at once. Shown this once."""
     found = _found(get_project_for_manager(request, slug), pk)
-    found.salt = new_salt()
-    found.save(update_fields=["salt"])
+    renew_secret(found, by=request.user)
     return _page(request, found, secret=secret_of(found))
 
 

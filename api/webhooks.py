@@ -10,12 +10,14 @@ import random
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from django.db import transaction
 from django.utils.timezone import now
 
+from annotation import audit
 from annotation.happenings import Happening
-from annotation.models import Project, User
+from annotation.models import Action, Project, User
 from api.models import PING, Delivery, DeliveryState, Webhook
 from api.sending import Outcome, post
 from api.signing import new_salt, signed_headers
@@ -142,6 +144,23 @@ def forget_old_deliveries() -> int:
     return over.filter(created_at__lt=now() - KEPT_FOR).delete()[0]
 
 
+@transaction.atomic
 def make_webhook(*, project: Project, url: str, events: Sequence[str], created_by: User) -> Webhook:
     """A webhook that is on, with a secret of its own."""
-    return Webhook.objects.create(project=project, url=url, events=list(events), salt=new_salt(), created_by=created_by)
+    made = Webhook.objects.create(project=project, url=url, events=list(events), salt=new_salt(), created_by=created_by)
+    _record(made, "new webhook", by=created_by)
+    return made
+
+
+@transaction.atomic
+def renew_secret(webhook: Webhook, *, by: User) -> None:
+    """Another secret; the one before ends at once."""
+    webhook.salt = new_salt()
+    webhook.save(update_fields=["salt"])
+    _record(webhook, "new webhook secret", by=by)
+
+
+def _record(webhook: Webhook, what: str, *, by: User) -> None:
+    """Into the audit log, with the host alone: the rest of an address may be a secret of those who gave it."""
+    host = urlsplit(webhook.url).hostname
+    audit.record(Action.WEBHOOK, actor=by, project=webhook.project, what=f"{what} {webhook.pk} ({host})")

@@ -28,6 +28,10 @@ class Action(models.TextChoices):
     LAUNCHED = "launched", "launched"
     CANCELLED = "cancelled", "asked to cancel"
     DOWNLOADED = "downloaded", "downloaded"
+    GOLD = "gold", "changed the gold pairs"
+    ASSIGNED = "assigned", "changed who judges what"
+    TOKEN = "token", "changed their API tokens"
+    WEBHOOK = "webhook", "changed a webhook"
     ADMIN = "admin", "changed in the admin"
     DELETED = "deleted", "deleted"
     OWN_DATA = "own-data", "took their own data"
@@ -62,7 +66,7 @@ class AuditQuerySet(models.QuerySet["AuditEvent"]):
 
 
 class AuditEvent(models.Model):
-    """One thing that one person did. The database refuses to change or delete a row (migration 0010).
+    """One thing that one person did. The database refuses to change or delete a row (migration 0006).
 
     People are named by key alone, so that somebody whose personal data is deleted is nameless here too, and no address
     of a computer is kept: what can never be changed should hold nothing that may have to be forgotten. `project` has no

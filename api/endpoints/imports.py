@@ -98,7 +98,7 @@ class ImportQuery(Schema):
         "requestBody": {
             "required": True,
             "description": ABOUT_BODY,
-            "content": {JSON_LINES: {"schema": {"type": "string"}}},
+            "content": {JSON_LINES: {"schema": {"type": "string", "minLength": 1}}},
         }
     },
 )

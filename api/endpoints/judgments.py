@@ -44,6 +44,7 @@ class OwnJudgmentOut(Schema):
 class JudgmentOut(Schema):
     """A vote as its project's managers see it. `tiers` is the ranking of response ids with ties, best first.
 
+    `arm` says why the pair was handed out; votes of the arm `random` owe nothing to the order of the queue.
     `withdrawn_at` is set on a vote that was taken back and does not count.
     """
 
@@ -55,6 +56,7 @@ class JudgmentOut(Schema):
     strength: int | None = Field(description="1 slightly, 2 clearly, 3 much.")
     reason: str
     shown_order: list[int]
+    arm: str = Field(description="practice, gold, repeat, random or order; empty for votes that came in by import.")
     active_seconds: float
     created_at: datetime
     withdrawn_at: datetime | None
@@ -70,6 +72,7 @@ class JudgmentOut(Schema):
             strength=judgment.strength,
             reason=judgment.reason,
             shown_order=judgment.shown_order,
+            arm=judgment.arm,
             active_seconds=judgment.active_seconds,
             created_at=judgment.created_at,
             withdrawn_at=judgment.withdrawn_at,

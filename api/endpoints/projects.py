@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from django.db.models import Prefetch
 from django.forms.models import model_to_dict
 from django.http import HttpResponse
 from ninja import Router, Schema
 from ninja.responses import Status
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from annotation.access import get_project_for_annotator, get_project_for_manager, require_staff
 from annotation.forms import ProjectForm
@@ -41,7 +41,7 @@ class ProjectOut(Schema):
     slug: str
     name: str
     guidelines: str
-    overlap: int
+    overlap: float
     asks_strength: bool
     asks_reason: bool
     role: str | None
@@ -51,10 +51,15 @@ class ProjectOut(Schema):
     archived_at: datetime | None
 
 
+# Kept with two decimals.
+Overlap = Annotated[float, Field(ge=1, le=50), AfterValidator(lambda number: round(number, 2))]
+ABOUT_OVERLAP = "How many people judge each new comparison. 1.2: one in five is judged twice. Rounded to two decimals."
+
+
 class ProjectIn(Schema):
     name: Text = Field(min_length=1, max_length=120)
     guidelines: Text = Field("", max_length=100_000, description="Markdown, shown beside the labelling page.")
-    overlap: int = Field(1, ge=1, le=50, description="How many people judge each new comparison.")
+    overlap: Overlap = Field(1, description=ABOUT_OVERLAP)
     asks_strength: bool = Field(True, description="Ask how much better: slightly, clearly, much.")
     asks_reason: bool = Field(False, description="Offer a field for the reason.")
 
@@ -64,7 +69,7 @@ class ProjectPatch(Schema):
 
     name: Text | None = Field(None, min_length=1, max_length=120)
     guidelines: Text | None = Field(None, max_length=100_000)
-    overlap: int | None = Field(None, ge=1, le=50)
+    overlap: Overlap | None = Field(None, description=ABOUT_OVERLAP)
     asks_strength: bool | None = None
     asks_reason: bool | None = None
 
@@ -133,7 +138,7 @@ def _out(project: Any, user: User) -> ProjectOut:
         slug=project.slug,
         name=project.name,
         guidelines=project.guidelines,
-        overlap=project.overlap,
+        overlap=float(project.overlap),
         asks_strength=project.asks_strength,
         asks_reason=project.asks_reason,
         role=role,

@@ -15,8 +15,9 @@ from pydantic import Field
 
 from annotation import queue
 from annotation.access import get_project_for_annotator
+from annotation.gold import feedback_on
 from annotation.judging import NoSeatLeftError
-from annotation.models import Lease, Project, Response
+from annotation.models import Arm, Judgment, Lease, Project, Response
 from annotation.queue import CHOICES, LEASE_TIME, BadTicketError, Ticket
 from annotation.work import WITH_STRENGTH, WITHOUT_STRENGTH, why_nothing_is_left
 from api.auth import ApiRequest, needs
@@ -55,7 +56,11 @@ class PairOut(Schema):
 
 
 class LeaseOut(Schema):
-    """`pair` is null if there is nothing for you now; then `why` is empty, archived, done, held or yours."""
+    """`pair` is null if there is nothing for you now, and `why` says why.
+
+    `empty`, `archived`, `cap` (enough for today), `practice` (a manager decides whether you go on), `done`, `held` (by
+    others) or `yours` (you judged your part).
+    """
 
     pair: PairOut | None
     why: str | None
@@ -79,6 +84,28 @@ class VoteIn(TicketIn):
         allow_inf_nan=False,
         description="Time spent on it, at most the time since it was handed out.",
     )
+
+
+class FeedbackOut(Schema):
+    """What was expected of a practice pair, in the words of the sides as you saw them."""
+
+    right: bool
+    expected: str
+    explanation: str
+
+
+class VotedOut(OwnJudgmentOut):
+    """A vote as it is kept; `feedback` comes after a practice pair alone."""
+
+    feedback: FeedbackOut | None = None
+
+    @classmethod
+    def told(cls, judgment: Judgment) -> VotedOut:
+        voted = cls.of(judgment)
+        if judgment.arm == Arm.PRACTICE:
+            found = feedback_on(judgment)
+            voted.feedback = FeedbackOut(right=found.right, expected=found.expected, explanation=found.explanation)
+        return voted
 
 
 class SkipIn(TicketIn):
@@ -118,15 +145,15 @@ def release(request: ApiRequest, slug: str) -> Status[None]:
     return Status(204, None)
 
 
-@router.post("/projects/{slug:slug}/queue/submit", auth=LABEL, response=replies(OwnJudgmentOut, 404, 409))
+@router.post("/projects/{slug:slug}/queue/submit", auth=LABEL, response=replies(VotedOut, 404, 409))
 def submit(
     request: ApiRequest, response: HttpResponse, slug: str, body: VoteIn, idempotency_key: IdempotencyKey = None
-) -> OwnJudgmentOut:
+) -> VotedOut:
     """Vote. A pair that you judged already keeps its vote, which is answered. 409: others finished it meanwhile."""
     project = get_project_for_annotator(request, slug)
     ticket = _ticket(request, project, body)
 
-    def vote() -> OwnJudgmentOut:
+    def vote() -> VotedOut:
         try:
             judgment = queue.submit_judgment(
                 ticket=ticket,
@@ -141,9 +168,9 @@ def submit(
             ) from None
         except ValueError as error:
             raise invalid("body.choice", str(error)) from None
-        return OwnJudgmentOut.of(judgment)
+        return VotedOut.told(judgment)
 
-    return once(request, response, idempotency_key, body, OwnJudgmentOut, vote)
+    return once(request, response, idempotency_key, body, VotedOut, vote)
 
 
 @router.post("/projects/{slug:slug}/queue/skip", auth=LABEL, response=replies(SkippedOut, 404, 409))

@@ -30,9 +30,10 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
+from django.test import Client  # noqa: E402
 from django.urls import reverse  # noqa: E402
 
-from bench.queue_load import proof, seeding, speed  # noqa: E402
+from bench.queue_load import plans, proof, seeding, speed  # noqa: E402
 from bench.queue_load.client import Orders  # noqa: E402
 from bench.queue_load.crowd import work  # noqa: E402
 from bench.queue_load.server import web_server  # noqa: E402
@@ -121,11 +122,12 @@ def _prove(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def _time(options: argparse.Namespace, size: int, folder: Path) -> dict[str, Any]:
     project, seats = seeding.seed(comparisons=size, people=200 + sum(options.clients), overlap=3)
     path = reverse("label", args=[project.slug])
-    rows = []
-    print(f"{size:,} comparisons    labels/s    vote ms (p50, p95)    page ms (p50, p95)    load")
+    rows, scans = [], _scans(path, seats[-1].session)
+    print(f"{size:,} comparisons; large tables read from end to end: {', '.join(sorted(scans)) or 'none'}")
+    print("  labels/s    vote ms (p50, p95)    page ms (p50, p95)    load")
     with web_server(processes=options.processes, lease_seconds=300, log=folder / "web.log") as port:
-        plans = [(clients, plain, 0.0) for clients in options.clients for plain in (True, False)]
-        for number, (clients, plain, think) in enumerate([*plans, (200, True, 8.0)]):
+        ways = [(clients, plain, 0.0) for clients in options.clients for plain in (True, False)]
+        for number, (clients, plain, think) in enumerate([*ways, (200, True, 8.0)]):
             taken = speed.measure(
                 seats[:clients],
                 port=port,
@@ -137,7 +139,14 @@ def _time(options: argparse.Namespace, size: int, folder: Path) -> dict[str, Any
             )
             rows.append({"plain": plain, "think_seconds": think, **asdict(taken)})
             _print(taken, plain, think)
-    return {"comparisons": size, "rows": rows}
+    return {"comparisons": size, "scans": sorted(scans), "rows": rows}
+
+
+def _scans(path: str, session: str) -> set[str]:
+    """The large tables that a look at the page and a vote would read from end to end."""
+    client = Client(headers={"host": "localhost"})
+    client.cookies["sessionid"] = session
+    return {table for query in plans.statements(client, path) for table in plans.scans(query)}
 
 
 def _print(taken: speed.Speed, plain: bool, think: float) -> None:

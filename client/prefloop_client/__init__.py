@@ -6,6 +6,7 @@ from prefloop_client.rows import (
     Answer,
     BadRow,
     Comparison,
+    Feedback,
     Import,
     Judgment,
     Me,
@@ -17,6 +18,7 @@ from prefloop_client.rows import (
     Project,
     Prompt,
     Response,
+    Vote,
 )
 from prefloop_client.webhooks import BadSignatureError, verify
 
@@ -27,6 +29,7 @@ __all__ = [
     "BadSignatureError",
     "Client",
     "Comparison",
+    "Feedback",
     "Import",
     "Judgment",
     "Me",
@@ -39,5 +42,6 @@ __all__ = [
     "Project",
     "Prompt",
     "Response",
+    "Vote",
     "verify",
 ]

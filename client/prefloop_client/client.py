@@ -26,6 +26,7 @@ from prefloop_client.rows import (
     Pair,
     Preference,
     Project,
+    Vote,
     read,
 )
 
@@ -97,13 +98,11 @@ class Client:
         """Give back what you hold."""
         self._send("POST", f"/projects/{slug}/queue/release", again=True)
 
-    def submit(
-        self, slug: str, pair: Pair, choice: str, *, reason: str = "", active_seconds: float = 0.0
-    ) -> OwnJudgment:
+    def submit(self, slug: str, pair: Pair, choice: str, *, reason: str = "", active_seconds: float = 0.0) -> Vote:
         """Vote: `a3` is A much better, `b1` B slightly, `tie`, `both_bad`. Raises ApiError `no_seat_left` if others
         finished the pair meanwhile."""
         body = {"ticket": pair.ticket, "choice": choice, "reason": reason, "active_seconds": active_seconds}
-        return read(OwnJudgment, self._json("POST", f"/projects/{slug}/queue/submit", body=body, key=_new_key()))
+        return read(Vote, self._json("POST", f"/projects/{slug}/queue/submit", body=body, key=_new_key()))
 
     def skip(self, slug: str, pair: Pair, reason: str) -> None:
         body = {"ticket": pair.ticket, "reason": reason}

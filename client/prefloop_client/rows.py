@@ -33,7 +33,7 @@ class Project:
     slug: str
     name: str
     guidelines: str
-    overlap: int
+    overlap: float
     asks_strength: bool
     asks_reason: bool
     role: str | None
@@ -88,8 +88,24 @@ class OwnJudgment:
 
 
 @dataclass(frozen=True)
+class Feedback:
+    """What was expected of a practice pair, in the words of the sides as you saw them."""
+
+    right: bool
+    expected: str
+    explanation: str
+
+
+@dataclass(frozen=True)
+class Vote(OwnJudgment):
+    """What was kept of a vote; `feedback` after a practice pair."""
+
+    feedback: Feedback | None
+
+
+@dataclass(frozen=True)
 class Judgment:
-    """`tiers` is the ranking of response ids with ties, best first."""
+    """`tiers` is the ranking of response ids with ties, best first; `arm` is why the pair was handed out."""
 
     id: int
     comparison: int
@@ -99,6 +115,7 @@ class Judgment:
     strength: int | None
     reason: str
     shown_order: list[int]
+    arm: str
     active_seconds: float
     created_at: datetime
     withdrawn_at: datetime | None

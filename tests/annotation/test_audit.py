@@ -18,6 +18,9 @@ from annotation import audit
 from annotation.models import Action, AuditEvent, ImportReport, Project, Role, User
 from annotation.people import sign_in_link
 from annotation.services import create_project, set_role
+from api.models import Scope
+from api.tokens import make_token
+from api.webhooks import make_webhook
 from tests.annotation.conftest import PASSWORD, make_user
 from tests.safety.asking import RULED
 
@@ -33,12 +36,16 @@ TOLD_BY_A_SERVICE = {
     "openid_connect_login",  # leads away; coming back is a sign-in
     "my-data-delete", "new-project", "members", "invite-member", "remove-member", "next-round",
     "import-start",
+    "api-tokens", "webhooks", "new-webhook-secret", "api-v1:new_project",
 }  # fmt: skip
 NOT_TOLD = {
     "account", "socialaccount_connections",  # one's own display name
     "account_reauthenticate", "mfa_reauthenticate",  # a second look at somebody who is in; a wrong one is told
     "import",  # a file that is looked at; when it is started that is told
     "label", "skip", "undo", "heartbeat", "release",  # each is a row of its own, with its time and its person
+    "api-v1:lease", "api-v1:extend", "api-v1:release", "api-v1:submit", "api-v1:skip", "api-v1:undo",  # the same
+    "test-webhook", "send-delivery-again",  # each is a delivery in the webhook's own log
+    "api-v1:openapi-json", "api-v1:api-root",  # nothing is done there, by whichever method
 }  # fmt: skip
 
 
@@ -112,6 +119,44 @@ def test_imports_exports_and_settings(signed_in: SignIn, project: Project, manag
         ("mara", "imported", "", project.slug, "votes.jsonl"),
         ("mara", "exported", "", project.slug, ""),
         ("mara", "settings", "", project.slug, ""),
+    ]
+
+
+def test_the_queue_and_webhooks(signed_in: SignIn, project: Project, manager: User) -> None:
+    client = signed_in(manager)
+    before = AuditEvent.objects.count()
+    client.post(reverse("new-team", args=[project.slug]), {"name": "Nurses"})
+    client.post(reverse("new-team", args=[project.slug]), {"name": ""})
+    team = project.teams.get()
+    client.post(reverse("delete-team", args=[project.slug, team.pk]))
+    url = "https://hooks.example/in?key=secret"
+    webhook = make_webhook(project=project, url=url, events=["judgment.made"], created_by=manager)
+    client.post(reverse("new-webhook-secret", args=[project.slug, webhook.pk]))
+    client.post(reverse("remove-webhook", args=[project.slug, webhook.pk]))
+    assert log()[before:] == [
+        ("mara", "assigned", "", project.slug, "new team"),
+        ("mara", "assigned", "", project.slug, f"delete team {team.pk}"),
+        ("mara", "webhook", "", project.slug, f"new webhook {webhook.pk} (hooks.example)"),
+        ("mara", "webhook", "", project.slug, f"new webhook secret {webhook.pk} (hooks.example)"),
+        ("mara", "webhook", "", project.slug, f"remove webhook {webhook.pk}"),
+    ]
+
+
+def test_what_programs_do(client: Client, project: Project, manager: User) -> None:
+    token, text = make_token(user=manager, name="night shift", scopes=list(Scope), days=1)
+    assert log()[-1] == ("mara", "token", "", "", f"new token {token.pk}: night shift")
+    before = AuditEvent.objects.count()
+    of_project = f"/api/v1/projects/{project.slug}"
+    headers = {"Authorization": f"Bearer {text}"}
+    client.post(f"{of_project}/imports", ROW, content_type="application/jsonl", headers=headers)
+    client.get(f"{of_project}/export", headers=headers)
+    client.patch(of_project, {"overlap": 2}, content_type="application/json", headers=headers)
+    client.patch(of_project, {"overlap": 0}, content_type="application/json", headers=headers)
+    client.get(f"{of_project}/export")
+    assert log()[before:] == [
+        ("mara", "imported", "", project.slug, "through the API"),
+        ("mara", "exported", "", project.slug, "through the API"),
+        ("mara", "settings", "", project.slug, "through the API"),
     ]
 
 

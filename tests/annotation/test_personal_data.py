@@ -14,9 +14,24 @@ from django.test import Client
 from django.urls import reverse
 
 from annotation import personal_data, queue
-from annotation.models import AuditEvent, Judgment, Lease, Membership, Preference, Project, Role, Skip, User
+from annotation.models import (
+    AuditEvent,
+    Batch,
+    Judgment,
+    Lease,
+    Membership,
+    Preference,
+    Project,
+    Role,
+    Skip,
+    Team,
+    User,
+    VoteCount,
+)
 from annotation.personal_data import StillNeededError, everything_about, forget
 from annotation.services import record_judgment, set_role
+from api.models import RememberedAnswer, Scope, Token
+from api.tokens import make_token
 from tests.annotation.conftest import PASSWORD, MakeComparison, make_user
 
 pytestmark = pytest.mark.django_db
@@ -36,6 +51,10 @@ def ida(project: Project, make_comparison: MakeComparison) -> User:
     TOTP.activate(ida, "JBSWY3DPEHPK3PXP")
     EmailAddress.objects.create(user=ida, email="ida@example.org", verified=True)
     SocialAccount.objects.create(user=ida, provider="oidc", uid="u-9", extra_data={"name": "Ida Quill"})
+    Team.objects.create(project=project, name="Nurses").people.add(ida)
+    Batch.objects.create(project=project, name="First week").people.add(ida)
+    make_token(user=ida, name="my script", scopes=[Scope.LABEL], days=None)
+    RememberedAnswer.objects.create(user=ida, key="a key", request_sha256="0" * 64)
     return ida
 
 
@@ -50,14 +69,18 @@ def test_the_file_holds_what_is_kept_and_no_secret(ida: User, project: Project, 
     found = json.loads(answer.content)
     assert answer.headers["Content-Disposition"].startswith("attachment")
     assert found["account"]["email"] == "ida@example.org"
-    assert found["projects"] == [{"project__name": project.name, "role": "annotator"}]
+    (membership,) = found["projects"]
+    assert (membership["project__name"], membership["role"]) == (project.name, "annotator")
+    assert [day["votes"] for day in found["votes_a_day"]] == [1]
+    assert found["teams"] == [{"project__name": project.name, "name": "Nurses"}]
+    assert [token["name"] for token in found["api_tokens"]] == ["my script"]
     (judgment,) = found["judgments"]
     assert (judgment["reason"], judgment["strength"]) == ("the first is shorter", 2)
     assert [skip["reason"] for skip in found["skips"]] == ["I do not know enough"]
     assert found["sign_in"]["identity_providers"][0]["uid"] == "u-9"
     assert {event["action"] for event in found["audit_log"]} >= {"signed-in", "role", "own-data"}
     ida.refresh_from_db()
-    for secret in ("JBSWY3DPEHPK3PXP", ida.password):
+    for secret in ("JBSWY3DPEHPK3PXP", ida.password, Token.objects.get(user=ida).text_sha256):
         assert secret not in answer.content.decode()
 
 
@@ -69,7 +92,8 @@ def test_it_is_of_one_person_alone(ida: User, project: Project, ann: User, make_
 
 def test_no_column_of_a_vote_is_forgotten_in_the_file() -> None:
     """A new column of the table is in the file, or it is said here why not."""
-    not_of_the_person = {"comparison", "annotator", "seat", "seats"}
+    # The arm would tell which pairs are gold, and which were shown a second time.
+    not_of_the_person = {"comparison", "annotator", "seat", "seats", "arm"}
     columns = {field.name for field in Judgment._meta.concrete_fields} - not_of_the_person
     assert columns - set(personal_data.OF_A_JUDGMENT) == set()
 
@@ -77,6 +101,11 @@ def test_no_column_of_a_vote_is_forgotten_in_the_file() -> None:
 KEPT_BY_NAME = {
     "annotation.Judgment.annotator": "votes stay",
     "annotation.Skip.annotator": "why a pair was passed on belongs to the pair",
+    "annotation.VoteCount.annotator": "how many votes were given on a day, as the votes stay",
+    "annotation.Comparison.only_for": "a hidden repeat belongs to the votes on it",
+    "annotation.Response.written_by": "an answer stays, and nobody else may take it for a model's",
+    "annotation.Gold.created_by": "what is known of a pair stays",
+    "api.Webhook.created_by": "a project's webhook stays, under nobody's name",
     "annotation.ImportReport.created_by": "what an import brought stays",
     "annotation.ImportReport.judged_by": "a source, no person",
     "annotation.AuditEvent.actor": "what was done stays",
@@ -121,6 +150,7 @@ def test_forgetting_leaves_votes_without_a_name(ida: User, signed_in: SignIn, pr
     assert (ida.is_active, ida.has_usable_password(), ida.last_login) == (False, False, None)
     assert not Membership.objects.filter(user=ida).exists()
     assert not Lease.objects.filter(annotator=ida).exists()
+    assert (ida.teams.count(), ida.batches.count()) == (0, 0)
     assert not SocialAccount.objects.exists()
     assert AuditEvent.objects.filter(action="deleted", actor=ida, subject=ida).exists()
 
@@ -139,7 +169,7 @@ def test_a_forgotten_person_is_not_taken_for_a_rule(
     ida: User, project: Project, signed_in: SignIn, manager: User
 ) -> None:
     forget(ida)
-    assert (f"deleted-{ida.pk}", 1) not in Judgment.objects.all().by_sources()
+    assert (f"deleted-{ida.pk}", 1) not in VoteCount.objects.of_sources(project)
     assert "Ida" not in signed_in(manager).get(project.get_absolute_url()).content.decode()
 
 

@@ -1,9 +1,5 @@
 """What the labelling page asks of a large database: no statement reads a large table from end to end."""
 
-import json
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 from django.db import connection
 from django.test import Client
@@ -13,10 +9,9 @@ from django.urls import reverse
 from annotation import hand_out
 from annotation.models import Arm, Batch, Comparison, Project, User
 from bench.queue_load import seeding
-from tests.annotation.test_labelling_page import Forms
+from bench.queue_load.plans import nodes, scans, statements
 
 ROWS = 30_000
-LARGE = {f"annotation_{name}" for name in ("comparison", "judgment", "preference", "prompt", "response")}
 
 # Half of the comparisons have two of the three judgments they want, one of them is ann's.
 JUDGED = """
@@ -40,38 +35,6 @@ def large(ann: User, ben: User, transactional_db: None) -> Project:
     return project
 
 
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for inner in plan.get("Plans", []):
-        yield from nodes(inner)
-
-
-def scans(query: str) -> list[str]:
-    """The large tables that PostgreSQL would read from end to end for this statement."""
-    if query.split()[0] not in ("SELECT", "WITH", "UPDATE", "DELETE", "INSERT"):
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (FORMAT JSON) {query}")
-        found = cursor.fetchone()[0]
-    plan = found if isinstance(found, list) else json.loads(found)
-    return [
-        node["Relation Name"]
-        for node in nodes(plan[0]["Plan"])
-        if node["Node Type"] == "Seq Scan" and node["Relation Name"] in LARGE
-    ]
-
-
-def statements(client: Client, project: Project) -> list[str]:
-    """Everything that one look at the page and one vote with its next pair ask."""
-    url = reverse("label", args=[project.slug])
-    with CaptureQueriesContext(connection) as captured:
-        html = client.get(url).content.decode()
-        answer = client.post(url, {**Forms(html).hidden, "choice": "a1"}, headers={"X-Fragment": "1"})
-    assert answer.status_code == 200
-    assert "answer-A" in answer.content.decode()
-    return [entry["sql"] for entry in captured.captured_queries]
-
-
 @pytest.mark.parametrize("arms", [[Arm.ORDER], [Arm.RANDOM], [Arm.GOLD, Arm.REPEAT, Arm.ORDER]])
 @pytest.mark.parametrize("given", [False, True])
 def test_no_statement_of_the_labelling_page_reads_a_large_table_to_its_end(
@@ -91,7 +54,7 @@ def test_no_statement_of_the_labelling_page_reads_a_large_table_to_its_end(
     monkeypatch.setattr(hand_out, "drawn_arms", lambda project: arms)
     client.force_login(ann)
 
-    asked = statements(client, large)
+    asked = statements(client, reverse("label", args=[large.slug]))
 
     assert len(asked) > 10
     assert {query: found for query in asked if (found := scans(query))} == {}

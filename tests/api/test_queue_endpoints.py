@@ -9,7 +9,9 @@ from django.db import connection
 from django.utils.timezone import now
 
 from annotation import queue
-from annotation.models import Judgment, Lease, Project, Response, Skip, User
+from annotation.gold import mark
+from annotation.judging import Verdict
+from annotation.models import Comparison, Judgment, Lease, Project, Response, Skip, User
 from annotation.services import record_judgment
 from api.models import RememberedAnswer, Scope
 from api.once import KEPT_FOR, forget_old_answers
@@ -63,13 +65,41 @@ def test_nothing_of_authors_ids_or_other_peoples_votes_reaches_an_annotators_pro
 
     assert set(pair) == {"ticket", "comparison", "expires_at", "messages", "answers", "choices"}
     assert {name for answer in pair["answers"] for name in answer} == {"side", "text"}
-    assert set(vote.json()) == {"id", "comparison", "choice", "reason", "active_seconds", "created_at"}
+    assert set(vote.json()) == {"id", "comparison", "choice", "reason", "active_seconds", "created_at", "feedback"}
     assert [judgment["id"] for judgment in mine.json()["items"]] == [vote.json()["id"]]
     seen = f"{pair} {vote.json()} {mine.json()}"
     assert "model-one" not in seen
     assert "ben says so" not in seen
     for path in ("judgments", "comparisons", "preferences", "export", "imports"):
         assert error_of(program.get(f"/projects/everyday-help/{path}")) == (404, "not_found")
+
+
+def test_a_practice_pair_is_answered_with_what_was_expected(
+    program: Program, project: Project, make_comparison: MakeComparison
+) -> None:
+    Project.objects.update(practice_pairs=1, pass_mark=100)
+    comparison = make_comparison()
+    first, second = comparison.response_ids
+    mark(
+        comparison=comparison,
+        verdict=Verdict(tiers=[[first], [second]]),
+        purpose=Comparison.Purpose.PRACTICE,
+        explanation="It is **right**.",
+        by=None,
+    )
+    pair = lease(program)
+    sides = {answer["text"]: answer["side"] for answer in pair["answers"]}
+    best = sides[Response.objects.get(pk=first).text]
+    vote = {"ticket": pair["ticket"], "choice": "tie"}
+    answer = program.post(f"{QUEUE}/submit", vote, key="one")
+    again = program.post(f"{QUEUE}/submit", vote, key="one")
+    assert answer.json()["feedback"] == {
+        "right": False,
+        "expected": f"{best} better",
+        "explanation": "It is **right**.",
+    }
+    assert again.json() == answer.json()
+    assert program.post(f"{QUEUE}/lease").json() == {"pair": None, "why": "practice"}
 
 
 @pytest.mark.parametrize("path", ["lease", "extend", "release", "submit", "skip", "undo"])

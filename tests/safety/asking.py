@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.cookies import SimpleCookie
@@ -17,12 +18,18 @@ from tests.safety.world import World
 
 RULED = [(address, rule) for address in every_address() if (rule := rule_of(address))]
 SIGN_IN_PAGES = ("/sign-in/?", "/admin/login/?")
+API = "/api/"
 WRITES = ("INSERT", "UPDATE", "DELETE")
 
 LET_IN, SIGN_IN, DENIED, WRONG_METHOD = "let in", "asked to sign in", "denied", "wrong method"
+# What every endpoint of the API finds in order, so that nothing but who asks can be refused.
+BODY = json.dumps({"ticket": "none", "choice": "tie", "reason": "a reason", "name": "A name"})
 
 
-def client_of(world: World, who: Who, **options: Any) -> Client:
+def client_of(world: World, who: Who, *, token: bool = True, **options: Any) -> Client:
+    """Signed in, and with a token for the API unless it is to do without."""
+    if token and who != Who.ANONYMOUS:
+        options["headers"] = {"Authorization": f"Bearer {world.tokens[who]}"}
     client = Client(**options)
     if who != Who.ANONYMOUS:
         client.force_login(world.people[who])
@@ -31,6 +38,8 @@ def client_of(world: World, who: Who, **options: Any) -> Client:
 
 def ask(client: Client, method: str, path: str, *args: Any, **more: Any) -> HttpResponseBase:
     """The site's answer; nothing that the request did lasts."""
+    if path.startswith(API) and not args and method not in ("GET", "HEAD", "OPTIONS"):
+        args = (BODY, "application/json")
     kept = SimpleCookie(client.cookies)
     with transaction.atomic():
         response: HttpResponseBase = client.generic(method, path, *args, **more)
@@ -51,7 +60,7 @@ def meaning(response: HttpResponseBase) -> str:
     assert response.status_code < 500, response.status_code
     if response.status_code == 302 and response.headers["Location"].startswith(SIGN_IN_PAGES):
         return SIGN_IN
-    return {403: DENIED, 404: DENIED, 405: WRONG_METHOD}.get(response.status_code, LET_IN)
+    return {401: SIGN_IN, 403: DENIED, 404: DENIED, 405: WRONG_METHOD}.get(response.status_code, LET_IN)
 
 
 def text_of(response: HttpResponseBase) -> str:

@@ -32,6 +32,7 @@ MEMBERS = frozenset({Who.ANNOTATOR, Who.REVIEWER, Who.MANAGER, Who.ADMIN})
 MANAGERS = frozenset({Who.MANAGER, Who.ADMIN})
 ANY_MANAGER = MANAGERS | {Who.NEIGHBOUR}
 ADMINS = frozenset({Who.ADMIN})
+NOBODY = frozenset[Who]()
 
 READ = frozenset({"GET", "HEAD"})
 READ_ONLY_GET = frozenset({"GET"})
@@ -42,7 +43,10 @@ ANY = frozenset(METHODS)
 
 @dataclass(frozen=True)
 class Rule:
-    """Who is let in, by which methods; `at` names the attribute of the world that fills the address in."""
+    """Who is let in, by which methods; `at` names the attribute of the world that fills the address in.
+
+    An address of the API has a rule for every method, as one may be for more people than another.
+    """
 
     who: frozenset[Who]
     methods: frozenset[str]
@@ -101,6 +105,51 @@ RULES = {
     "import-errors": Rule(MANAGERS, READ_ONLY_GET, "report"),
     "export": Rule(MANAGERS, READ_ONLY_GET, "project"),
     "export-file": Rule(MANAGERS, READ_ONLY_GET, "project"),
+    # What is handed out to whom
+    "queue-settings": Rule(MANAGERS, FORM, "project"),
+    "gold": Rule(MANAGERS, FORM, "project"),
+    "mark-gold": Rule(MANAGERS, FORM, "comparison"),
+    "retire-gold": Rule(MANAGERS, SEND, "gold"),
+    "assignment": Rule(MANAGERS, READ_ONLY_GET, "project"),
+    "new-team": Rule(MANAGERS, SEND, "project"),
+    "team": Rule(MANAGERS, SEND, "team"),
+    "delete-team": Rule(MANAGERS, SEND, "team"),
+    "new-batch": Rule(MANAGERS, SEND, "project"),
+    "batch": Rule(MANAGERS, SEND, "batch"),
+    "delete-batch": Rule(MANAGERS, SEND, "batch"),
+    "change-person": Rule(MANAGERS, SEND, "membership"),
+    # Programs
+    "api-tokens": Rule(SIGNED_IN, FORM),
+    "revoke-api-token": Rule(frozenset({Who.MANAGER}), SEND, "token"),  # whose token it is
+    "webhooks": Rule(MANAGERS, FORM, "project"),
+    "webhook": Rule(MANAGERS, READ_ONLY_GET, "webhook"),
+    "test-webhook": Rule(MANAGERS, SEND, "webhook"),
+    "switch-webhook": Rule(MANAGERS, SEND, "webhook"),
+    "new-webhook-secret": Rule(MANAGERS, SEND, "webhook"),
+    "remove-webhook": Rule(MANAGERS, SEND, "webhook"),
+    "send-delivery-again": Rule(MANAGERS, SEND, "delivery"),
+    # The API, asked with a token that has every scope
+    "api-v1:openapi-json": Rule(EVERYBODY, ANY),  # what the API is, without a word of what is in it
+    "api-v1:api-root": Rule(NOBODY, ANY),
+    "api-v1:me": Rule(SIGNED_IN, READ_ONLY_GET),
+    "api-v1:list_projects": Rule(SIGNED_IN, READ_ONLY_GET),
+    "api-v1:new_project": Rule(ADMINS, SEND),
+    "api-v1:show_project": Rule(MEMBERS, READ_ONLY_GET, "project"),
+    "api-v1:change_project": Rule(MANAGERS, frozenset({"PATCH"}), "project"),
+    "api-v1:lease": Rule(MEMBERS, SEND, "project"),
+    "api-v1:extend": Rule(MEMBERS, SEND, "project"),
+    "api-v1:release": Rule(MEMBERS, SEND, "project"),
+    "api-v1:submit": Rule(MEMBERS, SEND, "project"),
+    "api-v1:skip": Rule(MEMBERS, SEND, "project"),
+    "api-v1:undo": Rule(MEMBERS, SEND, "project"),
+    "api-v1:list_own_judgments": Rule(MEMBERS, READ_ONLY_GET, "project"),
+    "api-v1:list_judgments": Rule(MANAGERS, READ_ONLY_GET, "project"),
+    "api-v1:list_comparisons": Rule(MANAGERS, READ_ONLY_GET, "project"),
+    "api-v1:list_preferences": Rule(MANAGERS, READ_ONLY_GET, "project"),
+    "api-v1:export": Rule(MANAGERS, READ_ONLY_GET, "project"),
+    "api-v1:new_import": Rule(MANAGERS, SEND, "project"),
+    "api-v1:list_imports": Rule(MANAGERS, READ_ONLY_GET, "project"),
+    "api-v1:show_import": Rule(MANAGERS, READ_ONLY_GET, "report"),
     # Models
     "models": Rule(ADMINS, READ),
     "version": Rule(MANAGERS, READ, "version"),

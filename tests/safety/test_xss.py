@@ -5,9 +5,11 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
+from django.utils.timezone import now
 
-from annotation.models import ImportReport, Judgment, Project, Prompt, Response, Skip, User
+from annotation.models import Batch, Gold, ImportReport, Judgment, Project, Prompt, Response, Skip, Team, User
 from annotation.rendering import render
+from api.models import Delivery, Token, Webhook
 from models_registry.cards import render_card
 from models_registry.models import Model, Version
 from tests.safety.asking import ask, client_of, pages_for, text_of
@@ -68,6 +70,11 @@ def plant(world: World) -> None:
         model_name=SHORT, log_tail=EVIL, worker=SHORT, device=SHORT, config={SHORT: EVIL}, metrics={SHORT: 1}
     )
     Schedule.objects.update(decision=EVIL)
+    Gold.objects.update(explanation=EVIL)
+    for named in (Team, Batch, Token):
+        named.objects.update(name=SHORT)
+    Webhook.objects.update(off_why=EVIL, off_at=now(), url=f"https://hooks.example/{SHORT}")
+    Delivery.objects.update(error=EVIL[:300], body={"data": EVIL})
     sample = {"prompt": [{"role": "user", "content": EVIL}], "text": EVIL, "title": EVIL, "index": 0}
     RunEvent.objects.create(
         run=Run.objects.earliest("id"),

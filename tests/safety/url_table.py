@@ -21,6 +21,10 @@ class Address:
     def in_admin(self) -> bool:
         return self.route.startswith("admin/")
 
+    @property
+    def in_api(self) -> bool:
+        return self.route.startswith("api/")
+
     def path(self, arguments: dict[str, Any]) -> str:
         """The address with these arguments; only those that the pattern knows are used."""
         used = {name: arguments[name] for name in self.parameters}

@@ -16,7 +16,9 @@ from django.db.models import Model
 from django.utils.timezone import now
 
 from annotation.models import (
+    Batch,
     Comparison,
+    Gold,
     ImportReport,
     Lease,
     Membership,
@@ -24,10 +26,13 @@ from annotation.models import (
     Project,
     Role,
     Skip,
+    Team,
     User,
 )
 from annotation.people import sign_in_link
 from annotation.services import AnswerIn, add_comparison, create_project, record_judgment, set_role
+from api.models import Delivery, Scope, Token, Webhook
+from api.tokens import make_token
 from models_registry.models import Kind, Version
 from tests.annotation.conftest import PASSWORD
 from tests.safety.rules import Who
@@ -56,13 +61,21 @@ class Side:
     artifact: Arguments
     run: Arguments
     version_by_id: Arguments
+    comparison: Arguments
+    gold: Arguments
+    team: Arguments
+    batch: Arguments
+    webhook: Arguments
+    delivery: Arguments
 
 
 @dataclass(frozen=True)
 class World:
-    """Everybody, and both sides; the roles are those in `mine`."""
+    """Everybody, and both sides; the roles are those in `mine`. `tokens` have every scope; `token` is the manager's."""
 
     people: dict[Who, User]
+    tokens: dict[Who, str]
+    token: Arguments
     mine: Side
     theirs: Side
     link: Arguments
@@ -73,6 +86,8 @@ class World:
             return {}
         if at == "link":
             return self.link
+        if at == "token":
+            return self.token
         if at == "provider":
             return {"provider_id": "oidc"}
         if at in ("admin", "autocomplete"):
@@ -89,8 +104,13 @@ def make_world(artifacts: Path) -> World:
         set_role(project=project, person=people[who], role=role)
     neighbours = create_project(name="Next door", manager=people[Who.NEIGHBOUR])
     invited = User.objects.create_user("invited")
+    tokens = {who: make_token(user=person, name=str(who), scopes=list(Scope), days=1) for who, person in people.items()}
+    # So that no request of the next hour notes that a token was used: what is refused must not write.
+    Token.objects.update(last_used_at=now() + timedelta(hours=1))
     return World(
         people=people,
+        tokens={who: text for who, (_, text) in tokens.items()},
+        token={"pk": tokens[Who.MANAGER][0].pk},
         mine=_fill(project, artifacts),
         theirs=_fill(neighbours, artifacts),
         link={"token": urlsplit(sign_in_link(invited, "http://x")).path.split("/")[-2]},
@@ -137,7 +157,31 @@ def _fill(project: Project, artifacts: Path) -> Side:
         artifact={"slug": version.model.slug, "number": version.number, "format": "full"},
         run={"pk": run.pk},
         version_by_id={"pk": version.pk},
+        **_handed_out(project),
+        **_told(project),
     )
+
+
+def _handed_out(project: Project) -> dict[str, Arguments]:
+    """What says who judges what, and what is known already."""
+    where = {"slug": project.slug}
+    known = _comparison(project, 4)
+    Comparison.objects.filter(pk=known.pk).update(purpose=Comparison.Purpose.GOLD)
+    Gold.objects.create(comparison=known, expected=[[pk] for pk in known.response_ids], explanation="Because.")
+    return {
+        "comparison": {**where, "pk": _comparison(project, 5).pk},
+        "gold": {**where, "pk": known.pk},
+        "team": {**where, "pk": Team.objects.create(project=project, name="Nurses").pk},
+        "batch": {**where, "pk": Batch.objects.create(project=project, name="First week").pk},
+    }
+
+
+def _told(project: Project) -> dict[str, Arguments]:
+    """A webhook, and something that it was told."""
+    webhook = Webhook.objects.create(project=project, url="https://hooks.example/in", events=["judgment.made"])
+    delivery = Delivery.objects.create(webhook=webhook, event="ping", subject="1", body={}, state="failed")
+    where = {"slug": project.slug, "pk": webhook.pk}
+    return {"webhook": where, "delivery": {**where, "delivery_pk": delivery.pk}}
 
 
 def _comparison(project: Project, number: int) -> Comparison:

@@ -1,0 +1,49 @@
+"""How PostgreSQL would answer what the labelling page asks: which large tables it would read from end to end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from bench.queue_load.client import TICKET
+
+LARGE = {f"annotation_{name}" for name in ("comparison", "judgment", "preference", "prompt", "response")}
+EXPLAINED = ("SELECT", "WITH", "UPDATE", "DELETE", "INSERT")
+
+
+def statements(client: Client, path: str) -> list[str]:
+    """Everything that one look at the page and one vote, answered with the next pair, ask."""
+    with CaptureQueriesContext(connection) as captured:
+        ticket = TICKET.search(client.get(path).content.decode())
+        assert ticket is not None, "nothing was handed out"
+        vote = {"ticket": ticket[1], "choice": "a1"}
+        answer = client.post(path, vote, headers={"X-Fragment": "1"})
+    assert TICKET.search(answer.content.decode()), "no next pair was handed out"
+    return [entry["sql"] for entry in captured.captured_queries]
+
+
+def scans(query: str) -> list[str]:
+    """The large tables that would be read from end to end for this statement."""
+    if query.split()[0] not in EXPLAINED:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {query}")
+        [(found,)] = cursor.fetchall()
+    plan = found if isinstance(found, list) else json.loads(found)
+    return [
+        node["Relation Name"]
+        for node in nodes(plan[0]["Plan"])
+        if node["Node Type"] == "Seq Scan" and node["Relation Name"] in LARGE
+    ]
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A plan's nodes, from the top."""
+    yield plan
+    for inner in plan.get("Plans", []):
+        yield from nodes(inner)
