@@ -48,6 +48,23 @@ class Complaints(HTMLParser):
             self.found.append(f"a tag that somebody wrote: {where}")
 
 
+class Parts(HTMLParser):
+    """The names of the tags and attributes of a page; what is shown as text is neither."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found |= {tag, *(name for name, _ in attrs)}
+
+
+def parts_of(html: str) -> set[str]:
+    reader = Parts()
+    reader.feed(html)
+    return reader.found
+
+
 def complaints_about(html: str) -> list[str]:
     reader = Complaints()
     reader.feed(html)
@@ -105,6 +122,7 @@ def test_no_page_gives_a_tag_to_what_people_and_models_wrote(world: World, who: 
 
 
 def test_the_complaints_would_be_seen() -> None:
+    assert parts_of('<p style="x">a<img src="y"></p>') == {"p", "style", "img", "src"}
     assert len(complaints_about(EVIL)) == 5
     assert complaints_about('<script src="/static/a.js"></script><a href="/x">y</a>') == []
 
@@ -145,8 +163,7 @@ def test_what_is_sent_as_data_is_not_read_as_a_page(world: World) -> None:
 def test_both_readers_of_rich_text_end_in_the_one_sanitiser(reader: type, attack: str) -> None:
     html = str(reader(attack))
     assert complaints_about(html) == []
-    for tag in ("<script", "<style", "<img", "<form", "<input", "<iframe", "style="):
-        assert tag not in html.replace("&lt;", "")
+    assert parts_of(html) & {"script", "style", "img", "form", "input", "iframe"} == set()
 
 
 def test_there_is_one_sanitiser() -> None:
