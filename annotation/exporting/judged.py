@@ -8,7 +8,8 @@ from itertools import combinations
 from typing import NamedTuple
 
 import orjson
-from django.db.models import TextField
+from django.db.models import BooleanField, TextField
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 
 from annotation.exporting.verdicts import Vote
@@ -54,7 +55,7 @@ def judged(project: Project, wanted: Wanted) -> Iterator[Judged]:
 
 
 def _votes(comparisons: list[int], wanted: Wanted) -> dict[int, list[_Voted]]:
-    standing = Judgment.objects.standing().filter(comparison__in=comparisons)
+    standing = Judgment.objects.standing().filter(_among("annotation_judgment.comparison_id", comparisons))
     if wanted.since:
         standing = standing.filter(created_at__gte=wanted.since)
     if wanted.before:
@@ -71,8 +72,13 @@ def _votes(comparisons: list[int], wanted: Wanted) -> dict[int, list[_Voted]]:
     return found
 
 
+def _among(column: str, ids: list[int]) -> RawSQL:
+    """A condition with one parameter: Django's `in` takes each of thousands for itself, in half of an export's time."""
+    return RawSQL(f"{column} = ANY(%s)", [ids], output_field=BooleanField())  # noqa: S611  our own column names
+
+
 def _answers(ids: list[int]) -> dict[int, Answer]:
-    rows = Response.objects.filter(pk__in=ids).values_list("pk", "text", "author_label")
+    rows = Response.objects.filter(_among("annotation_response.id", ids)).values_list("pk", "text", "author_label")
     return {pk: Answer(text, label) for pk, text, label in rows}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ class Shape(Protocol):
     """What each file of `shapes` holds."""
 
     TITLE: str
-    COLUMNS: Mapping[str, str]
+    COLUMNS: dict[str, str]
 
     def rows(self, judged: Judged, rule: Rule, /) -> Iterator[dict[str, Any]]: ...
 
