@@ -146,7 +146,7 @@ def _scans(path: str, session: str) -> set[str]:
     """The large tables that a look at the page and a vote would read from end to end."""
     client = Client(headers={"host": "localhost"})
     client.cookies["sessionid"] = session
-    return {table for query in plans.statements(client, path) for table in plans.scans(query)}
+    return {table for query in plans.statements(client, path) for table in plans.scans(query)} & plans.filled()
 
 
 def _print(taken: speed.Speed, plain: bool, think: float) -> None:
