@@ -15,10 +15,11 @@ SETUP = python=`sh tools/python.sh` && "$$python" tools/setup.py
 # What the bench measures; empty means all of it, or as much as suits. See the README's performance section.
 ROWS =
 KINDS =
+ARMS =
 PRECISION =
 STEPS = 0
 DATA =
-BENCH = -m bench --rows "$(ROWS)" --kinds "$(KINDS)" --steps "$(STEPS)" --data "$(DATA)"
+BENCH = -m bench --rows "$(ROWS)" --kinds "$(KINDS)" --arms "$(ARMS)" --steps "$(STEPS)" --data "$(DATA)"
 MODEL = 0.5b
 PAIRS = 1000000
 VOTED = 100000
@@ -31,7 +32,7 @@ demo:
 
 test: check
 	@$(SETUP) browser
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 check:
 	@$(SETUP) test

@@ -12,12 +12,12 @@ from allauth.socialaccount.providers.openid_connect import views as oidc
 from django.contrib.auth.decorators import login_required
 from django.urls import path
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from annotation.signing_in import to_the_provider
 from annotation.views import people, personal
 
-form = require_http_methods(["GET", "POST"])
+form = require_http_methods(["GET", "HEAD", "POST"])
 
 
 urlpatterns = [
@@ -47,7 +47,7 @@ urlpatterns = [
     path("account/password/", people.password, name="password"),
     path(
         "account/two-factor/",
-        require_GET(mfa.IndexView.as_view(template_name="accounts/two_factor.html")),
+        require_safe(mfa.IndexView.as_view(template_name="accounts/two_factor.html")),
         name="mfa_index",
     ),
     path(
@@ -62,7 +62,7 @@ urlpatterns = [
     ),
     path(
         "account/two-factor/codes/",
-        require_GET(never_cache(ViewRecoveryCodesView.as_view(template_name="accounts/recovery_codes.html"))),
+        require_safe(never_cache(ViewRecoveryCodesView.as_view(template_name="accounts/recovery_codes.html"))),
         name="mfa_view_recovery_codes",
     ),
     path(

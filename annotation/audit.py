@@ -13,6 +13,7 @@ from allauth.mfa.signals import (
     authenticator_reset,
 )
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db import connection
 from django.dispatch import Signal, receiver
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -47,6 +48,8 @@ BY_ADDRESS = {
     ("api-v1:show_project", "PATCH"): Action.SETTINGS,  # of an address with several methods the first name counts
     ("api-v1:new_import", "POST"): Action.IMPORTED,
     ("api-v1:export", "GET"): Action.EXPORTED,
+    ("admin:training_run_add", "POST"): None,  # the launch itself tells of both
+    ("admin:models_registry_model_add", "POST"): None,
     ("admin:login", "POST"): None,
     ("admin:logout", "POST"): None,
 }
@@ -101,13 +104,27 @@ def _second_factor_failed(sender: object, user: User, **more: Any) -> None:
     record(Action.SIGN_IN_FAILED, actor=None, subject=user, what="wrong code")
 
 
+class RowsWritten:
+    """Counts the rows that a connection's statements write; a wrapper of them, as `execute_wrapper` takes it."""
+
+    count = 0
+
+    def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        result = execute(sql, params, many, context)
+        if sql.lstrip()[:6].upper() in ("INSERT", "UPDATE", "DELETE"):
+            self.count += max(0, context["cursor"].rowcount)
+        return result
+
+
 def middleware(get_response: View) -> View:
     """Records what somebody did at an address, once the answer says that it is done."""
 
     def recorded(request: HttpRequest) -> HttpResponseBase:
-        response = get_response(request)
+        written = RowsWritten()
+        with connection.execute_wrapper(written):
+            response = get_response(request)
         match = request.resolver_match
-        if match is not None and _is_done(request, response):
+        if match is not None and _is_done(request, response, written):
             in_admin = Action.ADMIN if "admin" in match.app_names and request.method == "POST" else None
             action = BY_ADDRESS.get((match.view_name, str(request.method)), in_admin)
             if action and isinstance(request.user, User):
@@ -118,10 +135,14 @@ def middleware(get_response: View) -> View:
     return recorded
 
 
-def _is_done(request: HttpRequest, response: HttpResponseBase) -> bool:
-    """A form that was taken is answered by a redirect, one that was refused by the form; what is read, by itself."""
-    is_form = request.method == "POST" and not request.path.startswith("/api/")
-    return response.status_code == 302 if is_form else response.status_code in (200, 201, 206)
+def _is_done(request: HttpRequest, response: HttpResponseBase, written: RowsWritten) -> bool:
+    """A form that was taken is answered by a redirect, one that was refused by the form; what is read, by itself.
+
+    A redirect alone may also lead to the sign-in page, or back to a list where nothing had to be done.
+    """
+    if request.method == "POST" and not request.path.startswith("/api/"):
+        return response.status_code == 302 and written.count > 0
+    return response.status_code in (200, 201, 206)
 
 
 def _project_of(match: ResolverMatch) -> Project | None:

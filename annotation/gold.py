@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.timezone import now
 
-from annotation.judging import Verdict, lock_comparison, withdraw
+from annotation.judging import Verdict, lock_comparison, lock_person, withdraw
 from annotation.models import Comparison, Gold, Judgment, Lease, Membership, Project, Response, User
 from annotation.models.content import KNOWN, MOST_JUDGMENTS, WORK
 from annotation.services import AnswerIn, Message, add_comparison
@@ -146,9 +146,10 @@ def let_in(project: Project, person: User) -> bool:
 @transaction.atomic
 def practise_again(project: Project, person: User) -> None:
     """Back to the start of the training phase: practice judgments are withdrawn, so that their pairs come again."""
+    lock_person(person)
     pairs = Comparison.objects.filter(project=project, purpose=PRACTICE)
-    judgments = Judgment.objects.standing().by(person).filter(comparison__in=pairs)
-    for judgment in judgments.select_related("comparison"):
+    # In one order, so that two managers who do this at once never wait for each other.
+    for judgment in Judgment.objects.standing().by(person).filter(comparison__in=pairs).order_by("comparison_id"):
         lock_comparison(judgment.comparison_id)
         withdraw(judgment)
     Membership.objects.filter(project=project, user=person).update(passed_at=None)

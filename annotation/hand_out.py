@@ -3,7 +3,7 @@
 1. In the training phase: the practice pairs, in the manager's order.
 2. At its rate: a gold pair that this person has not seen, drawn at random.
 3. At its rate: a pair that this person judged a while ago, for a second time, with the sides swapped.
-4. At its rate, of what is left: a comparison drawn at random. What is measured on these owes nothing to the order.
+4. At its rate: a comparison drawn at random. What is measured on these owes nothing to the order.
 5. Everything else in order: breadth before depth, then priority, then age.
 
 An arm that has nothing hands over to the next. Batches given to a person come before the work that is open to all.
@@ -103,14 +103,18 @@ class Picked:
 
 
 def drawn_arms(project: Project, dice: SystemRandom = _dice) -> list[Arm]:
-    """The arms to try, in this order; the last one is work."""
-    arms = [
-        arm for arm, share in ((Arm.GOLD, project.gold_share), (Arm.REPEAT, project.repeat_share)) if _hit(share, dice)
-    ]
-    return [*arms, Arm.RANDOM if _hit(project.random_share, dice) else Arm.ORDER]
+    """The arms to try, in this order; the last one is work.
+
+    The random arm has its share of all hand-outs, so a greater part of what gold and repeats leave. Where they
+    have run out it has more than its share, never less.
+    """
+    checks = {Arm.GOLD: project.gold_share, Arm.REPEAT: project.repeat_share}
+    arms = [arm for arm, share in checks.items() if _hit(share, dice)]
+    left = (100 - project.gold_share) * (100 - project.repeat_share) / 100  # percent of the hand-outs; 25 at least
+    return [*arms, Arm.RANDOM if _hit(100 * project.random_share / left, dice) else Arm.ORDER]
 
 
-def _hit(percent: int, dice: SystemRandom) -> bool:
+def _hit(percent: float, dice: SystemRandom) -> bool:
     return dice.random() * 100 < percent
 
 

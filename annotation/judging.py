@@ -76,24 +76,39 @@ def lock_comparison(comparison_id: int) -> Comparison:
     raise Comparison.DoesNotExist
 
 
-# One statement: leases that ran out go, and the seats that are left taken are listed.
+# One statement: leases that ran out go, and the seats that are left taken are listed. A lease that its person renews at
+# this moment is not among those that go, whatever this statement first saw of it: so its seat is taken.
 TAKEN_SEATS = """
-WITH ran_out AS (DELETE FROM annotation_lease WHERE comparison_id = %(comparison)s AND expires_at <= %(now)s)
+WITH ran_out AS (DELETE FROM annotation_lease
+                  WHERE comparison_id = %(comparison)s AND expires_at <= %(now)s RETURNING id)
 SELECT seat FROM annotation_judgment WHERE comparison_id = %(comparison)s AND withdrawn_at IS NULL
 UNION ALL
-SELECT seat FROM annotation_lease WHERE comparison_id = %(comparison)s AND expires_at > %(now)s
+SELECT seat FROM annotation_lease
+ WHERE comparison_id = %(comparison)s AND id NOT IN (SELECT id FROM ran_out)
 """
 
 
 def free_seat(comparison: Comparison) -> int | None:
     """The lowest seat that no standing judgment and no live lease holds; None if there is none.
 
-    Leases that ran out are removed, so that the seat can be taken.
+    Leases that ran out are removed, so that the seat can be taken. Late judgments that wait for one come first.
     """
     with connection.cursor() as cursor:
         cursor.execute(TAKEN_SEATS, {"comparison": comparison.pk, "now": now()})
         taken = {seat for (seat,) in cursor.fetchall()}
-    return next((seat for seat in range(1, comparison.judgments_wanted + 1) if seat not in taken), None)
+    free = (seat for seat in range(1, comparison.judgments_wanted + 1) if seat not in taken)
+    if None in taken:
+        # The judgment comes first: the other way round a seat could be drawn for nobody.
+        for late, seat in zip(Judgment.objects.waiting().filter(comparison=comparison), free, strict=False):
+            _seat(comparison, late, seat)
+    return next(free, None)
+
+
+def _seat(comparison: Comparison, late: Judgment, seat: int) -> None:
+    """Let a late judgment count from now on."""
+    late.seat = seat
+    late.save(update_fields=["seat"])
+    _count(comparison, late)
 
 
 def preferred_pairs(tiers: Tiers) -> list[tuple[int, int]]:
@@ -123,15 +138,12 @@ def write_judgment(
     annotator: User,
     verdict: Verdict,
     *,
-    seat: int,
+    seat: int | None,
     shown_order: list[int],
     active_seconds: float = 0.0,
     arm: str = "",
 ) -> Judgment:
-    """Seat the judgment, count it, close the comparison with its last one, and derive the preferences.
-
-    What checks or trains people makes none: its answer is known, or the same person has given it before.
-    """
+    """Keep a judgment, and let it count if it has a seat."""
     verdict.check(comparison.response_ids)
     judgment = Judgment.objects.create(
         comparison=comparison,
@@ -146,21 +158,30 @@ def write_judgment(
         active_seconds=active_seconds,
         arm=arm,
     )
+    if seat is not None:
+        _count(comparison, judgment)
+    return judgment
+
+
+def _count(comparison: Comparison, judgment: Judgment) -> None:
+    """Count a judgment that has a seat, close the comparison with its last one, and derive the preferences.
+
+    What checks or trains people makes none: its answer is known, or the same person has given it before.
+    """
     closes = When(depth__gte=F("judgments_wanted") - 1, then=Value(now()))
     Comparison.objects.filter(pk=comparison.pk).update(depth=F("depth") + 1, closed_at=Case(closes, default=None))
     if comparison.purpose in WORK:
         Preference.objects.bulk_create(
             preferences_of(judgment, project_id=comparison.project_id, prompt_id=comparison.prompt_id)
         )
+    comparison.depth += 1  # as the row is now
     _tell(comparison, judgment)
-    return judgment
 
 
 def _tell(comparison: Comparison, judgment: Judgment) -> None:
-    """`comparison` is as it was locked, before this judgment."""
     facts = {"judgment": judgment.pk, "comparison": comparison.pk}
     tell(Happening(Kind.JUDGMENT_MADE, comparison.project_id, str(judgment.pk), facts))
-    if comparison.depth + 1 >= comparison.judgments_wanted:
+    if comparison.depth >= comparison.judgments_wanted:
         # Named by its last judgment: after a withdrawal it can be finished again.
         tell(Happening(Kind.COMPARISON_FINISHED, comparison.project_id, str(judgment.pk), facts))
 
@@ -170,8 +191,11 @@ def withdraw(judgment: Judgment) -> bool:
 
     False: it was withdrawn before.
     """
-    if Judgment.objects.standing().filter(pk=judgment.pk).update(withdrawn_at=now()) == 0:
+    if Judgment.objects.kept().filter(pk=judgment.pk).update(withdrawn_at=now()) == 0:
         return False
+    judgment.refresh_from_db(fields=["seat"])  # it may have got one before the lock
+    if judgment.seat is None:
+        return True
     judgment.preferences.all().delete()
     Comparison.objects.filter(pk=judgment.comparison_id).update(depth=F("depth") - 1, closed_at=None)
     return True

@@ -9,6 +9,8 @@ from typing import Any
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import JsonResponse
@@ -27,6 +29,7 @@ from annotation.models import (
     User,
     VoteCount,
 )
+from annotation.practising import SIDES
 
 ABOUT_ME = ("username", "display_name", "email", "first_name", "last_name", "date_joined", "last_login")
 OF_A_JUDGMENT = (
@@ -79,7 +82,7 @@ def everything_about(person: User) -> dict[str, Any]:
         },
         "projects": _rows(Membership.objects.filter(user=person), "project__name", "role", "daily_cap", "passed_at"),
         "teams": _rows(person.teams.all(), "project__name", "name"),
-        "judgments": _rows(Judgment.objects.by(person), "comparison__project__name", *OF_A_JUDGMENT),
+        "judgments": _votes_of(person),
         "skips": _rows(Skip.objects.filter(annotator=person), "comparison_id", "reason", "created_at"),
         "votes_a_day": _rows(VoteCount.objects.filter(annotator=person), "project__name", "day", "votes", "seconds"),
         "answers": _rows(Response.objects.filter(written_by=person), "prompt__project__name", "text", "created_at"),
@@ -89,6 +92,15 @@ def everything_about(person: User) -> dict[str, Any]:
         ),
         **{kept.name: _rows(kept.rows(person), *kept.columns) for kept in _belongings.values() if kept.columns},
     }
+
+
+def _votes_of(person: User) -> list[dict[str, Any]]:
+    """By sides, as the person saw them: ids of answers would tell which pairs were shown a second time."""
+    rows = _rows(Judgment.objects.by(person), "comparison__project__name", *OF_A_JUDGMENT)
+    for row in rows:
+        order = row.pop("shown_order")
+        row["tiers"] = [[SIDES[order.index(pk)] for pk in tier] for tier in row["tiers"]]
+    return rows
 
 
 def _rows(found: QuerySet[Any], *names: str) -> list[dict[str, Any]]:
@@ -121,6 +133,9 @@ def forget(person: User) -> None:
     locked.last_login = None
     locked.set_unusable_password()  # ends every session, as their hash is of the password
     locked.save()
+    # The admin's own log names rows in words.
+    people = ContentType.objects.get_for_model(User)
+    LogEntry.objects.filter(content_type=people, object_id=person.pk).update(object_repr=locked.username)
 
 
 def _check_not_needed(person: User) -> None:

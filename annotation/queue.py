@@ -186,26 +186,23 @@ def submit_judgment(
 ) -> Judgment:
     """Keep a vote and give the lease back. Sent twice, it is kept once.
 
-    After the lease ran out it still counts if a seat is free. Raises NoSeatLeftError if others took them all, and
-    ValueError for an unknown choice.
+    After the lease ran out it still counts if a seat is free. If others took them all it is kept without one, and
+    counts as soon as one of them lets go. Raises ValueError for an unknown choice.
     """
     lock_person(annotator)
     comparison = lock_comparison(ticket.comparison_id)
     lease = _end_lease(comparison, annotator)
     if lease is None:  # who holds a comparison has not judged it
-        standing = Judgment.objects.standing().filter(comparison=comparison, annotator=annotator).first()
-        if standing is not None:
-            return standing
-    seat = lease.seat if lease else free_seat(comparison)
-    if seat is None:
-        raise NoSeatLeftError
+        kept = Judgment.objects.kept().filter(comparison=comparison, annotator=annotator).first()
+        if kept is not None:
+            return kept
     order = lease.shown_order if lease else order_for(comparison, annotator)
     since = lease.leased_at if lease else ticket.handed_out_at
     judgment = write_judgment(
         comparison,
         annotator,
         verdict_from(choice, shown_order=order, reason=reason),
-        seat=seat,
+        seat=lease.seat if lease else free_seat(comparison),
         shown_order=order,
         active_seconds=min(max(active_seconds, 0.0), max((now() - since).total_seconds(), 0.0)),
         arm=lease.arm if lease else arm_without_lease(comparison),
@@ -244,7 +241,7 @@ def skip(*, ticket: Ticket, annotator: User, reason: str) -> None:
     """Pass a comparison on, for good. Does nothing to one that this person judged meanwhile."""
     lock_person(annotator)
     comparison = lock_comparison(ticket.comparison_id)
-    if Judgment.objects.standing().filter(comparison=comparison, annotator=annotator).exists():
+    if Judgment.objects.kept().filter(comparison=comparison, annotator=annotator).exists():
         return
     Skip.objects.get_or_create(comparison=comparison, annotator=annotator, defaults={"reason": reason})
     Lease.objects.filter(comparison=comparison, annotator=annotator).delete()
@@ -254,11 +251,11 @@ def skip(*, ticket: Ticket, annotator: User, reason: str) -> None:
 def undo_last(*, project: Project, annotator: User) -> Lease | None:
     """Take back this person's last vote or skip, and hand them its comparison again; None if there is nothing.
 
-    Raises NoSeatLeftError for a skip whose comparison others have finished since.
+    Raises NoSeatLeftError for a skip, or a late vote, whose comparison others have finished.
     """
     lock_person(annotator)
     judgment = (
-        Judgment.objects.standing()
+        Judgment.objects.kept()
         .in_project(project)
         .by(annotator)
         .exclude(comparison__purpose=Comparison.Purpose.PRACTICE)  # its answer has been told
@@ -275,7 +272,10 @@ def _undo_judgment(judgment: Judgment, annotator: User) -> Lease:
     comparison = lock_comparison(judgment.comparison_id)
     withdraw(judgment)
     release(project=comparison.project, annotator=annotator)
-    return _lease(comparison, annotator, seat=judgment.seat, shown_order=judgment.shown_order, arm=judgment.arm)
+    seat = judgment.seat or free_seat(comparison)
+    if seat is None:
+        raise NoSeatLeftError
+    return _lease(comparison, annotator, seat=seat, shown_order=judgment.shown_order, arm=judgment.arm)
 
 
 def _undo_skip(skipped: Skip, annotator: User) -> Lease:

@@ -60,8 +60,7 @@ def create_project(
 
 def _unused_slug(name: str) -> str:
     stem = slugify(name)[:100] or "project"
-    # "new" is the address of the page that makes projects.
-    taken = {*Project.objects.filter(slug__startswith=stem).values_list("slug", flat=True), "new"}
+    taken = set(Project.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
     numbered = (f"{stem}-{n}" for n in range(2, len(taken) + 3))
     return stem if stem not in taken else next(slug for slug in numbered if slug not in taken)
 
@@ -151,9 +150,9 @@ def record_judgment(
     Raises ValueError for tiers that do not fit the comparison, NoSeatLeftError if it has all the judgments it wants.
     """
     locked = lock_comparison(comparison.pk)
-    standing = Judgment.objects.standing().filter(comparison=locked, annotator=annotator).first()
-    if standing is not None:
-        return standing
+    kept = Judgment.objects.kept().filter(comparison=locked, annotator=annotator).first()
+    if kept is not None:
+        return kept
     seat = free_seat(locked)
     if seat is None:
         raise NoSeatLeftError(f"{comparison} has all the judgments it wants.")

@@ -7,7 +7,7 @@ from annotation.views import auditing, data, labelling, people, projects, queuei
 urlpatterns = [
     path("", projects.home, name="home"),
     path("", include("annotation.account_urls")),
-    path("projects/new/", projects.create, name="new-project"),
+    path("new-project/", projects.create, name="new-project"),
     path("projects/<slug:slug>/", projects.show, name="project"),
     path("projects/<slug:slug>/settings/", projects.edit, name="project-settings"),
     path("projects/<slug:slug>/members/", projects.members, name="members"),

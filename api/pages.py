@@ -17,7 +17,7 @@ from api.tokens import MOST_IN_FORCE, TooManyTokensError, make_token
 
 @login_required
 @never_cache
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def tokens(request: SignedInRequest) -> HttpResponse:
     """The list and the form. The answer to POST is the only page that ever shows the new token."""
     form = TokenForm(request.POST or None)

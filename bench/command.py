@@ -49,9 +49,12 @@ def read_options(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line; what it does not name is measured in full."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Ours and the peers, taking turns.")
 
+    def listed(text: str) -> list[str]:
+        return [name.strip() for name in text.split(",") if name.strip()]
+
     def some_of(known: tuple[str, ...]) -> Any:
         def read(text: str) -> list[str]:
-            chosen = [item for item in text.split(",") if item] or list(known)
+            chosen = listed(text) or list(known)
             if unknown := sorted(set(chosen) - set(known)):
                 raise argparse.ArgumentTypeError(f"{unknown[0]} is not one of {', '.join(known)}")
             return chosen
@@ -63,7 +66,7 @@ def read_options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--kinds", type=some_of(rows.DATA), default=list(rows.DATA), help="data: short, long or both")
     parser.add_argument("--precision", type=some_of(rows.PRECISIONS), default=[], help="fp32, bf16 or both")
-    parser.add_argument("--arms", type=lambda text: text.split(","), default=[], help="only these besides the first")
+    parser.add_argument("--arms", type=listed, default=[], help="only these besides the first: names, with commas")
     parser.add_argument("--steps", type=int, default=0, help="rounds to measure; 0 is 5, 3 where a turn is long")
     parser.add_argument("--model", choices=models.NAMES, default="smollm2")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -142,11 +145,12 @@ class Bench:
     def add_parts(self, result: dict[str, Any]) -> None:
         """Generation, scoring and training of our first PPO arm apart."""
         sizes = self.shop.sizes
-        prompts = [len(row.prompt_ids) for row in self.shop.rows("short")[: sizes.ppo_prompts]]
-        answers = [sizes.ppo_tokens] * len(prompts)
-        total = sum(prompts) + sum(answers)
-        tokens = {"generation": sum(answers), "scoring": total, "training": EPOCHS * total}
-        results.add_parts(result, rows.ppo_parts(self.shop.shape(), prompts, answers, own_value=False), tokens)
+        prompts = [row.prompt_ids for row in self.shop.rows("short")[: sizes.ppo_prompts]]
+        answers = sizes.ppo_tokens * len(prompts)
+        total = sum(map(len, prompts)) + answers
+        tokens = {"generation": answers, "scoring": total, "training": EPOCHS * total}
+        parts = rows.ppo_parts(self.shop.shape(), prompts, sizes.ppo_tokens, own_value=False)
+        results.add_parts(result, parts, tokens)
 
     def python_of(self, spec: ArmSpec) -> str:
         """This Python, but for the peer's PPO, which is set up when it is first needed."""

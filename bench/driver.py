@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -87,7 +89,8 @@ class Arm:
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):  # the last word to an arm that has died
+                    pipe.close()
 
     def ready(self) -> dict[str, Any]:
         """Wait until everything is loaded."""
@@ -122,9 +125,10 @@ class Arm:
     def _death(self) -> ArmError:
         code = self.process.wait()
         said = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        return ArmError(
-            f"{self.spec.name} ended with code {code}: {said[-1] if said else 'silent'} (all of it: {self.log})"
-        )
+        last = said[-1] if said else "silent"
+        if code == -signal.SIGKILL:
+            last = "killed, most often because the memory ran out; a row's arms are loaded together, ARMS= names fewer"
+        return ArmError(f"{self.spec.name} ended with code {code}: {last} (all of it: {self.log})")
 
 
 def prove(row: Row, python_of: Callable[[ArmSpec], str], say: Say) -> dict[str, dict[str, float]]:

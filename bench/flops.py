@@ -1,5 +1,6 @@
 """The floating-point operations that the work HAS to take, as pure functions of counts. What an arm does beyond them
 (padding, a prompt twice, a head at prompt positions, recomputation) is not counted, so it lowers its share of the peak.
+What a sequence and the one before it in a batch begin with is counted once.
 
 Per token and matmul weight: 2 forward, 2 for the gradient of the activations, 2 for the gradient of the weight (Kaplan
 et al. 2020, arXiv 2001.08361, §2.1). With LoRA the frozen weights need the first two, the adapters all three. The LM
@@ -12,11 +13,12 @@ the gradient of the first layer's inputs, which nobody needs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.data import Row
+from training.engine.packing import alike_at_start
 
 
 @dataclass(frozen=True)
@@ -75,35 +77,24 @@ def seen_by(length: int) -> int:
     return length * (length + 1) // 2
 
 
-def seen_by_answer(prompt: int, answer: int) -> int:
-    """Pairs of query and key of an answer's tokens behind a prompt that is there already."""
-    return prompt * answer + seen_by(answer)
-
-
-def dpo(shape: Shape, rows: Sequence[Row]) -> Flops:
-    """One step on these pairs: the prompt once for both answers, the reference known."""
+def dpo(shape: Shape, batch: Sequence[Row]) -> Flops:
+    """One step on these pairs, the reference known."""
+    tokens, seen = _counted(_answers(batch))
     return training(
-        shape,
-        tokens=sum(row.pair_tokens for row in rows),
-        head_rows=sum(len(row.chosen_ids) + len(row.rejected_ids) for row in rows),
-        seen=sum(_seen_by_pair(row) for row in rows),
+        shape, tokens=tokens, head_rows=sum(len(row.chosen_ids) + len(row.rejected_ids) for row in batch), seen=seen
     )
 
 
-def reward(shape: Shape, rows: Sequence[Row]) -> Flops:
-    """One step on these pairs: the prompt once, no LM head."""
-    tokens = sum(row.pair_tokens for row in rows)
-    return training(shape, tokens=tokens, head_rows=0, seen=sum(_seen_by_pair(row) for row in rows))
+def reward(shape: Shape, batch: Sequence[Row]) -> Flops:
+    """One step on these pairs, no LM head."""
+    tokens, seen = _counted(_answers(batch))
+    return training(shape, tokens=tokens, head_rows=0, seen=seen)
 
 
-def sft(shape: Shape, rows: Sequence[Row]) -> Flops:
+def sft(shape: Shape, batch: Sequence[Row]) -> Flops:
     """One step on the chosen answers of these pairs."""
-    return training(
-        shape,
-        tokens=sum(row.chosen_tokens for row in rows),
-        head_rows=sum(len(row.chosen_ids) for row in rows),
-        seen=sum(seen_by(row.chosen_tokens) for row in rows),
-    )
+    tokens, seen = _counted([*row.prompt_ids, *row.chosen_ids] for row in batch)
+    return training(shape, tokens=tokens, head_rows=sum(len(row.chosen_ids) for row in batch), seen=seen)
 
 
 def sampling(shape: Shape, prompts: Sequence[int], answers: Sequence[int], *, adapters: bool = False) -> Flops:
@@ -117,29 +108,46 @@ def sampling(shape: Shape, prompts: Sequence[int], answers: Sequence[int], *, ad
     )
 
 
-def scoring(shape: Shape, prompts: Sequence[int], answers: Sequence[int], *, own_value: bool) -> Flops:
-    """PPO's measuring of a rollout: policy, reference (no adapters), reward, and a value that is not shared."""
-    sequences = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
-    tokens, seen = sum(sequences), sum(map(seen_by, sequences))
-    policy = forward(shape, tokens=tokens, head_rows=sum(answers), seen=seen)
-    reference = forward(shape, tokens=tokens, head_rows=sum(answers), seen=seen, adapters=False)
+def scoring(shape: Shape, prompts: Sequence[Sequence[int]], answer: int, *, own_value: bool) -> Flops:
+    """PPO's measuring of a part of a rollout: policy, reference (no adapters), reward, and a value that is not shared.
+
+    ``prompts`` as ids, each with an answer of so many tokens.
+    """
+    tokens, seen = _counted(_rollout(prompts, answer))
+    head_rows = len(prompts) * answer
+    policy = forward(shape, tokens=tokens, head_rows=head_rows, seen=seen)
+    reference = forward(shape, tokens=tokens, head_rows=head_rows, seen=seen, adapters=False)
     body = forward(shape, tokens=tokens, head_rows=0, seen=seen)
     return policy + reference + body * (2 if own_value else 1)
 
 
-def ppo_training(
-    shape: Shape, prompts: Sequence[int], answers: Sequence[int], *, own_value: bool, epochs: int
-) -> Flops:
-    """PPO's updates on a rollout: policy and, when it is not shared, value, so many times."""
-    sequences = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
-    tokens, seen = sum(sequences), sum(map(seen_by, sequences))
-    once = training(shape, tokens=tokens, head_rows=sum(answers), seen=seen)
+def ppo_training(shape: Shape, prompts: Sequence[Sequence[int]], answer: int, *, own_value: bool, epochs: int) -> Flops:
+    """PPO's updates on such a part: policy and, when it is not shared, value, so many times."""
+    tokens, seen = _counted(_rollout(prompts, answer))
+    once = training(shape, tokens=tokens, head_rows=len(prompts) * answer, seen=seen)
     if own_value:
         once = once + training(shape, tokens=tokens, head_rows=0, seen=seen)
     return once * epochs
 
 
-def _seen_by_pair(row: Row) -> int:
-    prompt = len(row.prompt_ids)
-    answers = seen_by_answer(prompt, len(row.chosen_ids)) + seen_by_answer(prompt, len(row.rejected_ids))
-    return seen_by(prompt) + answers
+def _answers(batch: Iterable[Row]) -> Iterator[list[int]]:
+    for row in batch:
+        yield [*row.prompt_ids, *row.chosen_ids]
+        yield [*row.prompt_ids, *row.rejected_ids]
+
+
+def _rollout(prompts: Iterable[Sequence[int]], answer: int) -> Iterator[list[int]]:
+    """Prompts with answers of ids that are none."""
+    return ([*prompt, *[-1 - place] * answer] for place, prompt in enumerate(prompts))
+
+
+def _counted(sequences: Iterable[Sequence[int]]) -> tuple[int, int]:
+    """Tokens of a batch, and pairs of query and key."""
+    tokens = seen = 0
+    before: Sequence[int] = ()
+    for sequence in sequences:
+        alike = alike_at_start(before, sequence)
+        tokens += len(sequence) - alike
+        seen += seen_by(len(sequence)) - seen_by(alike)
+        before = sequence
+    return tokens, seen

@@ -57,15 +57,18 @@ def logprobs_with_logits_everywhere(model: PreTrainedModel, batch: Pass) -> Tens
     return found[: len(batch.token_N)]
 
 
-alone = partial(make_pass, share_prompts=False)
+alone = partial(make_pass, share=False)
 CACHED_REFERENCE = "cached reference"
 
 LEVERS: dict[str, Lever] = {
     # The arm computes the reference's log-probs in every step.
     CACHED_REFERENCE: Lever(works=("dpo",)),
-    "shared prompt": Lever(
-        works=("dpo", "reward"),
-        context=lambda: replaced((logprobs, "make_pass", alone), (reward, "make_pass", alone)),
+    # Prompts of two answers, and what a chat template begins all conversations with.
+    "shared beginnings": Lever(
+        works=("dpo", "reward", "sft"),
+        context=lambda: replaced(
+            (logprobs, "make_pass", alone), (reward, "make_pass", alone), (sft, "make_pass", alone)
+        ),
     ),
     # Padded rows, one for each sequence; a prompt cannot be shared among them.
     "packing": Lever(

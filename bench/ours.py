@@ -16,12 +16,12 @@ from bench.levers import CACHED_REFERENCE, LEVERS, Lever
 from bench.turns import ArmSpec, Turns, new_folder
 from training.engine import dpo, reward, sft
 from training.engine.config import load_config
-from training.engine.dpo import ReferenceLogprobs
 from training.engine.events import EventWriter
 from training.engine.loop import Loop
 from training.engine.models import Trainee, load_reward_trainee, load_trainee
 from training.engine.packing import Tokens
 from training.engine.pairs import Pair
+from training.engine.reference import compute_logprobs
 from training.engine.run_dir import ModelRef, RunDir, Spec
 
 RANK, ALPHA = 16, 32
@@ -37,7 +37,6 @@ class Training:
     """A run that is set up and not begun."""
 
     run_dir: RunDir
-    spec: Spec
     config: Any
     trainee: Trainee
     loop: Loop
@@ -124,7 +123,7 @@ def set_up(spec: ArmSpec, **options: Any) -> Training:
     put_weights(trainee.trainable(), spec.adapter)
     row_ids = [str(number) for number in range(len(rows))]
     loop = Loop(run_dir, checked, EventWriter(run_dir.events_path), trainee, row_ids=row_ids, seed=0)
-    return Training(run_dir, stored, checked, trainee, loop, rows, batches_of(rows, spec.batch))
+    return Training(run_dir, checked, trainee, loop, rows, batches_of(rows, spec.batch))
 
 
 def put_weights(parameters: dict[str, nn.Parameter], path: str) -> None:
@@ -149,10 +148,9 @@ def as_pair(row: Row) -> Pair:
 
 def reference_logprobs(run: Training, rows: Sequence[Row]) -> Tensor:
     """log π_ref of both answers of every pair, (pairs, 2), as a DPO run computes it before its first step."""
-    known = ReferenceLogprobs(run.run_dir, run.spec, run.config)
     with run.trainee.as_reference():
-        known.compute(run.trainee.core, [as_pair(row) for row in rows], [], run.loop)
-    return known.train_BK
+        found_BK, _ = compute_logprobs(run.trainee.core, [as_pair(row) for row in rows], [], run.loop)
+    return found_BK
 
 
 def prove(run: Training, loss: float, turns: Turns) -> None:

@@ -8,6 +8,7 @@ this work on this machine: reference log-probs computed beforehand, a base that 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -133,13 +134,27 @@ def drive(trainer: Any, spec: ArmSpec, turns: Turns, tokens_of_steps: Sequence[i
     put_weights(parameters, spec.adapter)
     if spec.proof:
         trainer.model.train()
-        loss = trainer.compute_loss(trainer.model, dict(next(iter(trainer.get_train_dataloader()))))
-        loss.backward()
-        turns.prove(float(loss), {name: item.grad for name, item in parameters.items() if item.grad is not None})
+        loss = loss_of_batch(trainer, parts_of(spec))
+        turns.prove(loss, {name: item.grad for name, item in parameters.items() if item.grad is not None})
         trainer.model.zero_grad(set_to_none=True)
     trainer.add_callback(OneStepATurn(turns, tokens_of_steps, facts))
     with contextlib.suppress(Finished):
         trainer.train()
+
+
+def loss_of_batch(trainer: Any, parts: int) -> float:
+    """The loss of the first batch, a mean of equal parts, whose gradients are left behind."""
+    total = 0.0
+    for inputs in itertools.islice(trainer.get_train_dataloader(), parts):
+        loss = trainer.compute_loss(trainer.model, dict(inputs)) / parts
+        loss.backward()
+        total += float(loss)
+    return total
+
+
+def parts_of(spec: ArmSpec) -> int:
+    """In how many parts a batch goes through, for which gradients add up; where it does not fit as a whole."""
+    return int(spec.options.get("parts", 1))
 
 
 def common(spec: ArmSpec) -> dict[str, Any]:
@@ -149,7 +164,8 @@ def common(spec: ArmSpec) -> dict[str, Any]:
         "learning_rate": SHARED["learning_rate"],
         "lr_scheduler_type": "constant",
         "max_grad_norm": SHARED["max_grad_norm"],
-        "per_device_train_batch_size": spec.batch,
+        "per_device_train_batch_size": spec.batch // parts_of(spec),
+        "gradient_accumulation_steps": parts_of(spec),
         "max_steps": MANY_STEPS,
         "train_sampling_strategy": "sequential",
         "gradient_checkpointing": False,

@@ -8,7 +8,7 @@ inject_adapter_in_model, which its trainer takes without noticing).
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
@@ -62,7 +62,11 @@ def make_trainer(spec: ArmSpec, rows: list[Row], new_tokens: int) -> Any:
     dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
     tokenizer = reward_tokenizer(load_tokenizer(spec.model))
     tokenizer.padding_side = "left"
-    value = load_reward(ModelRef(spec.model, spec.reward), dtype=dtype, device=device)
+    # Our heads stay in fp32; TRL wants models of one number format.
+    reward, value = (
+        cast(Any, load_reward(ModelRef(spec.model, spec.reward), dtype=dtype, device=device)).to(dtype)
+        for _ in range(2)
+    )
     value.requires_grad_(True)
     if spec.options.get("best"):
         give_adapters(value)
@@ -89,7 +93,7 @@ def make_trainer(spec: ArmSpec, rows: list[Row], new_tokens: int) -> Any:
         processing_class=tokenizer,
         model=load_base(ModelRef(spec.model), dtype=dtype, device=device),
         ref_model=None,
-        reward_model=load_reward(ModelRef(spec.model, spec.reward), dtype=dtype, device=device),
+        reward_model=reward,
         value_model=value,
         train_dataset=prompts,
         eval_dataset=prompts,

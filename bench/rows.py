@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ WORKS = ("dpo", "reward", "sft", "ppo", "sampling", "growth")
 DATA = ("short", "long")
 PRECISIONS = ("fp32", "bf16")
 BATCH = 8
+PARTS = 4  # of a batch, where TRL goes through it in parts
 GROWTH = (1, 2, 4, 8)
 TURNS = {"dpo": 5, "reward": 5, "sft": 5, "ppo": 3, "sampling": 3, "growth": 3}
 # A turn of these is minutes of steady work, whose first seconds do not show.
@@ -112,12 +114,17 @@ def training_row(work: str, shop: Workshop, kind: str, precision: str, turns: in
     arms += [arm(f"ours without {lever}", "ours", without=lever) for lever in levers_of(work)]
     arms.append(arm("TRL defaults", "trl"))
     if work == "sft":
-        arms.append(arm("TRL best, packing 8 rows", "trl", options={"best": True, "packed_rows": 8}))
-        arms.append(arm("TRL best, packing 2 rows", "trl", options={"best": True, "packed_rows": 2}))
+        arms.append(arm("TRL best (8 packed rows)", "trl", options={"best": True, "packed_rows": 8}))
+        arms.append(arm("TRL best (2 packed rows)", "trl", options={"best": True, "packed_rows": 2}))
     else:
         arms.append(arm("TRL best", "trl", options={"best": True}))
+        if kind == "long":  # a whole batch of these takes TRL some 17 GiB in fp32
+            in_parts, options = f"{PARTS} × {BATCH // PARTS} pairs", {"parts": PARTS}
+            arms.append(arm(f"TRL defaults ({in_parts})", "trl", options=options))
+            arms.append(arm(f"TRL best ({in_parts})", "trl", options={**options, "best": True}))
     count = {"dpo": flops.dpo, "reward": flops.reward, "sft": flops.sft}[work]
-    tokens = sum(row.chosen_tokens if work == "sft" else row.pair_tokens for row in rows)
+    batches = data.batches_of(rows, BATCH)
+    tokens = sum(row.chosen_tokens if work == "sft" else row.pair_tokens for batch in batches for row in batch)
     return Row(
         work=work,
         data=shop.title(kind),
@@ -125,7 +132,7 @@ def training_row(work: str, shop: Workshop, kind: str, precision: str, turns: in
         arms=tuple(arms),
         turns=turns,
         warm_up=1,
-        flops={"": count(shop.shape(), rows) * (1 / tokens)},
+        flops={"": sum_of(count(shop.shape(), batch) for batch in batches) * (1 / tokens)},
         proof_data=shop.written(rows[:BATCH], f"{work}-{kind}-{precision}-proof"),
     )
 
@@ -146,10 +153,10 @@ def ppo_row(shop: Workshop, precision: str, turns: int) -> Row:
         arm("TRL 1.12", "trl"),
         arm("TRL 1.12, value by adapters", "trl", best=True),
     )
-    prompts, answers = [len(row.prompt_ids) for row in rows], [shop.sizes.ppo_tokens] * len(rows)
-    total = sum(prompts) + sum(answers)
-    own = sum_of(ppo_parts(shop.shape(), prompts, answers, own_value=True)) * (1 / total)
-    shared = sum_of(ppo_parts(shop.shape(), prompts, answers, own_value=False)) * (1 / total)
+    prompts, answer = [row.prompt_ids for row in rows], shop.sizes.ppo_tokens
+    total = sum(map(len, prompts)) + answer * len(prompts)
+    own = sum_of(ppo_parts(shop.shape(), prompts, answer, own_value=True).values()) * (1 / total)
+    shared = sum_of(ppo_parts(shop.shape(), prompts, answer, own_value=False).values()) * (1 / total)
     return Row(
         work="ppo",
         data=f"{len(rows)} prompts × {shop.sizes.ppo_tokens} tokens",
@@ -162,20 +169,21 @@ def ppo_row(shop: Workshop, precision: str, turns: int) -> Row:
     )
 
 
-def ppo_parts(shape: Shape, prompts: list[int], answers: list[int], *, own_value: bool) -> dict[str, Flops]:
-    """What an iteration takes, part by part."""
+def ppo_parts(shape: Shape, prompts: list[list[int]], answer: int, *, own_value: bool) -> dict[str, Flops]:
+    """What an iteration takes, part by part; measured and trained on in minibatches."""
+    parts = [prompts[start :: ours_ppo.MINIBATCHES] for start in range(ours_ppo.MINIBATCHES)]
+    epochs = ours_ppo.EPOCHS
     return {
-        "generation": flops.sampling(shape, prompts, answers, adapters=True),
-        "scoring": flops.scoring(shape, prompts, answers, own_value=own_value),
-        "training": flops.ppo_training(shape, prompts, answers, own_value=own_value, epochs=ours_ppo.EPOCHS),
+        "generation": flops.sampling(shape, list(map(len, prompts)), [answer] * len(prompts), adapters=True),
+        "scoring": sum_of(flops.scoring(shape, part, answer, own_value=own_value) for part in parts),
+        "training": sum_of(
+            flops.ppo_training(shape, part, answer, own_value=own_value, epochs=epochs) for part in parts
+        ),
     }
 
 
-def sum_of(parts: dict[str, Flops]) -> Flops:
-    total = Flops(0.0, 0.0)
-    for part in parts.values():
-        total = total + part
-    return total
+def sum_of(parts: Iterable[Flops]) -> Flops:
+    return sum(parts, Flops(0.0, 0.0))
 
 
 def sampling_row(shop: Workshop, precision: str, turns: int) -> Row:
@@ -210,7 +218,7 @@ def growth_rows(shop: Workshop, precision: str, turns: int) -> list[Row]:
         arms, taken = [], {}
         for name, rows, base in cases:
             path = shop.written(rows, f"growth-{name.replace(' ', '-')}")
-            options = {"max_length": 1_000_000}
+            options = {"max_length": models.config_of(base).max_position_embeddings}
             arms.append(shop.arm(name, "ours", "dpo", path, precision, batch=len(rows), model=base, options=options))
             taken[name] = flops.dpo(shop.shape(base), rows) * (1 / sum(row.pair_tokens for row in rows))
         found.append(Row("growth", title, precision, tuple(arms), turns, 1, taken))

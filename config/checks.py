@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connections
 
 
 @register()
@@ -79,3 +80,19 @@ def production_is_complete(app_configs: Sequence[Any] | None, **options: object)
             )
         )
     return found
+
+
+@register(Tags.database)
+def database_keeps_answers_single(
+    app_configs: Sequence[Any] | None, databases: Sequence[str] | None = None, **options: object
+) -> list[CheckMessage]:
+    """An answer without an author is single by NULLS NOT DISTINCT; for a server without it Django leaves that out."""
+    return [
+        Error(
+            f"The database {alias!r} is older than PostgreSQL 15: it would keep the same answer twice.",
+            hint="Name a newer server in DATABASE_URL, or leave it unset for the one that comes with Prefloop.",
+            id="prefloop.E004",
+        )
+        for alias in databases or ()
+        if not connections[alias].features.supports_nulls_distinct_unique_constraints
+    ]

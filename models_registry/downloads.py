@@ -11,11 +11,15 @@ from django.utils.http import http_date
 
 from models_registry.models import Artifact
 from models_registry.ranges import ByteRange, UnsatisfiableError, parse_range
-from models_registry.services import archive_of, open_stored, top_folder
+from models_registry.services import archive_of, missing_file, open_stored, top_folder
 
 
 def stream_artifact(request: HttpRequest, artifact: Artifact) -> HttpResponseBase:
     """Answer 200 with the whole archive, 206 with the range asked for, 304 or 416. HEAD gives the headers only."""
+    if missing := missing_file(artifact):
+        # Said before the first byte: a stream that ends in the middle looks like a lost connection.
+        reason = f"{missing} is missing from the storage: restore it from a backup, or make the version again.\n"
+        return HttpResponse(reason, status=404, content_type="text/plain; charset=utf-8")
     etag = f'"{artifact.sha256}"'
     if etag in request.headers.get("If-None-Match", ""):
         return _with_headers(HttpResponseNotModified(), artifact, etag)

@@ -126,6 +126,16 @@ def open_stored(artifact: Artifact, path: str) -> IO[bytes]:
     return storages["artifacts"].open(f"{artifact.storage_key}/{path}", "rb")
 
 
+def missing_file(artifact: Artifact) -> str:
+    """The first of the artifact's files that the storage lacks, or holds in another size; "" if it has all."""
+    storage = storages["artifacts"]
+    for member in map(Member.from_row, artifact.files):
+        key = f"{artifact.storage_key}/{member.path}"
+        if not storage.exists(key) or storage.size(key) != member.bytes:
+            return member.path
+    return ""
+
+
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))

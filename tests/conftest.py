@@ -9,10 +9,39 @@ from django.conf import LazySettings
 from django.conf import settings as project_settings
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 # A fresh or busy machine is slow to draw its first examples; that is no fault of what is tested.
 hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("patient")
+
+
+def group_of(nodeid: str) -> str:
+    """What one process does where several share the tests out: a file, or all that need a running stack."""
+    file = nodeid.partition("::")[0]
+    return "e2e" if file.startswith("tests/e2e/") else file
+
+
+class Groups(LoadScopeScheduling):
+    """Shares out whole groups. (xdist's own groups come to nothing with pytest 9.2, which keeps ids elsewhere.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
+    return Groups(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Groups with slow tests begin, so that no process waits for one at the end."""
+    yield
+    if hasattr(config, "workerinput"):
+        slow = {group_of(item.nodeid) for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: group_of(item.nodeid) not in slow)
 
 
 @pytest.fixture(scope="session")

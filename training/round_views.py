@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from annotation.access import SignedInRequest, get_project_for_manager
 from annotation.models import Project
@@ -18,7 +18,7 @@ ROUNDS_OF_A_VERSION = 8
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def next_round(request: SignedInRequest, slug: str) -> HttpResponse:
     """GET asks who answers which prompts and counts them; POST launches, and leads to the page of the run."""
     project = get_project_for_manager(request, slug)
@@ -35,7 +35,7 @@ def next_round(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def count(request: SignedInRequest, slug: str) -> HttpResponse:
     """What the form as it stands would ask for: a fragment."""
     project = get_project_for_manager(request, slug)
@@ -44,7 +44,7 @@ def count(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def of_version(request: SignedInRequest, pk: int) -> HttpResponse:
     """What a version has answered, and where it can answer next: a fragment for its page, or a small page."""
     version = get_version_for_rounds(request, pk)

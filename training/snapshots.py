@@ -157,9 +157,8 @@ def preview(method: str, project: Project, chosen: Filter | None = None, *, hold
     out = held_out(prompts, split_seed=0, holdout=holdout)
     per_prompt = _rows_per_prompt(method, project, chosen, prompts)
     rows, eval_rows = sum(per_prompt.values()), sum(per_prompt.get(prompt_id, 0) for prompt_id in out)
-    undecided = Judgment.objects.filter(
-        comparison__project=project, comparison__purpose__in=chosen.purposes, withdrawn_at=None, preferences=None
-    ).count()
+    standing = Judgment.objects.standing().in_project(project)
+    undecided = standing.filter(comparison__purpose__in=chosen.purposes, preferences=None).count()
     difference = selected_preferences(project, chosen).aggregate(
         value=Avg(Length("chosen__text") - Length("rejected__text"))
     )["value"]

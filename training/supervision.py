@@ -83,7 +83,8 @@ def prepare(run: Run, run_dir: RunDir) -> None:
         shutil.rmtree(run_dir.path)
     models = model_refs(run)
     processes = 1 if run.method == Method.IMPORT else settings.ENGINE_PROCESSES
-    spec = Spec(method=run.method, config=run.config, seed=run.seed, models=models, processes=processes)
+    cache = str(settings.VAR / "cache")
+    spec = Spec(run.method, run.config, run.seed, models, processes=processes, cache=cache)
     snapshot = run.snapshot
     try:
         data = {name: read_rows(snapshot, name) for name in snapshot.files} if snapshot else {}

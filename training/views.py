@@ -8,10 +8,11 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_cache_control
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from annotation.access import SignedInRequest
 from training.access import get_project_for_trainer, get_run_for_viewer, get_runs_for_viewer
+from training.accuracy import groupings
 from training.engine_process import log_tail
 from training.launching import cancel_run
 from training.models import TRAIN_QUEUE, Run, Worker
@@ -25,7 +26,7 @@ STOP_POLLING = 286  # what htmx takes as "this was the last one"
 
 
 @login_required
-@require_GET
+@require_safe
 def index(request: SignedInRequest) -> HttpResponse:
     """All runs this person may see, newest first, and whether a trainer is alive."""
     page = Paginator(get_runs_for_viewer(request), RUNS_A_PAGE).get_page(request.GET.get("page"))
@@ -35,7 +36,7 @@ def index(request: SignedInRequest) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def show(request: SignedInRequest, pk: int) -> HttpResponse:
     run = get_run_for_viewer(request, pk)
     context = (
@@ -53,7 +54,7 @@ def show(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def live(request: SignedInRequest, pk: int) -> HttpResponse:
     """The part of a run's page that changes; after the end it tells htmx to stop asking."""
     run = get_run_for_viewer(request, pk)
@@ -79,7 +80,7 @@ def _live(run: Run) -> dict[str, object]:
 
 def _results(run: Run) -> dict[str, object]:
     """What changes with an evaluation: too heavy to send every two seconds, and people are reading it."""
-    return {"measures": measures(run), "samples": samples(run)}
+    return {"measures": measures(run), "groupings": groupings(run.metrics), "samples": samples(run)}
 
 
 def _thinned(rows: list[list[object]], most: int = 40) -> list[list[object]]:
@@ -89,7 +90,7 @@ def _thinned(rows: list[list[object]], most: int = 40) -> list[list[object]]:
 
 
 @login_required
-@require_GET
+@require_safe
 def metrics(request: SignedInRequest, pk: int) -> JsonResponse:
     """New points for the charts: `?after=` the number of the last one known."""
     run = get_run_for_viewer(request, pk)
@@ -110,7 +111,7 @@ def cancel(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def log(request: SignedInRequest, pk: int) -> HttpResponse:
     """The end of what the engine printed, as plain text."""
     run = get_run_for_viewer(request, pk)
@@ -118,7 +119,7 @@ def log(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def of_project(request: SignedInRequest, slug: str) -> HttpResponse:
     """A project's schedules and last runs: a fragment for its page, or a small page of its own."""
     project = get_project_for_trainer(request, slug)

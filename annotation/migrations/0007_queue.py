@@ -322,7 +322,7 @@ class Migration(migrations.Migration):
             name="random_share",
             field=models.PositiveSmallIntegerField(
                 default=10,
-                help_text="Percent of the rest that is drawn at random, not taken in order.",
+                help_text="Percent of hand-outs drawn at random, not in order.",
                 validators=[
                     django.core.validators.MinValueValidator(10),
                     django.core.validators.MaxValueValidator(100),
@@ -577,6 +577,9 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(
                 fields=("project", "annotator", "day"), name="one_vote_count_per_person_and_day"
             ),
+        ),
+        migrations.AlterField(
+            model_name="judgment", name="seat", field=models.PositiveSmallIntegerField(blank=True, null=True)
         ),
         migrations.RunSQL(COUNT_WORK + COUNT_VOTES, FORGET),
     ]

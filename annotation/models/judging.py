@@ -1,7 +1,8 @@
 """Who holds what, what people said, and the triples that follow from it.
 
 Seats keep a comparison from being judged too often. A comparison that wants n judgments has seats 1 to n; a lease holds
-one, a judgment keeps it. The database refuses a second judgment on a seat and a seat above n.
+one, a judgment keeps it. The database refuses a second judgment on a seat and a seat above n. A vote that comes when
+its lease is gone and others have all the seats is kept without one, and gets the next that comes free.
 """
 
 from __future__ import annotations
@@ -55,13 +56,22 @@ class Lease(models.Model):
         indexes = [models.Index(fields=["expires_at"], name="leases_by_expiry")]
 
     def __str__(self) -> str:
-        return f"{self.annotator} holds {self.comparison_id} until {self.expires_at:%H:%M:%S}"
+        """Without the person's name: the admin's log keeps these words."""
+        return f"lease on comparison {self.comparison_id} until {self.expires_at:%H:%M:%S}"
 
 
 class JudgmentQuerySet(models.QuerySet["Judgment"]):
-    def standing(self) -> Self:
-        """Judgments that count: not withdrawn."""
+    def kept(self) -> Self:
+        """Judgments that nobody took back: those that count, and late ones that wait for a seat."""
         return self.filter(withdrawn_at=None)
+
+    def standing(self) -> Self:
+        """Judgments that count: not withdrawn, and on a seat."""
+        return self.kept().filter(seat__isnull=False)
+
+    def waiting(self) -> Self:
+        """Late judgments without a seat, the first to come first."""
+        return self.kept().filter(seat=None).order_by("created_at", "id")
 
     def in_project(self, project: Project) -> Self:
         return self.filter(comparison__project=project)
@@ -77,7 +87,8 @@ class Judgment(models.Model):
     """What one person said about one comparison.
 
     `tiers` is the ranking with ties, best first: `[[12], [7]]` prefers response 12, `[[7, 12]]` is a tie. A withdrawn
-    judgment (undo) stays as history, but holds no seat and makes no preference.
+    judgment (undo) stays as history, but holds no seat and makes no preference. Nor does a late one that waits for a
+    seat.
     """
 
     class Strength(models.IntegerChoices):
@@ -87,7 +98,7 @@ class Judgment(models.Model):
 
     comparison = models.ForeignKey(Comparison, on_delete=models.CASCADE, related_name="judgments")
     annotator = models.ForeignKey(User, on_delete=models.PROTECT, related_name="judgments")
-    seat = models.PositiveSmallIntegerField()
+    seat = models.PositiveSmallIntegerField(null=True, blank=True)
     # Copied from the comparison; a foreign key on (comparison, wanted) keeps the copy true (migration 0003).
     seats = models.PositiveSmallIntegerField()
     tiers = models.JSONField()

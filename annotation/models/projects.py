@@ -98,7 +98,7 @@ class Project(models.Model):
     repeat_share = _percent(
         3, most=50, help_text="Percent of hand-outs that are hidden repeats of a person's own pairs."
     )
-    random_share = _percent(10, least=10, help_text="Percent of the rest that is drawn at random, not taken in order.")
+    random_share = _percent(10, least=10, help_text="Percent of hand-outs drawn at random, not in order.")
     daily_cap = models.PositiveSmallIntegerField(
         null=True,
         blank=True,
@@ -181,4 +181,5 @@ class Membership(models.Model):
         constraints = [models.UniqueConstraint(fields=["project", "user"], name="one_role_per_person_and_project")]
 
     def __str__(self) -> str:
-        return f"{self.user}: {self.role} of {self.project}"
+        """Without the person's name: the admin's log keeps these words."""
+        return f"{self.role} of {self.project}"

@@ -8,7 +8,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from annotation.access import SignedInRequest, get_project_for_manager, require_site_admin
 from annotation.csv_lines import csv_lines
@@ -21,28 +21,28 @@ COLUMNS = ("time (UTC)", "who", "did", "what", "to whom", "project")
 
 
 @login_required
-@require_GET
+@require_safe
 def everywhere(request: SignedInRequest) -> HttpResponse:
     require_site_admin(request)
     return _page(request, AuditEvent.objects.all(), None)
 
 
 @login_required
-@require_GET
+@require_safe
 def everywhere_as_csv(request: SignedInRequest) -> StreamingHttpResponse:
     require_site_admin(request)
     return _file(request, AuditEvent.objects.all(), "audit.csv")
 
 
 @login_required
-@require_GET
+@require_safe
 def of_project(request: SignedInRequest, slug: str) -> HttpResponse:
     project = get_project_for_manager(request, slug)
     return _page(request, AuditEvent.objects.in_project(project), project)
 
 
 @login_required
-@require_GET
+@require_safe
 def of_project_as_csv(request: SignedInRequest, slug: str) -> StreamingHttpResponse:
     project = get_project_for_manager(request, slug)
     return _file(request, AuditEvent.objects.in_project(project), f"{slug}-audit.csv")

@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotation import audit
 from annotation.access import SignedInRequest, get_project_for_manager
@@ -32,7 +32,7 @@ SHOWN_ROWS = 5
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def upload(request: SignedInRequest, slug: str) -> HttpResponse:
     """The form, and what earlier files brought."""
     project = get_project_for_manager(request, slug)
@@ -68,7 +68,7 @@ def _draft(request: SignedInRequest, project: Project, file: UploadedFile[bytes]
 
 
 @login_required
-@require_GET
+@require_safe
 def report(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """Before its start, the file's first rows and what becomes of them; then how far it is, and what it brought."""
     project = get_project_for_manager(request, slug)
@@ -79,7 +79,7 @@ def report(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def live(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """The part of an import's page that changes while it runs."""
     project = get_project_for_manager(request, slug)
@@ -162,7 +162,7 @@ def cancel(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def report_errors(request: SignedInRequest, slug: str, pk: int) -> FileResponse | HttpResponse:
     """The bad rows as JSON Lines of `{"line", "reason"}`."""
     project = get_project_for_manager(request, slug)
@@ -172,7 +172,7 @@ def report_errors(request: SignedInRequest, slug: str, pk: int) -> FileResponse 
 
 
 @login_required
-@require_GET
+@require_safe
 def export(request: SignedInRequest, slug: str) -> HttpResponse:
     """What can be downloaded, how much it is, and the first rows of it."""
     project = get_project_for_manager(request, slug)
@@ -192,7 +192,7 @@ def export(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def download(request: SignedInRequest, slug: str) -> HttpResponse | StreamingHttpResponse:
     """The file, streamed. A wrong choice leads back to the form, which says what is wrong."""
     project = get_project_for_manager(request, slug)

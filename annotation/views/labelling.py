@@ -22,7 +22,8 @@ from annotation.queue import BadTicketError, Ticket
 from annotation.work import SKIP_REASONS, progress, why_nothing_is_left, work_on
 
 LONGEST_REASON = 2_000
-GONE = "This pair has all the judgments it wants: others finished it while you held it. Your vote was not needed."
+LONGEST_SKIP_REASON = 400
+LATE = "Others had taken this pair when your vote came. It is kept, and counts as soon as one of them lets go."
 UNKNOWN = "That form was out of date, so nothing was saved. Here is your pair again."
 
 
@@ -47,7 +48,7 @@ def label(request: SignedInRequest, slug: str) -> HttpResponse:
 @require_POST
 def skip(request: SignedInRequest, slug: str) -> HttpResponse:
     project = get_project_for_annotator(request, slug)
-    reason = (request.POST.get("skip_other", "").strip() or request.POST.get("skip", "").strip())[:400]
+    reason = (_typed(request, "skip_other") or _typed(request, "skip"))[:LONGEST_SKIP_REASON]
     ticket = _ticket(request, project)
     if ticket is not None and reason:
         queue.skip(ticket=ticket, annotator=request.user, reason=reason)
@@ -64,7 +65,7 @@ def undo(request: SignedInRequest, slug: str) -> HttpResponse:
         if queue.undo_last(project=project, annotator=request.user) is None:
             messages.info(request, "There is nothing to undo.")
     except NoSeatLeftError:
-        messages.warning(request, "Others have finished the pair that you skipped, so it cannot come back.")
+        messages.warning(request, "Others have finished that pair, so it cannot come back.")
     return _next(request, project)
 
 
@@ -95,18 +96,19 @@ def _vote(request: SignedInRequest, project: Project) -> Judgment | None:
     if ticket is None:
         return None
     try:
-        return queue.submit_judgment(
+        judgment = queue.submit_judgment(
             ticket=ticket,
             annotator=request.user,
             choice=request.POST.get("choice", ""),
-            reason=request.POST.get("reason", "").replace("\x00", "").strip()[:LONGEST_REASON],
+            reason=_typed(request, "reason")[:LONGEST_REASON],
             active_seconds=_seconds(request.POST.get("active_seconds", "")),
         )
-    except NoSeatLeftError:
-        messages.warning(request, GONE)
     except ValueError:
         messages.error(request, UNKNOWN)
-    return None
+        return None
+    if judgment.seat is None:
+        messages.info(request, LATE)
+    return judgment
 
 
 def _told(request: SignedInRequest, project: Project, judgment: Judgment) -> HttpResponse:
@@ -127,6 +129,11 @@ def _ticket(request: SignedInRequest, project: Project) -> Ticket | None:
     except BadTicketError:
         messages.error(request, UNKNOWN)
         return None
+
+
+def _typed(request: SignedInRequest, name: str) -> str:
+    """What somebody typed, without the one character that PostgreSQL takes in no text."""
+    return request.POST.get(name, "").replace("\x00", "").strip()
 
 
 def _seconds(text: str) -> float:

@@ -17,7 +17,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotation.access import SignedInRequest, get_project_for_manager
 from annotation.forms import DisplayNameForm
@@ -41,14 +41,14 @@ class SignInView(LoginView):
         return {**super().get_context_data(**kwargs), "service": sign_in_service(self.request)}
 
 
-sign_in = rate_limit(action="login")(require_http_methods(["GET", "POST"])(SignInView.as_view()))
+sign_in = rate_limit(action="login")(require_http_methods(["GET", "HEAD", "POST"])(SignInView.as_view()))
 # Answers POST only.
 sign_out = LogoutView.as_view()
 
 
 @never_cache
 @rate_limit(action="login")  # type: ignore[untyped-decorator]
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def sign_in_by_link(request: HttpRequest, token: str) -> HttpResponse:
     """GET asks, POST signs in: a mail program that looks at the link does not spend it."""
     person = use_link(token) if request.method == "POST" else person_behind(token)
@@ -59,13 +59,13 @@ def sign_in_by_link(request: HttpRequest, token: str) -> HttpResponse:
     return render(request, "accounts/link.html", {"person": person})
 
 
-@require_GET
+@require_safe
 def closed(request: HttpRequest) -> HttpResponse:
     """Somebody whose account an admin has closed came by the identity provider."""
     return render(request, "accounts/closed.html")
 
 
-@require_GET
+@require_safe
 def cancelled(request: HttpRequest) -> HttpResponse:
     """Somebody turned back at the identity provider."""
     messages.info(request, "You did not sign in: you turned back on the other page.")
@@ -73,7 +73,7 @@ def cancelled(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def account(request: SignedInRequest) -> HttpResponse:
     """The name others see, and the ways in."""
     form = DisplayNameForm(request.POST or None, instance=request.user)
@@ -93,7 +93,7 @@ def account(request: SignedInRequest) -> HttpResponse:
 
 @sensitive_post_parameters()
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def password(request: SignedInRequest) -> HttpResponse:
     """A new password; the first one, for somebody who came by a link, needs no old one."""
     form = _password_form(request.user)(request.user, request.POST or None)

@@ -12,7 +12,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
 from annotation import audit
 from annotation.access import SignedInRequest
@@ -39,14 +39,14 @@ class DeleteForm(forms.Form):
 
 
 @login_required
-@require_GET
+@require_safe
 def show(request: SignedInRequest) -> HttpResponse:
-    votes = Judgment.objects.standing().by(request.user).count()
+    votes = Judgment.objects.kept().by(request.user).count()
     return render(request, "accounts/my_data.html", {"votes": votes, "section": "account"})
 
 
 @login_required
-@require_GET
+@require_GET  # HEAD would stand in the log as taking the data along
 @never_cache
 @reauthentication_required  # type: ignore[untyped-decorator]
 def export(request: SignedInRequest) -> HttpResponse:
@@ -56,7 +56,7 @@ def export(request: SignedInRequest) -> HttpResponse:
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @reauthentication_required  # type: ignore[untyped-decorator]
 def delete(request: SignedInRequest) -> HttpResponse:
     form = DeleteForm(request.user, request.POST or None)

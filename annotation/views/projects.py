@@ -6,7 +6,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotation import services
 from annotation.access import (
@@ -26,7 +26,7 @@ LAST_MANAGER = "A project keeps at least one manager. Make somebody else a manag
 
 
 @login_required
-@require_GET
+@require_safe
 def home(request: SignedInRequest) -> HttpResponse:
     """The projects I am in, each with its progress and its one big button."""
     mine = Project.objects.visible_to(request.user).active()
@@ -35,7 +35,7 @@ def home(request: SignedInRequest) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def show(request: SignedInRequest, slug: str) -> HttpResponse:
     """One project: progress for everybody; people, votes and training for its managers."""
     project = get_project_for_annotator(request, slug)
@@ -60,7 +60,7 @@ def show(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def create(request: SignedInRequest) -> HttpResponse:
     require_staff(request)
     form = ProjectForm(request.POST or None)
@@ -72,7 +72,7 @@ def create(request: SignedInRequest) -> HttpResponse:
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def edit(request: SignedInRequest, slug: str) -> HttpResponse:
     project = get_project_for_manager(request, slug)
     form = ProjectForm(request.POST or None, instance=project)
@@ -84,7 +84,7 @@ def edit(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def members(request: SignedInRequest, slug: str) -> HttpResponse:
     """Who may do what here. Adding somebody who is in already gives them the new role."""
     project = get_project_for_manager(request, slug)

@@ -7,7 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotation import assigning, gold
 from annotation.access import SignedInRequest, get_project_for_manager
@@ -22,7 +22,7 @@ PAGE = 25
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def settings(request: SignedInRequest, slug: str) -> HttpResponse:
     """How much of the work checks and trains people, and how much one person does in a day."""
     project = get_project_for_manager(request, slug)
@@ -40,7 +40,7 @@ def settings(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def gold_pairs(request: SignedInRequest, slug: str) -> HttpResponse:
     """Every pair whose answer is known, and the form that brings in a file of them."""
     project = get_project_for_manager(request, slug)
@@ -77,7 +77,7 @@ def _search(project: Project, words: str) -> list[Comparison]:
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def mark_gold(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """Say what the answer to one comparison is, and why."""
     project = get_project_for_manager(request, slug)
@@ -108,7 +108,7 @@ def retire_gold(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 def assignment(request: SignedInRequest, slug: str) -> HttpResponse:
     """Teams, batches, and each person's cap and training."""
     project = get_project_for_manager(request, slug)

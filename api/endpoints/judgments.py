@@ -20,7 +20,10 @@ router = Router(tags=["judgments"])
 
 
 class OwnJudgmentOut(Schema):
-    """A vote as its author gave it: by sides, without ids of answers."""
+    """A vote as its author gave it: by sides, without ids of answers.
+
+    `counts` is false for a late one that waits: others had taken the pair.
+    """
 
     id: int
     comparison: int
@@ -28,6 +31,7 @@ class OwnJudgmentOut(Schema):
     reason: str
     active_seconds: float
     created_at: datetime
+    counts: bool
 
     @classmethod
     def of(cls, judgment: Judgment) -> Self:
@@ -38,6 +42,7 @@ class OwnJudgmentOut(Schema):
             reason=judgment.reason,
             active_seconds=judgment.active_seconds,
             created_at=judgment.created_at,
+            counts=judgment.seat is not None,
         )
 
 
@@ -45,7 +50,8 @@ class JudgmentOut(Schema):
     """A vote as its project's managers see it. `tiers` is the ranking of response ids with ties, best first.
 
     `arm` says why the pair was handed out; votes of the arm `random` owe nothing to the order of the queue.
-    `withdrawn_at` is set on a vote that was taken back and does not count.
+    `counts` is false for a vote that was taken back, which has a `withdrawn_at`, and for a late one that waits: others
+    had taken the pair.
     """
 
     id: int
@@ -60,6 +66,7 @@ class JudgmentOut(Schema):
     active_seconds: float
     created_at: datetime
     withdrawn_at: datetime | None
+    counts: bool
 
     @classmethod
     def of(cls, judgment: Judgment) -> Self:
@@ -76,6 +83,7 @@ class JudgmentOut(Schema):
             active_seconds=judgment.active_seconds,
             created_at=judgment.created_at,
             withdrawn_at=judgment.withdrawn_at,
+            counts=judgment.withdrawn_at is None and judgment.seat is not None,
         )
 
 
@@ -84,16 +92,16 @@ class JudgmentQuery(Schema):
 
     annotator: Text = Field("", max_length=150, description="Username of the person or source; empty for all.")
     comparison: int | None = Field(None, ge=1, le=2**63 - 1)
-    withdrawn: bool = Field(False, description="Also those that were taken back.")
+    withdrawn: bool = Field(False, description="Also those that do not count: taken back, or late.")
 
 
 @router.get(
     "/projects/{slug:slug}/judgments/mine", auth=needs(Scope.LABEL), response=replies(Page[OwnJudgmentOut], 404)
 )
 def list_own_judgments(request: ApiRequest, slug: str, page: Paging) -> Page[OwnJudgmentOut]:
-    """Your standing votes, oldest first."""
+    """Your votes, oldest first, without those that you took back."""
     project = get_project_for_annotator(request, slug)
-    rows = Judgment.objects.standing().in_project(project).by(request.user)
+    rows = Judgment.objects.kept().in_project(project).by(request.user)
     return page_of(rows, page, lambda found: [OwnJudgmentOut.of(judgment) for judgment in found])
 
 

@@ -149,7 +149,11 @@ def release(request: ApiRequest, slug: str) -> Status[None]:
 def submit(
     request: ApiRequest, response: HttpResponse, slug: str, body: VoteIn, idempotency_key: IdempotencyKey = None
 ) -> VotedOut:
-    """Vote. A pair that you judged already keeps its vote, which is answered. 409: others finished it meanwhile."""
+    """Vote. A pair that you judged already keeps its vote, which is answered.
+
+    A vote that comes when you hold the pair no longer and others have taken it is kept; `counts` is false until one of
+    them lets go.
+    """
     project = get_project_for_annotator(request, slug)
     ticket = _ticket(request, project, body)
 
@@ -162,10 +166,6 @@ def submit(
                 reason=body.reason.strip(),
                 active_seconds=body.active_seconds,
             )
-        except NoSeatLeftError:
-            raise Problem(
-                409, "no_seat_left", "Others finished this pair while you held it.", "Lease the next pair."
-            ) from None
         except ValueError as error:
             raise invalid("body.choice", str(error)) from None
         return VotedOut.told(judgment)

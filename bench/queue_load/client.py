@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 
 TICKET = re.compile(r'name="ticket" value="([^"]+)"')
 TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
-NOT_NEEDED = "Your vote was not needed"
+KEPT_LATE = "Others had taken this pair when your vote came."
 CHOICES = ("a3", "a2", "a1", "tie", "b1", "b2", "b3", "both_bad")
 
 
@@ -95,7 +95,7 @@ class Annotator:
             status, html = 200, self.page()
         if status != 200:
             raise HTTPException(f"a vote was answered with {status}")
-        self.note("late" if NOT_NEEDED in html else "voted", ticket, submitted)
+        self.note("late" if KEPT_LATE in html else "voted", ticket, submitted)
         return html
 
     def page(self) -> str:

@@ -17,13 +17,13 @@ from bench.queue_load.crowd import Line
 class Findings:
     """Counts; the first five must be 0 when a crowd has finished its project."""
 
-    duplicates: int  # standing judgments of one person on one comparison beyond the first
-    over_their_number: int  # comparisons with more judgments than they want
+    duplicates: int  # judgments kept of one person on one comparison beyond the first
+    over_their_number: int  # comparisons with more judgments that count than they want
     lost: int  # votes that the server has confirmed and that the tables do not have
     miscounted: int  # comparisons whose depth is not the number of their judgments
     unfinished: int  # comparisons of the work that still want judgments
     confirmed: int
-    late: int  # votes that were told that they were not needed any more
+    late: int  # of these, votes that were told that others had taken their pair
     hung_up: int
     abandoned: int  # pairs left until their lease ran out
     handed_out_again: int  # of these, pairs that have all their judgments in the end
@@ -38,11 +38,11 @@ class Findings:
 def find(project: Project, lines: Sequence[Line]) -> Findings:
     """Look at everything."""
     standing = Judgment.objects.standing().in_project(project)
-    said = Counter(standing.values_list("comparison", "annotator"))
+    said = Counter(Judgment.objects.kept().in_project(project).values_list("comparison", "annotator"))
     depths = Counter(standing.values_list("comparison", flat=True))
     comparisons = Comparison.objects.filter(project=project)
     of = {what: [line for line in lines if line.what == what] for what in ("voted", "late", "abandoned", "hung up")}
-    confirmed = {(_comparison(line.ticket), line.person) for line in of["voted"]}
+    confirmed = {(_comparison(line.ticket), line.person) for line in of["voted"] + of["late"]}
     abandoned = {_comparison(line.ticket) for line in of["abandoned"]}
     closed = set(comparisons.exclude(closed_at=None).values_list("pk", flat=True))
     return Findings(

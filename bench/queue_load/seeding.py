@@ -32,6 +32,8 @@ SELECT id, 'Answer ' || n || ' to ' || id || '. ' || repeat(md5(id::text || n) |
        md5(id::text || n), now()
   FROM annotation_prompt, generate_series(1, %(answers)s) AS n WHERE project_id = %(project)s ORDER BY id, n
 """
+# Else the pairs would be looked for as in a small table, each in all the others.
+COUNTED = "ANALYZE annotation_prompt, annotation_response"
 COMPARISONS = """
 INSERT INTO annotation_comparison
        (project_id, prompt_id, response_ids, purpose, priority, judgments_wanted, depth, created_at)
@@ -62,7 +64,7 @@ def seed(*, comparisons: int, people: int, overlap: int) -> tuple[Project, list[
             "comparisons": comparisons,
         }
         with connection.cursor() as cursor:
-            for query in (PROMPTS, RESPONSES, COMPARISONS):
+            for query in (PROMPTS, RESPONSES, COUNTED, COMPARISONS):
                 cursor.execute(query, values)
         seats = add_people(project, people)
     with connection.cursor() as cursor:

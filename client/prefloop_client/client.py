@@ -99,8 +99,8 @@ class Client:
         self._send("POST", f"/projects/{slug}/queue/release", again=True)
 
     def submit(self, slug: str, pair: Pair, choice: str, *, reason: str = "", active_seconds: float = 0.0) -> Vote:
-        """Vote: `a3` is A much better, `b1` B slightly, `tie`, `both_bad`. Raises ApiError `no_seat_left` if others
-        finished the pair meanwhile."""
+        """Vote: `a3` is A much better, `b1` B slightly, `tie`, `both_bad`. One that comes late, when others have taken
+        the pair, is kept; its `counts` is false until one of them lets go."""
         body = {"ticket": pair.ticket, "choice": choice, "reason": reason, "active_seconds": active_seconds}
         return read(Vote, self._json("POST", f"/projects/{slug}/queue/submit", body=body, key=_new_key()))
 

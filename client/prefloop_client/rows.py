@@ -85,6 +85,7 @@ class OwnJudgment:
     reason: str
     active_seconds: float
     created_at: datetime
+    counts: bool
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,10 @@ class Vote(OwnJudgment):
 
 @dataclass(frozen=True)
 class Judgment:
-    """`tiers` is the ranking of response ids with ties, best first; `arm` is why the pair was handed out."""
+    """`tiers` is the ranking of response ids with ties, best first; `arm` is why the pair was handed out.
+
+    `counts` is false for a vote that was taken back, or that came late and waits.
+    """
 
     id: int
     comparison: int
@@ -119,6 +123,7 @@ class Judgment:
     active_seconds: float
     created_at: datetime
     withdrawn_at: datetime | None
+    counts: bool
 
 
 @dataclass(frozen=True)

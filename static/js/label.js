@@ -38,7 +38,7 @@
     if (performance.now() - lastActivity > ABANDONED_MS) return;
     try {
       const answer = await fetch(work().dataset.heartbeat, { method: "POST", body: new FormData(form()) });
-      if (answer.status === 409) show("failed", "Held by you no longer. A vote still counts if a seat is free.");
+      if (answer.status === 409) show("failed", "Held by you no longer. Your vote is kept, and counts if a seat is free.");
     } catch { /* the vote itself will say that the connection is gone */ }
   };
   setInterval(beat, HEARTBEAT_MS);

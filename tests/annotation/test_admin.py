@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from annotation import queue
-from annotation.models import Comparison, Judgment, Project, User
+from annotation.models import Comparison, ImportReport, Judgment, Project, Skip, User
 from annotation.services import record_judgment
 from tests.annotation.conftest import MakeComparison, make_user
 
@@ -30,8 +30,18 @@ def test_every_list_opens(
     comparison = make_comparison(judgments_wanted=2)
     record_judgment(comparison=comparison, annotator=root, tiers=[[pk] for pk in comparison.response_ids])
     queue.lease_next(project=project, annotator=ann)
+    Skip.objects.create(comparison=comparison, annotator=root, reason="Neither.")
+    ImportReport.objects.create(project=project)
     name = model._meta.model_name
     assert signed_in(root).get(reverse(f"admin:annotation_{name}_changelist")).status_code == 200
+
+
+def test_the_search_finds_a_table_twice_alike(signed_in: SignIn, root: User) -> None:
+    """The second time it comes from the cache, which holds JSON alone."""
+    client = signed_in(root)
+    first, second = (client.get("/admin/search/?s=judg").content.decode() for _ in range(2))
+    assert reverse("admin:annotation_judgment_changelist") in first
+    assert second == first
 
 
 @pytest.mark.parametrize("name", ["judgment", "preference", "response", "prompt", "skip", "importreport"])
@@ -84,7 +94,9 @@ def test_a_site_admin_makes_a_sign_in_link(signed_in: SignIn, root: User, ann: U
 def test_other_staff_do_not(signed_in: SignIn, ann: User) -> None:
     clerk = make_user("clerk", is_staff=True)
     clerk.user_permissions.set(_all_user_permissions())
-    assert "/sign-in/W" not in make_link(signed_in(clerk), ann)
+    html = make_link(signed_in(clerk), ann)
+    assert "Only site admins make sign-in links." in html
+    assert "http://testserver/sign-in/" not in html
 
 
 def _all_user_permissions() -> object:

@@ -13,6 +13,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils.timezone import now
 
 from annotation import audit
 from annotation.models import Action, AuditEvent, ImportReport, Project, Role, User
@@ -23,6 +24,7 @@ from api.tokens import make_token
 from api.webhooks import make_webhook
 from tests.annotation.conftest import PASSWORD, make_user
 from tests.safety.asking import RULED
+from training.models import Method, Run, State
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -107,6 +109,33 @@ def test_what_is_refused_is_not_in_the_log(signed_in: SignIn, project: Project, 
     assert [event for event in log()[before:] if event[1] != "signed-in"] == []
 
 
+def test_a_redirect_that_follows_nothing_is_not_in_the_log(
+    signed_in: SignIn, project: Project, manager: User, ann: User
+) -> None:
+    """To the sign-in page, back to a list where nothing had to be done, or to a page that says what was wrong."""
+    users, delete = reverse("admin:annotation_user_changelist"), reverse("admin:annotation_project_delete", args=[1])
+    person = reverse("change-person", args=[project.slug, project.memberships.get(user=ann).pk])
+    run = Run.objects.create(method=Method.DPO, project=project, state=State.SUCCEEDED, finished_at=now())
+    no_factor = {"action": "switch_two_factor_off", "_selected_action": [ann.pk]}
+    asked = [
+        (ann, delete, {"post": "yes"}),
+        (make_user("root", is_staff=True, is_superuser=True), users, no_factor),
+        (manager, person, {"daily_cap": "many"}),
+        (manager, reverse("run-cancel", args=[run.pk]), {}),
+    ]
+    before = AuditEvent.objects.count()
+    assert [signed_in(who).post(url, values).status_code for who, url, values in asked] == [302] * len(asked)
+    assert [event for event in log()[before:] if event[1] != "signed-in"] == []
+
+
+def test_a_launch_in_the_admin_is_told_once(signed_in: SignIn) -> None:
+    client = signed_in(make_user("root", is_staff=True, is_superuser=True))
+    before = AuditEvent.objects.count()
+    client.post(reverse("admin:models_registry_model_add"), {"kind": "tiny", "model_name": "Small", "dtype": "bf16"})
+    run = Run.objects.get()
+    assert log()[before:] == [("root", "launched", "", "", str(run))]
+
+
 def test_imports_exports_and_settings(signed_in: SignIn, project: Project, manager: User) -> None:
     client = signed_in(manager)
     before = AuditEvent.objects.count()
@@ -144,7 +173,7 @@ def test_the_queue_and_webhooks(signed_in: SignIn, project: Project, manager: Us
 
 def test_what_programs_do(client: Client, project: Project, manager: User) -> None:
     token, text = make_token(user=manager, name="night shift", scopes=list(Scope), days=1)
-    assert log()[-1] == ("mara", "token", "", "", f"new token {token.pk}: night shift")
+    assert log()[-1] == ("mara", "token", "", "", f"new token {token.pk}")
     before = AuditEvent.objects.count()
     of_project = f"/api/v1/projects/{project.slug}"
     headers = {"Authorization": f"Bearer {text}"}
@@ -212,12 +241,12 @@ def test_a_manager_reads_their_projects_log_and_only_that(
     html = signed_in(manager).get(reverse("project-audit", args=[project.slug])).content.decode()
     assert "here.jsonl" in html
     assert "elsewhere.jsonl" not in html
-    assert "<td>signed in" not in html
+    assert '<td class="did">signed in' not in html
 
 
 def test_an_admin_reads_all_of_it(signed_in: SignIn, project: Project, manager: User) -> None:
     html = signed_in(make_user("root", is_superuser=True)).get(reverse("audit")).content.decode()
-    assert "<td>signed in" in html
+    assert '<td class="did">signed in' in html
     assert "made the project" in html
 
 

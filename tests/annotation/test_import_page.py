@@ -11,6 +11,7 @@ from django.conf import LazySettings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import escape
 from django.utils.timezone import now
 
 from annotation import forms
@@ -140,13 +141,22 @@ def test_a_file_that_is_too_large_is_sent_to_the_command_line(
 def test_a_hostile_file_name_is_shown_as_text_and_names_no_file(
     project: Project, signed_in: SignIn, manager: User, settings: LazySettings, name: str
 ) -> None:
-    html = upload(signed_in(manager), project, lines_of(PAIR, b"<script>alert(1)</script>").getvalue(), name=name)
-    assert "<img" not in html.content.decode()
-    assert "<script>alert" not in html.content.decode()
+    html = upload(signed_in(manager), project, lines_of(PAIR).getvalue(), name=name).content.decode()
+    assert "<img" not in html
+    assert escape(Path(name).name) in html
     media = Path(settings.VAR) / "media"
     (kept,) = (path for path in media.rglob("*") if path.is_file())
     assert kept.parent == media / "imports"
     assert kept.name.isalnum()
+
+
+def test_a_reason_is_shown_as_text(project: Project, signed_in: SignIn, manager: User) -> None:
+    # No reason quotes its row so far, so here is one that does.
+    errors = [{"line": 1, "reason": "<script>alert(1)</script>"}]
+    report = ImportReport.objects.create(project=project, error_count=1, errors=errors)
+    html = signed_in(manager).get(report.get_absolute_url()).content.decode()
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert" in html
 
 
 def test_a_file_that_is_not_wanted_is_thrown_away(

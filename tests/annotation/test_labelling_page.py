@@ -203,7 +203,7 @@ def test_a_bad_form_saves_nothing_and_says_so(
     assert not Judgment.objects.exists()
 
 
-def test_a_vote_that_comes_too_late_is_told_so(
+def test_a_vote_that_comes_too_late_is_kept_and_told_so(
     url: str, signed_in: SignIn, ann: User, ben: User, make_comparison: MakeComparison
 ) -> None:
     make_comparison()
@@ -214,8 +214,9 @@ def test_a_vote_that_comes_too_late_is_told_so(
 
     answer = client.post(url, {**data, "choice": "a1"}, follow=True)
 
-    assert "Your vote was not needed" in answer.content.decode()
-    assert not Judgment.objects.exists()
+    assert "Others had taken this pair when your vote came. It is kept" in answer.content.decode()
+    kept = Judgment.objects.get()
+    assert (kept.annotator, kept.seat) == (ann, None)
 
 
 @pytest.mark.parametrize("choice", ["a3", "b2", "tie", "both_bad"])
@@ -249,6 +250,7 @@ def test_undo_without_a_vote_says_so(
     [
         ({"skip": "The two answers say the same"}, "The two answers say the same"),
         ({"skip": "", "skip_other": " No idea "}, "No idea"),
+        ({"skip": "", "skip_other": "No\x00 idea"}, "No idea"),
     ],
 )
 def test_skip_keeps_the_reason_and_moves_on(

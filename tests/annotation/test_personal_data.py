@@ -9,6 +9,7 @@ import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.totp.internal.auth import TOTP
 from allauth.socialaccount.models import SocialAccount
+from django.contrib.admin.models import LogEntry
 from django.db import models
 from django.test import Client
 from django.urls import reverse
@@ -84,6 +85,16 @@ def test_the_file_holds_what_is_kept_and_no_secret(ida: User, project: Project, 
         assert secret not in answer.content.decode()
 
 
+def test_a_vote_is_told_by_sides_and_not_by_ids(project: Project, ann: User, make_comparison: MakeComparison) -> None:
+    first, second = make_comparison(), make_comparison()
+    better, worse = first.response_ids
+    record_judgment(comparison=first, annotator=ann, tiers=[[better], [worse]], shown_order=[worse, better])
+    record_judgment(comparison=second, annotator=ann, tiers=[second.response_ids])
+    told = everything_about(ann)["judgments"]
+    assert [judgment["tiers"] for judgment in told] == [[["B"], ["A"]], [["A", "B"]]]
+    assert not any("shown_order" in judgment for judgment in told)
+
+
 def test_it_is_of_one_person_alone(ida: User, project: Project, ann: User, make_comparison: MakeComparison) -> None:
     comparison = make_comparison()
     record_judgment(comparison=comparison, annotator=ann, tiers=[comparison.response_ids], reason="by another")
@@ -153,6 +164,19 @@ def test_forgetting_leaves_votes_without_a_name(ida: User, signed_in: SignIn, pr
     assert (ida.teams.count(), ida.batches.count()) == (0, 0)
     assert not SocialAccount.objects.exists()
     assert AuditEvent.objects.filter(action="deleted", actor=ida, subject=ida).exists()
+
+
+def test_the_admins_log_forgets_the_name_too(ida: User, signed_in: SignIn) -> None:
+    client = signed_in(make_user("root", is_staff=True, is_superuser=True))
+    new = {"usable_password": "true", "password1": "another horse battery", "password2": "another horse battery"}
+    client.post(reverse("admin:auth_user_password_change", args=[ida.pk]), new)
+    client.post(reverse("admin:annotation_lease_delete", args=[Lease.objects.get(annotator=ida).pk]), {"post": "yes"})
+    assert LogEntry.objects.filter(object_repr="Ida Quill").count() == 1
+    membership = str(Membership.objects.get(user=ida))
+    forget(User.objects.get(pk=ida.pk))
+    kept = [f"{entry.object_repr} {entry.change_message}" for entry in LogEntry.objects.all()]
+    assert len(kept) == 2
+    assert "Ida" not in f"{kept} {membership}"
 
 
 def test_who_is_forgotten_is_out_everywhere(ida: User, client: Client) -> None:

@@ -128,7 +128,20 @@ def test_staff_make_a_project_in_the_browser_and_manage_it(signed_in: SignIn, ad
 
 def test_two_projects_of_one_name_get_two_addresses(db: None) -> None:
     slugs = [create_project(name=name).slug for name in ("Tone", "Tone", "Tone", "New", "多言語", "多言語")]
-    assert slugs == ["tone", "tone-2", "tone-3", "new-2", "project", "project-2"]
+    assert slugs == ["tone", "tone-2", "tone-3", "new", "project", "project-2"]
+
+
+def test_a_project_of_any_name_has_a_page_of_its_own(signed_in: SignIn, ann: User) -> None:
+    for name in ("New", "New project", "Label"):
+        project = create_project(name=name, manager=ann)
+        assert f"<h1>{name}</h1>" in signed_in(ann).get(project.get_absolute_url()).content.decode()
+
+
+def test_a_page_answers_a_request_for_its_head_alone(signed_in: SignIn, ann: User) -> None:
+    project = create_project(name="Tone", manager=ann)
+    for url in (reverse("home"), project.get_absolute_url(), reverse("export", args=[project.slug])):
+        answer = signed_in(ann).head(url)
+        assert (answer.status_code, answer.content) == (200, b"")
 
 
 def test_only_staff_make_projects(signed_in: SignIn, ann: User) -> None:

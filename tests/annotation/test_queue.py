@@ -9,7 +9,7 @@ from annotation import queue
 from annotation.judging import NoSeatLeftError
 from annotation.models import Comparison, Judgment, Lease, Preference, Project, Skip, User
 from annotation.queue import BadTicketError, Ticket
-from tests.annotation.conftest import MakeComparison
+from tests.annotation.conftest import MakeComparison, make_user
 
 
 def ticket_of(lease: Lease) -> Ticket:
@@ -166,17 +166,77 @@ def test_a_late_vote_counts_while_a_seat_is_free(
     assert judgment.tiers == [lease.shown_order[:1], lease.shown_order[1:]]
 
 
-def test_a_late_vote_without_a_seat_is_refused_and_changes_nothing(
+def late_vote(project: Project, person: User, others: User) -> Judgment:
+    """On a pair that wants one judgment, and that another person judged meanwhile."""
+    lease = lease_for(project, person)
+    let_run_out(lease)
+    vote(project, others)
+    return queue.submit_judgment(ticket=ticket_of(lease), annotator=person, choice="a1")
+
+
+def test_a_late_vote_without_a_seat_is_kept_beside_those_that_count(
     project: Project, ann: User, ben: User, make_comparison: MakeComparison
 ) -> None:
-    make_comparison()
-    lease = lease_for(project, ann)
-    let_run_out(lease)
-    vote(project, ben)
+    comparison = make_comparison()
+    late = late_vote(project, ann, ben)
+    # And when the browser sends it again.
+    assert queue.submit_judgment(ticket=Ticket(comparison.pk, now()), annotator=ann, choice="b3") == late
+    assert (late.seat, late.strength) == (None, 1)
+    assert list(Judgment.objects.kept().order_by("pk").values_list("annotator", flat=True)) == [ben.pk, ann.pk]
+    assert list(Judgment.objects.standing().values_list("annotator", flat=True)) == [ben.pk]
+    assert not late.preferences.exists()
+    comparison.refresh_from_db()
+    assert (comparison.depth, comparison.closed_at is None) == (1, False)
+    assert queue.lease_next(project=project, annotator=ann) is None
 
+
+def test_a_late_vote_counts_as_soon_as_a_seat_comes_free(
+    project: Project, ann: User, ben: User, make_comparison: MakeComparison
+) -> None:
+    comparison = make_comparison()
+    late = late_vote(project, ann, ben)
+    queue.undo_last(project=project, annotator=ben)
+    queue.release(project=project, annotator=ben)
+
+    assert queue.lease_next(project=project, annotator=ben) is None  # nobody is asked for what has been said
+    late.refresh_from_db()
+    assert late.seat == 1
+    assert late.preferences.count() == 1
+    comparison.refresh_from_db()
+    assert (comparison.depth, comparison.closed_at is None) == (1, False)
+
+
+def test_of_two_late_votes_the_first_gets_the_seat(
+    project: Project, ann: User, ben: User, make_comparison: MakeComparison
+) -> None:
+    comparison = make_comparison()
+    first = late_vote(project, ann, ben)
+    second = queue.submit_judgment(ticket=Ticket(comparison.pk, now()), annotator=make_user("eve"), choice="tie")
+    Comparison.objects.filter(pk=comparison.pk).update(judgments_wanted=2, closed_at=None)
+
+    assert queue.lease_next(project=project, annotator=make_user("finn")) is None
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.seat, second.seat) == (2, None)
+
+
+def test_a_late_vote_can_be_taken_back_where_a_seat_is_free(
+    project: Project, ann: User, ben: User, make_comparison: MakeComparison
+) -> None:
+    comparison = make_comparison()
+    late = late_vote(project, ann, ben)
     with pytest.raises(NoSeatLeftError):
-        queue.submit_judgment(ticket=ticket_of(lease), annotator=ann, choice="a1")
-    assert list(Judgment.objects.values_list("annotator", flat=True)) == [ben.pk]
+        queue.undo_last(project=project, annotator=ann)
+    late.refresh_from_db()
+    assert late.withdrawn_at is None
+
+    queue.undo_last(project=project, annotator=ben)
+    queue.release(project=project, annotator=ben)
+    lease = queue.undo_last(project=project, annotator=ann)
+    assert lease is not None
+    assert (lease.comparison, lease.seat) == (comparison, 1)
+    comparison.refresh_from_db()
+    assert comparison.depth == 0
 
 
 def test_a_vote_sent_twice_is_kept_once(project: Project, ann: User, make_comparison: MakeComparison) -> None:

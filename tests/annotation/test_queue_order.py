@@ -1,8 +1,10 @@
 """What is handed out next: the order, the arms, gold, hidden repeats, and nobody's own answers."""
 
+import itertools
 import random
 from collections import Counter
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -81,14 +83,26 @@ def test_arms_are_drawn_at_their_rates(db: None) -> None:
     # Four standard deviations of the largest of them are 0.013.
     assert share(Arm.GOLD) == pytest.approx(0.20, abs=0.013)
     assert share(Arm.REPEAT) == pytest.approx(0.10, abs=0.013)
-    assert share(Arm.RANDOM) == pytest.approx(0.30, abs=0.013)
+    assert drawn[Arm.RANDOM,] / 20_000 == pytest.approx(0.30, abs=0.013)
     both = [arms for arms in drawn if Arm.GOLD in arms and Arm.REPEAT in arms]
     assert both
     assert all(arms[:2] == (Arm.GOLD, Arm.REPEAT) for arms in both)
     assert {arms[-1] for arms in drawn} == {Arm.RANDOM, Arm.ORDER}
 
 
-def test_the_random_arm_is_never_below_a_tenth(project: Project) -> None:
+@pytest.mark.parametrize(("gold", "repeats"), [(0, 0), (20, 0), (50, 20), (50, 50)])
+def test_a_tenth_of_all_hand_outs_is_random_however_much_is_checked(gold: int, repeats: int) -> None:
+    """Over all throws of two dice of ten faces and one of forty, where gold and repeats never run out."""
+    project = Project(gold_share=gold, repeat_share=repeats, random_share=10)
+    ten, forty = ([(n + 0.5) / faces for n in range(faces)] for faces in (10, 40))
+    first = Counter(
+        hand_out.drawn_arms(project, SimpleNamespace(random=iter(throw).__next__))[0]  # type: ignore[arg-type]
+        for throw in itertools.product(ten, ten, forty)
+    )
+    assert (first[Arm.RANDOM], first.total()) == (400, 4_000)
+
+
+def test_the_random_share_is_never_set_below_a_tenth(project: Project) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         Project.objects.filter(pk=project.pk).update(random_share=9)
 

@@ -2,17 +2,18 @@
 
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils.timezone import now
 
 from annotation import queue
-from annotation.judging import NoSeatLeftError
+from annotation.judging import NoSeatLeftError, free_seat, lock_comparison
 from annotation.models import Comparison, Judgment, Lease, Preference, Project, Role, User
 from annotation.queue import Ticket
 from annotation.services import set_role
@@ -51,35 +52,78 @@ def people(project: Project, count: int) -> list[User]:
     return crowd
 
 
-def label_everything(project: Project, person: User, lost: Counter[str]) -> None:
-    """Judge until nothing is left; now and then wander off and let the lease run out, or come back late, or undo."""
+def label_everything(project: Project, person: User, said: set[tuple[int, int]]) -> None:
+    """Judge until nothing is left; now and then wander off and let the lease run out, or come back late, or undo.
+
+    `said` gets (comparison, person) of every vote that is not taken back.
+    """
     dice = random.Random(person.pk)
     while lease := queue.lease_next(project=project, annotator=person):
         ticket, fate = Ticket(lease.comparison_id, lease.leased_at), dice.random()
         if fate < 0.15:
             Lease.objects.filter(pk=lease.pk).update(expires_at=now() - timedelta(seconds=1))
-            continue
-        try:
-            queue.submit_judgment(ticket=ticket, annotator=person, choice=dice.choice(["a1", "b2", "tie"]))
-        except NoSeatLeftError:
-            lost["late"] += 1
+            if fate < 0.1:
+                continue
+            time.sleep(0.05)
+        queue.submit_judgment(ticket=ticket, annotator=person, choice=dice.choice(["a1", "b2", "tie"]))
+        said.add((lease.comparison_id, person.pk))
         if fate > 0.95:
-            queue.undo_last(project=project, annotator=person)
+            with suppress(NoSeatLeftError):
+                undone = queue.undo_last(project=project, annotator=person)
+                said.discard((undone.comparison_id if undone else 0, person.pk))
+
+
+def wait_for_somebody_who_waits() -> None:
+    """Until another connection waits for a lock."""
+    for _ in range(1_000):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone() != (0,):
+                return
+        time.sleep(0.02)
+    raise AssertionError("nobody waits")
+
+
+def test_a_lease_that_is_renewed_while_it_is_reclaimed_keeps_its_seat(
+    project: Project, ann: User, make_comparison: MakeComparison
+) -> None:
+    """The one who reclaims has seen it run out, waits for the renewal, and must not take its seat for free then."""
+    comparison = make_comparison()
+    lease = queue.lease_next(project=project, annotator=ann)
+    assert lease is not None
+    Lease.objects.filter(pk=lease.pk).update(expires_at=now() - timedelta(seconds=1))
+    seats: list[int | None] = []
+
+    def reclaim() -> None:
+        with transaction.atomic():
+            seats.append(free_seat(lock_comparison(comparison.pk)))
+        connection.close()
+
+    reclaimer = threading.Thread(target=reclaim)
+    with transaction.atomic():
+        assert queue.extend(lease_id=lease.pk, annotator=ann)
+        reclaimer.start()
+        wait_for_somebody_who_waits()
+    reclaimer.join(timeout=60)
+
+    assert seats == [None]
+    assert Lease.objects.filter(pk=lease.pk).exists()
 
 
 def test_a_crowd_fills_every_seat_once(project: Project, make_comparison: MakeComparison) -> None:
     comparisons = [make_comparison(judgments_wanted=3) for _ in range(12)]
     crowd = people(project, 8)
-    lost: Counter[str] = Counter()
+    said: set[tuple[int, int]] = set()
 
-    run_together([lambda person=person: label_everything(project, person, lost) for person in crowd])
+    run_together([lambda person=person: label_everything(project, person, said) for person in crowd])
     for person in crowd:  # what somebody let go last is there for those who come back
-        label_everything(project, person, lost)
+        label_everything(project, person, said)
 
+    kept = Judgment.objects.kept()
+    assert Counter(kept.values_list("comparison", "annotator")) == Counter(said)
     standing = Judgment.objects.standing()
     assert standing.count() == 36
     assert set(Counter(standing.values_list("comparison", flat=True)).values()) == {3}
-    assert set(Counter(standing.values_list("comparison", "annotator")).values()) == {1}
     assert set(Comparison.objects.values_list("depth", flat=True)) == {3}
     assert Comparison.objects.still_open().count() == 0
     assert Preference.objects.count() == sum(len(judgment.tiers) == 2 for judgment in standing)
@@ -149,8 +193,7 @@ def test_a_late_vote_and_a_new_holder_do_not_share_the_last_seat(
         ticket = Ticket(lease.comparison_id, lease.leased_at)
 
         def late(ticket: Ticket = ticket) -> None:
-            with suppress(NoSeatLeftError):
-                queue.submit_judgment(ticket=ticket, annotator=ann, choice="a1")
+            queue.submit_judgment(ticket=ticket, annotator=ann, choice="a1")
 
         def prompt() -> None:
             held = queue.lease_next(project=project, annotator=ben)
@@ -159,3 +202,4 @@ def test_a_late_vote_and_a_new_holder_do_not_share_the_last_seat(
 
         run_together([late, prompt])
         assert Judgment.objects.standing().filter(comparison=comparison).count() == 1
+        assert Judgment.objects.kept().by(ann).filter(comparison=comparison).count() == 1

@@ -65,7 +65,8 @@ def test_nothing_of_authors_ids_or_other_peoples_votes_reaches_an_annotators_pro
 
     assert set(pair) == {"ticket", "comparison", "expires_at", "messages", "answers", "choices"}
     assert {name for answer in pair["answers"] for name in answer} == {"side", "text"}
-    assert set(vote.json()) == {"id", "comparison", "choice", "reason", "active_seconds", "created_at", "feedback"}
+    of_a_vote = {"id", "comparison", "choice", "reason", "active_seconds", "created_at", "counts", "feedback"}
+    assert set(vote.json()) == of_a_vote
     assert [judgment["id"] for judgment in mine.json()["items"]] == [vote.json()["id"]]
     seen = f"{pair} {vote.json()} {mine.json()}"
     assert "model-one" not in seen
@@ -145,7 +146,7 @@ def test_a_pair_is_kept_longer_and_given_back(
     assert error_of(program.post(f"{QUEUE}/extend", {"ticket": ticket})) == (409, "lease_lost")
 
 
-def test_a_vote_on_a_pair_that_others_finished_is_told(
+def test_a_vote_on_a_pair_that_others_finished_is_kept_and_does_not_count(
     program: Program, ben: User, make_comparison: MakeComparison
 ) -> None:
     comparison = make_comparison()
@@ -153,9 +154,10 @@ def test_a_vote_on_a_pair_that_others_finished_is_told(
     Lease.objects.update(expires_at=now())
     record_judgment(comparison=comparison, annotator=ben, tiers=[comparison.response_ids])
     Lease.objects.all().delete()
-    refused = program.post(f"{QUEUE}/submit", {"ticket": ticket, "choice": "a"}, key="k")
-    assert error_of(refused) == (409, "no_seat_left")
-    assert Judgment.objects.count() == 1
+    late = program.post(f"{QUEUE}/submit", {"ticket": ticket, "choice": "a"}, key="k")
+    assert (late.status_code, late.json()["counts"]) == (200, False)
+    assert Judgment.objects.kept().count() == 2
+    assert Judgment.objects.standing().get().annotator == ben
 
 
 def test_a_pair_is_skipped_and_the_skip_taken_back(program: Program, make_comparison: MakeComparison) -> None:

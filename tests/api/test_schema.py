@@ -56,6 +56,10 @@ def _one_connection() -> Iterator[None]:
         signal.connect(close_old_connections)
 
 
+def test_the_description_is_made_once() -> None:
+    assert root.get_openapi_schema() is root.get_openapi_schema()
+
+
 @pytest.fixture
 def held(project: Project, admin: User, make_comparison: MakeComparison) -> Lease:
     """A pair that the admin, who manages every project, holds, and more in the queue."""

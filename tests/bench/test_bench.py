@@ -14,6 +14,7 @@ from bench.driver import Arm
 from bench.errors import ArmError, DisagreementError
 from bench.models import base_folder
 from bench.rows import Workshop, training_row
+from bench.turns import ArmSpec
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +47,12 @@ def test_without_a_gpu_it_refuses_in_one_line(
     assert "\n" not in said
 
 
-def test_an_unknown_row_is_named(keep: Path, pairs_file: Path, tmp_path: Path) -> None:
+def test_an_unknown_row_is_named(
+    keep: Path, pairs_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         main(arguments(keep, pairs_file, tmp_path / "out.json", "--rows", "dpo,knitting"))
+    assert "--rows: knitting is not one of " in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -56,13 +60,14 @@ def test_our_dpo_and_trls_prove_measure_and_are_written(
     keep: Path, pairs_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.json"
-    assert main(arguments(keep, pairs_file, out, "--rows", "dpo", "--arms", "TRL best")) == 0
+    in_parts = "TRL best (4 × 2 pairs)"  # its gradients must add up to those of the whole batch
+    assert main(arguments(keep, pairs_file, out, "--rows", "dpo", "--kinds", "long", "--arms", in_parts)) == 0
     said = capsys.readouterr().out
     assert "2 arms agree" in said
     (row,) = json.loads(out.read_text())["rows"]
-    assert set(row["agreement"]) == {"TRL best"}
+    assert set(row["agreement"]) == {in_parts}
     ours, peer = row["arms"]
-    assert (ours["name"], peer["name"]) == ("ours", "TRL best")
+    assert (ours["name"], peer["name"]) == ("ours", in_parts)
     assert ours["tokens"] == peer["tokens"]  # the same real tokens in the same order
     assert len(ours["seconds"]) == len(peer["seconds"]) == 2
     assert min(ours["peak_mib"], peer["peak_mib"], ours["share_of_peak"], *ours["seconds"], *peer["seconds"]) > 0
@@ -100,3 +105,12 @@ def test_an_arm_that_dies_leaves_its_last_words(keep: Path, pairs_file: Path, tm
     with Arm(spec, driver.python_here(spec)) as arm, pytest.raises(ArmError, match=r"no-model.*log\.txt"):
         arm.ready()
     assert arm.process.poll() is not None
+
+
+def test_an_arm_that_is_killed_is_told_of_in_one_line(tmp_path: Path) -> None:
+    spec = ArmSpec("peer", "trl", "dpo", "model", "data", "adapter", str(tmp_path / "arm"))
+    with Arm(spec, driver.python_here(spec)) as arm:
+        arm.process.kill()
+        arm.process.wait()
+        with pytest.raises(ArmError, match=r"^peer ended with code -9: killed, most often because the memory ran out"):
+            arm.turn()

@@ -48,10 +48,18 @@ def test_sampling_feeds_every_token_but_the_last_of_an_answer() -> None:
 
 def test_a_value_of_its_own_costs_a_pass_more_without_a_head() -> None:
     body = flops.forward(BY_HAND, tokens=5, head_rows=0, seen=15)
-    shared = flops.scoring(BY_HAND, [3], [2], own_value=False)
-    assert flops.scoring(BY_HAND, [3], [2], own_value=True) == shared + body
+    shared = flops.scoring(BY_HAND, [[1, 2, 3]], 2, own_value=False)
+    assert flops.scoring(BY_HAND, [[1, 2, 3]], 2, own_value=True) == shared + body
     once = flops.training(BY_HAND, tokens=5, head_rows=2, seen=15)
-    assert flops.ppo_training(BY_HAND, [3], [2], own_value=False, epochs=4) == once * 4
+    assert flops.ppo_training(BY_HAND, [[1, 2, 3]], 2, own_value=False, epochs=4) == once * 4
+
+
+def test_what_neighbours_begin_with_counts_once_and_answers_of_a_rollout_never_do() -> None:
+    # 5 tokens; 3 of the second are new: 3, 4 and 5 are seen.
+    both = flops.training(BY_HAND, tokens=8, head_rows=4, seen=15 + 12)
+    assert flops.ppo_training(BY_HAND, [[1, 2, 3], [1, 2, 4]], 2, own_value=False, epochs=1) == both
+    same = flops.training(BY_HAND, tokens=7, head_rows=4, seen=15 + 9)
+    assert flops.ppo_training(BY_HAND, [[1, 2, 3], [1, 2, 3]], 2, own_value=False, epochs=1) == same
 
 
 def test_the_shape_is_that_of_the_models_weights() -> None:

@@ -74,7 +74,7 @@ def test_without_a_lever_loss_and_gradients_are_the_same(folder: str, lever: str
     assert float((gradients_without - gradients).norm()) <= 1e-4 * float(gradients.norm())
 
 
-@pytest.mark.parametrize("lever", ["shared prompt", "packing", "head at responses only"])
+@pytest.mark.parametrize("lever", ["shared beginnings", "packing", "head at responses only"])
 def test_without_it_there_is_more_to_compute(folder: str, lever: str) -> None:
     assert step(folder, lever)[2] > 1.05 * step(folder)[2]
 

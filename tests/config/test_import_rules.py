@@ -8,8 +8,8 @@ import pytest
 
 ENGINE = Path(__file__).resolve().parents[2] / "training" / "engine"
 FOR_THE_WEB = ("config", "events", "run_dir")
-LIBRARIES = {"accelerate", "gguf", "huggingface_hub", "jinja2", "numpy", "peft", "safetensors", "tokenizers", "torch"}
-LIBRARIES |= {"transformers"}
+LIBRARIES = {"accelerate", "gguf", "huggingface_hub", "jinja2", "numpy", "peft", "psutil", "safetensors"}
+LIBRARIES |= {"tokenizers", "torch", "transformers"}
 
 
 def imported_by(path: Path) -> set[str]:

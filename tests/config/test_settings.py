@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.checks import Tags, run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
 
 from config import settings
 
@@ -133,3 +135,13 @@ def test_a_wrong_value_stops_the_start_with_one_line(tmp_path: Path) -> None:
     said = start(tmp_path, LOG_LEVEL="loud")
     assert said.returncode == 1
     assert said.stderr == "Cannot start: LOG_LEVEL='loud' is none of DEBUG, INFO, WARNING, ERROR.\n"
+
+
+@pytest.mark.django_db
+def test_a_database_that_would_keep_an_answer_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found() -> list[str | None]:
+        return [message.id for message in run_checks(tags=[Tags.database], databases=["default"])]
+
+    assert "prefloop.E004" not in found()
+    monkeypatch.setattr(connection.features, "is_postgresql_15", False)
+    assert "prefloop.E004" in found()

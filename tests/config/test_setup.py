@@ -5,10 +5,12 @@ The script runs for real in a small copy of the project; the Python of its .venv
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -104,6 +106,41 @@ def test_a_venv_whose_python_does_not_start_is_made_anew(clone: Path) -> None:
     assert "does not start; making it anew" in done.stdout
     assert not (clone / ".venv" / "left").exists()
     assert subprocess.run([clone / ".venv" / "bin" / "python", "-c", "import pip"], check=False).returncode == 0
+
+
+def test_a_venv_whose_packages_are_gone_is_finished_whatever_its_stamp_says(clone: Path) -> None:
+    setup(clone)
+    before = len(asked(clone))
+    (clone / ".venv" / "bin" / "python").write_text(STAND_IN.replace("exit 0", '[ "$2" != "import django" ]; exit'))
+    done = setup(clone)
+    assert done.returncode == 0, done.stderr
+    assert len(asked(clone)) == 2 * before
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+def test_what_stands_in_the_way_of_a_venv_is_not_removed_but_named(clone: Path, is_link: bool) -> None:
+    shutil.rmtree(clone / ".venv")
+    (clone / ".venv").symlink_to("/nowhere") if is_link else (clone / ".venv").write_text("mine")
+    failed = setup(clone)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith(f"{clone / '.venv'} is a link or a file that cannot be used")
+    assert failed.stderr.count("\n") == 1
+    assert os.path.lexists(clone / ".venv")
+
+
+def test_a_full_disk_is_not_taken_for_a_missing_venv_module(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(clone / ".venv")
+    module = runpy.run_path(str(clone / "tools" / "setup.py"))
+    # What venv says, and all it says, on a file system of 12 MB.
+    python = clone / "python3"
+    python.write_text("#!/bin/sh\necho \"Error: Command '-m ensurepip' returned non-zero exit status 1.\"; exit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(module["SetupError"], match="venv module is incomplete"):
+        module["make_venv"]()
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=2**20))
+    with pytest.raises(module["SetupError"], match="The disk is full"):
+        module["make_venv"]()
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,22 @@ def test_a_busy_port_is_one_line_and_nothing_stays(var: Path) -> None:
     assert processes_of(var) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--port", "70000"], "CommandError: '70000' is no port"),
+        (["--port", "0"], "CommandError: '0' is no port"),
+        (["--port", "http"], "CommandError: 'http' is no port"),
+        (["--host", "nowhere.invalid"], "CommandError: This machine cannot listen on 'nowhere.invalid'"),
+    ],
+)
+def test_an_address_that_is_none_is_one_line(var: Path, arguments: list[str], line: str) -> None:
+    refused = manage(var, "up", *arguments)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(line)
+    assert refused.stderr.count("\n") == 1
+
+
 def test_a_second_start_from_the_same_folder_is_refused(var: Path, up: Up) -> None:
     first = up(*ONLY_BEAT)
     read_until(first, "Starting beat")

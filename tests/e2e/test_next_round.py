@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from annotation.models import Comparison, Project, User
 from tests.e2e.conftest import Stack
 from tests.e2e.people import make_annotator
-from tests.e2e.training import PAIRS, build_tiny, make_judged_project, register_tiny
+from tests.e2e.training import PAIRS, build_tiny, choose_model, make_judged_project, register_tiny
 from training.models import Run
 
 SignIn = Callable[[User], None]
@@ -25,7 +25,7 @@ def test_a_model_answers_and_its_answers_are_the_next_pairs(
 
     page.goto(project.get_absolute_url())
     page.get_by_role("link", name="Next round").click()
-    page.get_by_label("Who answers").select_option(label="Tiny model v1")
+    choose_model(page, "Tiny model v1")
     page.get_by_label("Answers for each prompt").fill("3")
     page.get_by_label("Max new tokens").fill(str(ANSWER_TOKENS))
     page.get_by_label("Max new tokens").press("Tab")

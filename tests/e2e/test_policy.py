@@ -31,8 +31,16 @@ def test_the_admin_works_under_the_policy(page: Page, live_stack: Stack, sign_in
     for path in PAGES_OF_THE_ADMIN:
         page.goto(path)
         # The theme's colours are in a style element of the page: without them its accent would be none.
-        accent = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--color-primary-600')")
-        assert accent.strip() == "#0b5fae"
+        accent = page.evaluate(
+            """() => {
+              const probe = document.body.appendChild(document.createElement("i"));
+              probe.style.color = "var(--color-primary-600, red)";
+              const { color } = getComputedStyle(probe);
+              probe.remove();
+              return color;
+            }"""
+        )
+        assert accent == "rgb(11, 95, 174)"  # #0b5fae
     page.goto("/admin/annotation/user/")
     page.get_by_role("row").filter(has_text=nina.get_username()).get_by_role("checkbox").check()
     page.locator("select[name=action]").select_option("make_sign_in_link")  # Alpine shows it once a row is chosen

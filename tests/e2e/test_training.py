@@ -13,7 +13,7 @@ from annotation.models import Project, User
 from models_registry.models import Version
 from tests.e2e.conftest import Stack
 from tests.e2e.people import make_annotator
-from tests.e2e.training import PAIRS, QUICK, build_tiny, launch, make_judged_project, register_tiny
+from tests.e2e.training import PAIRS, QUICK, build_tiny, choose_model, launch, make_judged_project, register_tiny
 from training.models import Run, State
 
 SignIn = Callable[[User], None]
@@ -92,7 +92,7 @@ def test_too_little_data_is_said_before_anything_starts(page: Page, tiny: Versio
     make_judged_project().preferences.all().delete()
     page.goto("/admin/training/run/add/?method=dpo")
     page.locator("#id_project").select_option(label="Everyday help")
-    page.locator("#id_base").select_option(label="Tiny model v1")
+    choose_model(page, "Tiny model v1")
     expect(page.locator(".launch-count")).to_contain_text("0 pairs")
     page.get_by_role("button", name="Launch").click()
     expect(page.get_by_text("Too little to learn from")).to_be_visible()

@@ -49,12 +49,18 @@ def make_judged_project() -> Project:
     return project
 
 
+def choose_model(page: Page, name: str) -> None:
+    """Choose the model to start from by its name, whatever note stands behind it."""
+    select = page.locator("#id_base")
+    select.select_option(select.locator("option", has_text=name).get_attribute("value"))
+
+
 def launch(page: Page, method: str, base: str, options: dict[str, str] | None = None) -> int:
     """Fill in the admin's page and launch; the number of the run whose page is then shown."""
     page.goto("/admin/training/run/add/")
     page.get_by_role("link", name=method).click()
     page.locator("#id_project").select_option(label="Everyday help")
-    page.locator("#id_base").select_option(label=base)
+    choose_model(page, base)
     page.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
     for name, value in (QUICK if options is None else options).items():
         page.locator(f"#id_option_{name}").fill(value)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedTokenizerBase
+from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from training.engine import ppo
 from training.engine.__main__ import main
@@ -42,9 +42,12 @@ SMALL: dict[str, Any] = {
 ROWS = [{"id": str(place), "prompt": [{"role": "user", "content": text}]} for place, (text, _) in enumerate(PAIRS)]
 
 
-def build_models(folder: Path) -> None:
-    """A base, a reward model saved whole, and one saved as an adapter of the base, each with mean and std."""
-    base, tokenizer = build_tiny(seed=0)
+def build_models(folder: Path, base: PreTrainedModel | None = None, tokenizer: Any = None) -> None:
+    """A base (the tiny one by default), a reward model saved whole, and one saved as an adapter of the base, each with
+    mean and std.
+    """
+    if base is None:
+        base, tokenizer = build_tiny(seed=0)
     base.save_pretrained(folder / "base")
     tokenizer.save_pretrained(folder / "base")
     whole = new_reward_model(ModelRef(str(folder / "base")), torch.float32, pad_id=0, seed=1)

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from tests.engine import ppo_runs
 from tests.engine.conftest import DEMONSTRATIONS
 from tests.engine.families import families
 from training.engine import checkpoint, sft
@@ -133,6 +134,41 @@ def test_a_run_that_fills_its_disk_says_so_and_goes_on_when_there_is_room(
     place = Path("model/adapter/adapter_model.safetensors")
     expected, found = load_file(whole.path / place), load_file(roomy.path / place)
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+def warnings_of(run_dir: RunDir) -> list[str]:
+    return [event["message"] for event in read_events(run_dir.events_path, 0)[0] if event["kind"] == "warning"]
+
+
+@pytest.mark.parametrize("method", ["sft", "ppo"])
+def test_a_run_that_lost_its_checkpoints_says_from_where_it_goes_on(
+    tmp_path: Path, make_run: MakeRun, ppo_models: Path, method: str
+) -> None:
+    if method == "ppo":
+        run_dir, _ = ppo_runs.start_run(tmp_path / "run", ppo_runs.make_spec(ppo_models, iterations=2))
+    else:
+        run_dir = make_run("sft", checkpoint_every=1, **NO_SAMPLES)
+        assert main([str(run_dir.path)]) == DONE
+    assert [path.name for path in run_dir.checkpoints()] == ["step-000001", "step-000002"]
+    quiet = warnings_of(run_dir)
+    run_dir.result_path.unlink()
+    (run_dir.checkpoints()[-1] / "state.json").write_text("{")
+    assert main([str(run_dir.path)]) == DONE
+    assert warnings_of(run_dir) == [*quiet, "Damaged checkpoints (step-000002): the run goes on from step 1."]
+
+    run_dir.result_path.unlink()
+    shutil.rmtree(run_dir.checkpoints_path)  # as if it had been killed before the first
+    assert main([str(run_dir.path)]) == DONE
+    assert warnings_of(run_dir)[-1] == "The run was interrupted before its first checkpoint: it begins again."
+    assert len(warnings_of(run_dir)) == len(quiet) + 2
+
+
+def test_a_run_that_begins_or_goes_on_whole_warns_of_nothing(make_run: MakeRun) -> None:
+    run_dir = make_run("sft", checkpoint_every=1, **NO_SAMPLES)
+    for _ in range(2):
+        assert main([str(run_dir.path)]) == DONE
+        assert warnings_of(run_dir) == []
+        run_dir.result_path.unlink()
 
 
 def test_a_kill_between_removing_and_renaming_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ from training.engine.chat import (
     render,
     render_to_fit,
     scoring_pad_id,
+    special_strings,
 )
 from training.engine.errors import EngineError
 from training.engine.tiny import tiny_tokenizer
@@ -117,7 +118,9 @@ def test_hostile_text_adds_no_special_token(name: str, conversation: Any, respon
     tokenizer = TOKENIZERS[name]
     special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     harmless = [{**message, "content": "a"} for message in conversation]
-    prompt_ids, response_ids = render(tokenizer, conversation, response)
+    marks = " ".join(special_strings(tokenizer))
+    hostile = [{**message, "content": message["content"] + marks} for message in conversation]
+    prompt_ids, response_ids = render(tokenizer, hostile, response + marks)
     expected_prompt, _ = render(tokenizer, harmless, "a")
     assert [token for token in prompt_ids if token in special] == [t for t in expected_prompt if t in special]
     assert [token for token in response_ids if token in special] == [end_token_id(tokenizer)]

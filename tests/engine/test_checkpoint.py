@@ -2,18 +2,20 @@
 
 import json
 import os
+import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.engine import forks
 from training.engine import checkpoint, stop
 from training.engine.__main__ import DONE, STOPPED, main
 from training.engine.batches import cut_to_budget, rows_of_step, total_steps
@@ -30,6 +32,11 @@ def run_dir(tmp_path: Path) -> RunDir:
     return RunDir(tmp_path)
 
 
+def drawn() -> tuple[float, float, float]:
+    """The next number of every generator that a run may draw from."""
+    return float(torch.rand(1)), float(numpy.random.rand()), random.random()
+
+
 def test_weights_optimiser_state_and_random_numbers_come_back(run_dir: RunDir) -> None:
     weight = torch.nn.Parameter(torch.ones(3))
     optimiser = make_optimiser([weight], weight_decay=0.0)
@@ -38,14 +45,14 @@ def test_weights_optimiser_state_and_random_numbers_come_back(run_dir: RunDir) -
     optimiser.step()
     saved = weight.detach().clone()
     checkpoint.save(run_dir, 7, checkpoint.training_tensors({"w": weight}, optimiser), {"evaluated": 5}, keep=2)
-    expected_random = torch.rand(2)
+    expected_random = drawn()
     optimiser.step()
     expected_weight = weight.detach().clone()
 
     found = checkpoint.load_latest(run_dir)
     assert found is not None
     assert (found.step, found.state) == (7, {"evaluated": 5})
-    assert torch.equal(torch.rand(2), expected_random)
+    assert drawn() == expected_random
     again = torch.nn.Parameter(torch.zeros(3))
     fresh = make_optimiser([again], weight_decay=0.0)
     checkpoint.restore_training({"w": again}, fresh, found.tensors)
@@ -104,6 +111,37 @@ def test_a_checkpoint_of_another_model_is_refused() -> None:
         )
 
 
+def test_a_checkpoint_of_a_model_of_another_shape_is_refused() -> None:
+    weight = torch.nn.Parameter(torch.zeros(3))
+    with pytest.raises(EngineError, match="other shapes"):  # (1,) would fill (3,) without a word
+        checkpoint.restore_training(
+            {"w": weight}, make_optimiser([weight], weight_decay=0), {"weight/w": torch.ones(1)}
+        )
+    assert weight.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(run_dir: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files first, then the folder that lists them, then the new name, then the folder that lists that."""
+    done: list[tuple[str, str]] = []
+    sync, rename = os.fsync, os.rename
+
+    def synced(handle: int) -> None:
+        done.append(("sync", Path(os.readlink(f"/proc/self/fd/{handle}")).name))
+        sync(handle)
+
+    def renamed(old: Path, new: Path) -> None:
+        done.append(("rename", new.name))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    checkpoint.save(run_dir, 5, {"weight/w": torch.ones(1)}, {}, keep=2, best={"w": torch.ones(1)})
+    files, (folder, *rest) = done[:3], done[3:]
+    assert [name for _, name in files[:2]] == ["tensors.safetensors", "best.safetensors"]
+    assert files[2][1].startswith(".state.json")
+    assert [folder, *rest] == [("sync", ".step-000005"), ("rename", "step-000005"), ("sync", "checkpoints")]
+
+
 def final_weights(run_dir: RunDir) -> dict[str, torch.Tensor]:
     return load_file(run_dir.model_path / "adapter" / "adapter_model.safetensors")
 
@@ -156,17 +194,13 @@ def test_a_stopped_run_goes_on_to_the_same_weights_bit_for_bit(
 def test_a_killed_run_goes_on_to_the_same_weights(make_run: MakeRun) -> None:
     options: dict[str, Any] = {"epochs": 30.0, "learning_rate": 1e-3, "checkpoint_every": 3}
     whole, killed = make_run("dpo", name="whole", **options), make_run("dpo", name="killed", **options)
-    command = [sys.executable, "-m", "training.engine"]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen([*command, str(killed.path)], env=environment, stderr=subprocess.DEVNULL)
+    process = forks.start_engine(killed)
     wait_for(lambda: len(killed.checkpoints()) > 0, process)
     process.kill()
-    assert process.wait() == -signal.SIGKILL
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert killed.result() is None
-    assert (
-        subprocess.run([*command, str(killed.path)], env=environment, capture_output=True, check=False).returncode == 0
-    )
-    assert main([str(whole.path)]) == DONE
+    assert main([str(killed.path)]) == main([str(whole.path)]) == DONE
     expected, found = final_weights(whole), final_weights(killed)
     assert expected.keys() == found.keys()
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
@@ -176,22 +210,23 @@ def test_a_killed_run_goes_on_to_the_same_weights(make_run: MakeRun) -> None:
 @pytest.mark.slow
 def test_sigterm_writes_a_checkpoint_and_leaves_with_75(make_run: MakeRun) -> None:
     run_dir = make_run("dpo", max_steps=100_000, checkpoint_every=1_000_000)
-    process = subprocess.Popen([sys.executable, "-m", "training.engine", str(run_dir.path)], stderr=subprocess.DEVNULL)
+    process = forks.start_engine(run_dir)
     wait_for(lambda: any(item["kind"] == "step" for item in read_events(run_dir.events_path, 0)[0]), process)
     assert run_dir.checkpoints() == []
     process.terminate()
-    assert process.wait(timeout=60) == STOPPED
+    process.join(timeout=60)
+    assert process.exitcode == STOPPED
     kept = run_dir.checkpoints()
     assert len(kept) == 1
     steps = [item["step"] for item in read_events(run_dir.events_path, 0)[0] if item["kind"] == "step"]
     assert json.loads((kept[0] / "state.json").read_text())["step"] == steps[-1]
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120.0) -> None:
+def wait_for(condition: Callable[[], bool], process: BaseProcess, seconds: float = 120.0) -> None:
     """Until the condition holds; fails when the process ends before, or after so many seconds."""
     end = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, f"the engine ended with {process.returncode}"
+        assert process.exitcode is None, f"the engine ended with {process.exitcode}"
         assert time.monotonic() < end, "what was waited for did not happen"
         time.sleep(0.02)
 

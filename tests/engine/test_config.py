@@ -16,8 +16,9 @@ def test_every_default_is_inside_its_own_range(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_option_has_one_line_of_help(method: str) -> None:
-    helps = [item.help for item in describe(method)]
-    assert all(line and "\n" not in line for line in helps)
+    helps = {item.name: item.help for item in describe(method)}
+    assert helps
+    assert {name: line for name, line in helps.items() if not line or "\n" in line} == {}
 
 
 def test_every_bad_field_is_named_at_once() -> None:

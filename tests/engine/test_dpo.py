@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.engine.conftest import PREFERENCES
@@ -97,6 +98,17 @@ def test_where_policy_and_reference_agree_the_gradient_is_half_beta_times_that_o
         # β 0.5; log π - log π_ref: chosen 6 over 3 tokens, rejected 2 over 2. Sums: Δ = 4; means: Δ = 2 - 1 = 1.
         ({}, math.log1p(math.exp(-2.0)), (3.0, 1.0)),
         ({"average_logprobs": True}, math.log1p(math.exp(-0.5)), (1.0, 0.5)),
+        (
+            {"label_smoothing": 0.25},
+            0.75 * math.log1p(math.exp(-2.0)) + 0.25 * math.log1p(math.exp(2.0)),
+            (3.0, 1.0),
+        ),
+        # A vote of strength 7: δ = 0.7, to be won by on both sides of the smoothing; β·Δ - δ = 1.3.
+        (
+            {"label_smoothing": 0.25, "margin_scale": 0.1},
+            0.75 * math.log1p(math.exp(-1.3)) + 0.25 * math.log1p(math.exp(1.3)),
+            (3.0, 1.0),
+        ),
         ({"loss": "ipo"}, (4 - 1) ** 2, (3.0, 1.0)),
         ({"loss": "ipo", "average_logprobs": True}, (1 - 1) ** 2, (1.0, 0.5)),
         (
@@ -171,7 +183,7 @@ def test_log_probs_do_not_depend_on_company_or_shared_prompts(base_folder: str) 
     with torch.no_grad():
         together_B = sequence_logprobs(trainee.core, sequences, CPU)
         alone_B = torch.cat([sequence_logprobs(trainee.core, [item], CPU) for item in sequences])
-        apart = make_pass(sequences, CPU, share_prompts=False)
+        apart = make_pass(sequences, CPU, share=False)
         apart_B = sum_by_row(response_logprobs(trainee.core, apart), apart.row_N, apart.sequences)
     torch.testing.assert_close(together_B, alone_B, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(apart_B, alone_B, rtol=1e-5, atol=1e-4)
@@ -335,7 +347,7 @@ def test_both_answers_of_a_pair_share_the_prompt_that_is_left_after_the_cut(make
         ),
         ([{"prompt": [{"role": "user", "content": "a"}], "chosen": "b"}], "train row 1: rejected must be text"),
         ([{**PREFERENCES[0], "weight": -1}], "weight must be a number of at least 0"),
-        ([{**PREFERENCES[0], "prompt": "a"}], "prompt must be a list of messages"),
+        ([{**PREFERENCES[0], "prompt": "a"}], "train row 1: a prompt must be a list of at least one"),
     ],
 )
 def test_data_that_will_not_do_is_one_readable_sentence(
@@ -372,3 +384,29 @@ def test_only_answers_that_ended_are_trained_with_an_end_token(
         answer.response_ids[-1] == end_token_id(tokenizer) for pair in pairs for answer in (pair.chosen, pair.rejected)
     ]
     assert ends == [True, False, True, True]
+
+
+def test_every_evaluation_measures_and_tells_fresh_answers(make_run: Callable[..., RunDir]) -> None:
+    run_dir = make_run("dpo", epochs=3.0, learning_rate=5e-3, eval_every=2)
+    assert main([str(run_dir.path)]) == DONE
+    events = read_events(run_dir.events_path, 0)[0]
+    evaluations = {event["step"]: event["metrics"] for event in events if event["kind"] == "eval"}
+    assert sorted(evaluations) == [0, 2, 4, 6]
+    assert [{"kl", "kl_k3", "response_tokens"} <= set(metrics) for metrics in evaluations.values()] == [True] * 4
+    assert evaluations[0]["kl_k3"] == 0.0 < evaluations[2]["kl_k3"] < evaluations[6]["kl_k3"]
+    assert [event["step"] for event in events if event["kind"] == "sample"] == [0, 2, 4, 6]
+
+
+def test_in_bf16_the_policy_starts_as_its_reference_and_what_it_learns_is_kept_in_fp32(
+    make_run: Callable[..., RunDir],
+) -> None:
+    run_dir = make_run("dpo", precision="bf16", epochs=4.0, learning_rate=5e-3)
+    assert main([str(run_dir.path)]) == DONE
+    metrics = (run_dir.result() or {})["metrics"]
+    assert (metrics["margin_before"], metrics["kl_before"]) == (0.0, 0.0)
+    assert metrics["margin"] > 0.1
+    merged, adapter = (load_file(path) for path in sorted(run_dir.model_path.rglob("*.safetensors"), reverse=True))
+    assert {item.dtype for item in (*merged.values(), *adapter.values())} == {torch.float32}
+    # What was frozen is as bf16 had it; what the adapter changed is finer than that.
+    finer = {name for name, item in merged.items() if not torch.equal(item, item.bfloat16().float())}
+    assert finer == {name for name in merged if ".mlp." in name or ".self_attn." in name}

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from training.engine import __main__ as command
+from tests.engine.ppo_runs import build_reward_model
 from training.engine.__main__ import BAD_INPUT, DONE, FAILED, MEMORY_ADVICE, main, readable
+from training.engine.config import METHODS
 from training.engine.events import read_events
-from training.engine.run_dir import ModelRef, RunDir, Spec
+from training.engine.models import load_tokenizer
+from training.engine.run_dir import ModelRef, RunDir, Spec, sha256_of
 
 MakeRun = Callable[..., RunDir]
 HELLO = [{"role": "user", "content": "Say hello."}]
@@ -63,6 +66,18 @@ def test_a_finished_run_started_again_changes_nothing(make_run: MakeRun) -> None
     before = run_dir.events_path.read_bytes(), run_dir.result_path.stat().st_mtime_ns
     assert main([str(run_dir.path)]) == DONE
     assert (run_dir.events_path.read_bytes(), run_dir.result_path.stat().st_mtime_ns) == before
+
+
+def test_a_run_killed_before_its_last_event_tells_it_when_it_is_started_again(make_run: MakeRun) -> None:
+    run_dir = make_run("reward")
+    assert main([str(run_dir.path)]) == DONE
+    *before, last = run_dir.events_path.read_bytes().splitlines(keepends=True)
+    assert json.loads(last)["kind"] == "done"
+    run_dir.events_path.write_bytes(b"".join(before) + last[:20])
+    assert main([str(run_dir.path)]) == DONE
+    events = read_events(run_dir.events_path, 0)[0]
+    assert [event["kind"] for event in events].count("done") == 1
+    assert (events[-1]["seq"], events[-1]["metrics"]) == (len(events), (run_dir.result() or {})["metrics"])
 
 
 @pytest.mark.parametrize("arguments", [[], ["/no/such/folder"], ["a", "b"]])
@@ -228,7 +243,7 @@ def test_adapter_targets_that_match_nothing_are_told(make_run: MakeRun, capsys: 
 def test_whatever_else_happens_the_run_gets_a_reason(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(command.METHOD_MODULES, "dpo", "no.such.module")
+    monkeypatch.setitem(METHODS, "dpo", replace(METHODS["dpo"], module="no.such.module"))
     run_dir = make_run("dpo")
     assert main([str(run_dir.path)]) == FAILED
     assert "Traceback" in capsys.readouterr().err
@@ -252,11 +267,66 @@ def test_a_full_disk_is_told_as_one() -> None:
     assert "disk is full" in readable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
 
-@pytest.mark.parametrize("method", ["reward", "dpo"])
+@pytest.mark.parametrize(
+    ("method", "field"), [("reward", "chosen_ended"), ("dpo", "rejected_ended"), ("sft", "response_ended")]
+)
 def test_whether_an_answer_ended_must_be_true_or_false(
-    make_run: MakeRun, method: str, capsys: pytest.CaptureFixture[str]
+    make_run: MakeRun, method: str, field: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    row = {"prompt": HELLO, "chosen": "Hello!", "rejected": "No.", "chosen_ended": "yes"}
+    row = {"prompt": HELLO, "chosen": "Hello!", "rejected": "No.", "response": "Hello!", field: "yes"}
     run_dir = make_run(method, train=[row])
     assert main([str(run_dir.path)]) == BAD_INPUT
-    assert "train row 1: chosen_ended must be true or false" in capsys.readouterr().err
+    assert f"train row 1: {field} must be true or false" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["sft", "reward", "dpo"])
+def test_a_malformed_row_is_named(make_run: MakeRun, method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = {"prompt": HELLO, "chosen": "Hello!", "rejected": "No.", "response": "Hello!"}
+    bad = {**whole, "prompt": [{"role": "user"}]}
+    assert main([str(make_run(method, train=[whole, bad]).path)]) == BAD_INPUT
+    assert "train row 2: a message needs a role" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["sft", "reward", "dpo", "ppo", "sample"])
+def test_a_conversation_that_the_chat_template_refuses_is_named(
+    tmp_path: Path, base_folder: str, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(base_folder, base)
+    template = base / "chat_template.jinja"
+    no_latin = "{% if 'Salve' in messages[0]['content'] %}{{ raise_exception('no Latin') }}{% endif %}"
+    template.write_text(no_latin + template.read_text())
+    whole = {"prompt": HELLO, "chosen": "Hello!", "rejected": "No.", "response": "Hello!"}
+    rows = [whole, {**whole, "prompt": [{"role": "user", "content": "Salve!"}]}]
+    models = {"base": ModelRef(str(base))}
+    if method == "ppo":
+        models["reward"] = build_reward_model(tmp_path / "reward", load_tokenizer(str(base)))
+    name = "prompts" if method == "sample" else "train"
+    run_dir = RunDir.create(tmp_path / "run", Spec(method=method, config={}, models=models), {name: rows})
+    assert main([str(run_dir.path)]) == BAD_INPUT
+    assert f"{name} row 2: the chat template refuses a conversation: no Latin" in capsys.readouterr().err
+
+
+def test_a_line_that_is_no_text_is_named(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = make_run("sft")
+    with open(run_dir.path / "data/train.jsonl", "ab") as file:
+        file.write(b'{"prompt": "\xff"}\n')
+    spec = json.loads(run_dir.spec_path.read_text())
+    spec["data"]["train"]["sha256"] = sha256_of(run_dir.path / "data/train.jsonl")
+    run_dir.spec_path.write_text(json.dumps(spec))
+    assert main([str(run_dir.path)]) == BAD_INPUT
+    assert "data/train.jsonl line 9 is not a JSON object" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("sft", {"sample_tokens": 32}), ("dpo", {"sample_tokens": 32}), ("reward", {"policy_tokens": 32})],
+)
+def test_answers_that_leave_no_room_for_a_prompt_are_told_before_the_first_step(
+    make_run: MakeRun, base_folder: str, method: str, options: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = {"policy": ModelRef(base_folder)} if method == "reward" else {}
+    run_dir = make_run(method, max_length=32, models=models, **options)
+    assert main([str(run_dir.path)]) == BAD_INPUT
+    assert "answers of 32 tokens leave no room for a prompt within 32 tokens" in capsys.readouterr().err
+    assert "step" not in {event["kind"] for event in read_events(run_dir.events_path, 0)[0]}

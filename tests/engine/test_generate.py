@@ -160,6 +160,25 @@ def test_ended_rows_leave_the_batch():
     assert rows_fed[-1] < rows_fed[0] == len(PROMPTS)
 
 
+def test_the_cache_stays_one_piece_of_memory_when_rows_leave():
+    model = _llama()
+    pieces, rows = set(), []
+    forward = model.base_model.forward
+
+    def watching_forward(**kwargs):
+        layers = kwargs["past_key_values"].layers
+        if hasattr(layers[0], "slabs"):  # the prompts are read into a cache of their own
+            pieces.update(slab.untyped_storage().data_ptr() for layer in layers for slab in layer.slabs)
+            rows.append(len(layers[0].slabs[0]))
+        return forward(**kwargs)
+
+    free = generate(model, PROMPTS, stop_ids=[], max_new_tokens=20, seed=5)
+    model.base_model.forward = watching_forward
+    generate(model, PROMPTS, stop_ids=[free[0].token_ids[3]], max_new_tokens=20, seed=5)
+    assert rows[-1] < rows[0]
+    assert len(pieces) == 1
+
+
 def test_first_tokens_are_drawn_with_the_models_probabilities():
     model = _llama()
     count, temperature = 4000, 1.7

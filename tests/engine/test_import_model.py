@@ -54,7 +54,7 @@ def test_a_pickle_is_refused(import_run: ImportRun, tmp_path: Path, base_folder:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x04.")
     assert main([str(import_run(kind="folder", source=str(folder)).path)]) == BAD_INPUT
-    assert "pickle" in capsys.readouterr().err
+    assert "pytorch_model.bin, a pickle" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

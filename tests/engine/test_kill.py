@@ -1,10 +1,8 @@
 """kill -9 at any moment, then the same directory again: the same weights bit for bit, and nothing told twice."""
 
 import json
-import os
 import random
-import subprocess
-import sys
+import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.engine import forks, killing
 from tests.engine.conftest import PREFERENCES, SHORT_SAMPLES, SMALL
 from training.engine.events import read_events
 from training.engine.models import LoraShape, add_lora, load_tokenizer, new_reward_model
@@ -64,13 +63,21 @@ def run(tmp_path: Path, base_folder: str, reward_adapter: str) -> Callable[..., 
         rows = [{**row, "response": row["chosen"]} for row in PREFERENCES]
         spec = Spec(method=method, config=OPTIONS[method], seed=3, models=models)
         run_dir = RunDir.create(tmp_path / name, spec, {"train": rows, "eval": rows[:4]})
-        command = [sys.executable, "-m", "tests.engine.killing", str(run_dir.path), *map(str, points)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "."}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
+        for number, point in enumerate(points):
+            attempt(run_dir, f"killed-{number}", point)
+        assert attempt(run_dir, "finished", None) == 0
         return run_dir
 
     return finish
+
+
+def attempt(run_dir: RunDir, name: str, survive: int | None) -> int | None:
+    """How a process ended that worked on the run, killed or not."""
+    log = run_dir.path / "engine.log"
+    process = forks.start(log, killing.attempt, str(run_dir.path), survive, run_dir.path / f"{name}.json")
+    process.join()
+    assert process.exitcode in (-signal.SIGKILL, 0), log.read_text()[-2000:]
+    return process.exitcode
 
 
 def told(run_dir: RunDir) -> list[tuple[str, int, dict[str, Any]]]:

@@ -10,7 +10,7 @@ SEQUENCES = [Tokens([1, 2, 3], [4]), Tokens([1, 2, 3], [5, 6, 7, 8, 9]), Tokens(
 def test_nan_in_the_padding_changes_no_result_and_no_gradient() -> None:
     rows = make_pass(SEQUENCES, torch.device("cpu")).rows
     is_token_F = torch.zeros(rows.source_BS.numel(), dtype=torch.bool)
-    for places in (rows.place_T, *(place_M for _, place_M in rows.copies)):
+    for places in (rows.place_T, *(place_MK.flatten() for _, place_MK in rows.copies)):
         is_token_F[places] = True
     is_token_BS1 = is_token_F.view(*rows.source_BS.shape, 1)
     assert int((~is_token_F).sum()) == 4 + 5  # the width is 8, the rows have 4, 8 and 3 tokens

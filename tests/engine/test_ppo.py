@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.engine.ppo_runs import ROWS, events_of, make_spec, start_run
 from training.engine import stop
 from training.engine.__main__ import main
+from training.engine.errors import Stopped
 
 
 @pytest.mark.parametrize("options", [{}, {"adapter": False}, {"lora": False, "learning_rate": 1e-3}])
@@ -75,7 +76,8 @@ def test_what_is_saved_loads_without_this_project_and_is_the_trained_policy(tmp_
 
 # Resume.
 
-BOUNDED = {"max_kl": 0.24, "learning_rate": 3e-2, "rollout_batch": 16}  # ended by its bound in the third iteration
+# Ended by its bound in the third iteration; the policy that is kept is below the bound on the held-out prompts too.
+BOUNDED = {"max_kl": 0.19, "learning_rate": 2.5e-2, "rollout_batch": 16}
 
 
 def _weights(run_dir):
@@ -92,7 +94,7 @@ def _stop_after(monkeypatch, checks):
 
     def leave():
         if asked():
-            raise stop.Stopped
+            raise Stopped
 
     monkeypatch.setattr(stop, "requested", asked)
     monkeypatch.setattr(stop, "leave_if_requested", leave)

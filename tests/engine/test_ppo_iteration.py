@@ -80,6 +80,27 @@ def test_each_number_of_the_alarm_is_looked_at(broken):
         check_first({"ratio_deviation": 0.0, "clip_fraction": 0.0, "approx_kl": 0.0} | {broken: 2e-5}, "here")
 
 
+# Detail 4: the sampler.
+
+
+def test_every_rollout_is_sampled_at_the_temperature_with_a_seed_of_its_own(tmp_path, ppo_models, monkeypatch):
+    ppo = prepared(tmp_path, make_spec(ppo_models, temperature=0.7, epochs=1, minibatches=1))
+    asked = []
+    plain = ppo_module.generate
+
+    def spy(*args, **options):
+        asked.append(options)
+        return plain(*args, **options)
+
+    monkeypatch.setattr(ppo_module, "generate", spy)
+    for _ in range(2):
+        ppo_module.iterate(ppo)
+    assert [options["temperature"] for options in asked] == [0.7, 0.7]
+    assert not {"top_p", "top_k"} & set(asked[0])
+    assert asked[0]["seed"] != asked[1]["seed"]
+    assert ppo_module.answer(ppo, chosen_prompts(ppo), seed=1) != ppo_module.answer(ppo, chosen_prompts(ppo), seed=2)
+
+
 # Details 6 to 9: rewards.
 
 
@@ -121,6 +142,22 @@ def test_every_token_pays_its_log_ratio_to_the_reference(tmp_path, ppo_models):
     assert piece.return_BR[0].tolist() == pytest.approx(to_come, rel=1e-5, abs=1e-5)
 
 
+def test_discount_lambda_and_the_beta_of_the_hour_make_the_advantages(tmp_path, ppo_models):
+    ppo = prepared(tmp_path, make_spec(ppo_models, beta=0.5, gamma=0.9, gae_lambda=0.6, missing_eos_penalty=0.0))
+    with torch.no_grad():
+        for item in ppo.models.policy_parameters().values():
+            item.add_(0.02)
+    ppo.beta = 2.0  # where adaptive_beta has brought it
+    [piece] = pieces_of(ppo, [Sample([5, 6, 7], ended=True)])
+    kl_R = piece.kl_BR[0].tolist()
+    assert min(map(abs, kl_R)) > 1e-4
+    rewards = [-2.0 * kl for kl in kl_R]
+    rewards[-1] += float(piece.score_B[0])
+    # The values are 0, so δ = r, and what is later counts less by γλ = 0.54 a token.
+    expected = [sum(0.54 ** (later - t) * rewards[later] for later in range(t, 3)) for t in range(3)]
+    assert piece.advantage_BR[0].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
 def test_an_adaptive_beta_moves_and_is_told(tmp_path, ppo_models):
     run_dir, _ = start_run(tmp_path, make_spec(ppo_models, adaptive_beta=True, kl_horizon=80, kl_target=6.0))
     betas = [event["metrics"]["beta"] for event in events_of(run_dir, "step")]
@@ -142,6 +179,24 @@ def test_advantages_are_standardised_over_the_whole_rollout_not_piece_by_piece(t
     assert after_N.var(correction=0).item() == pytest.approx(1.0, abs=1e-5)
     torch.testing.assert_close(after_N, (before_N - before_N.mean()) / before_N.std(correction=0), rtol=1e-4, atol=1e-5)
     assert max(abs(over_tokens([piece], lambda item: item.advantage_BR).mean().item()) for piece in pieces) > 0.05
+
+
+def test_what_is_trained_on_are_the_standardised_advantages(tmp_path, ppo_models, monkeypatch):
+    ppo = prepared(tmp_path, make_spec(ppo_models, rollout_batch=16, minibatches=3, epochs=1, max_approx_kl=1e3))
+    seen = []
+    plain = ppo_module.accumulate
+
+    def spy(run, minibatch):
+        seen.append(over_tokens(minibatch, lambda piece: piece.advantage_BR))
+        return plain(run, minibatch)
+
+    monkeypatch.setattr(ppo_module, "accumulate", spy)
+    ppo_module.iterate(ppo)
+    assert len(seen) == 3
+    every_N = torch.cat(seen)
+    assert every_N.mean().item() == pytest.approx(0.0, abs=1e-5)
+    assert every_N.var(correction=0).item() == pytest.approx(1.0, abs=1e-4)
+    assert max(abs(part_N.mean().item()) for part_N in seen) > 0.01
 
 
 def test_minibatches_are_random_parts_of_the_rollout_that_leave_nobody_out(tmp_path, ppo_models):
@@ -181,6 +236,13 @@ def test_policy_and_value_have_their_own_learning_rates_and_adams_epsilon(tmp_pa
     assert not {id(item) for item in value["params"]} & {id(item) for item in policy["params"]}
 
 
+def test_both_learning_rates_rise_over_the_warm_up(tmp_path, ppo_models):
+    spec = make_spec(ppo_models, learning_rate=1e-4, value_learning_rate=1e-2, warmup_share=0.5, iterations=4)
+    ppo = prepared(tmp_path, spec)
+    assert ppo_module.set_learning_rates(ppo) == pytest.approx(0.5e-4)
+    assert ppo.optimizer.param_groups[1]["lr"] == pytest.approx(0.5e-2)
+
+
 def test_gradients_of_policy_and_value_are_clipped_apart(tmp_path, ppo_models):
     ppo = prepared(tmp_path, make_spec(ppo_models, max_grad_norm=0.5))
     policy, value = ppo.models.policy_parameters().values(), ppo.models.value_parameters().values()
@@ -212,6 +274,53 @@ def test_while_the_value_warms_up_the_policy_stands_still(tmp_path, ppo_models, 
     ppo_module.iterate(ppo)
     moved = {name for name, item in ppo.models.trainable().items() if not torch.equal(item, before[name])}
     assert moved > values
+
+
+def test_the_losses_have_the_clips_and_the_coefficient_of_the_config(tmp_path, ppo_models):
+    ppo = prepared(tmp_path, make_spec(ppo_models, clip=0.01, value_clip=0.02, value_coefficient=0.7))
+    pieces = rollout_of(ppo)
+    standardize_all(pieces)
+    with torch.no_grad():
+        for item in ppo.models.policy_parameters().values():
+            item.add_(0.01)
+        ppo.models.value_head.bias.fill_(0.3)
+        [piece] = pieces
+        policy = ppo.models.policy(piece.batch)
+        value_BR = ppo.models.values(piece.batch, policy.hidden_NH)
+    told = accumulate(ppo, pieces)
+    ratio_N, advantage_N, value_N, old_N, return_N = (
+        item_BR[piece.batch.is_response_BR].double()
+        for item_BR in (
+            (policy.logprob_BR - piece.old_logprob_BR).exp(),
+            piece.advantage_BR,
+            value_BR,
+            piece.old_value_BR,
+            piece.return_BR,
+        )
+    )
+    assert (ratio_N - 1).abs().max() > 0.02
+    assert (value_N - old_N).abs().max() > 0.2
+    surrogate = -torch.minimum(ratio_N * advantage_N, ratio_N.clamp(0.99, 1.01) * advantage_N).mean().item()
+    near_N = old_N + (value_N - old_N).clamp(-0.02, 0.02)
+    error = 0.5 * torch.maximum((value_N - return_N) ** 2, (near_N - return_N) ** 2).mean().item()
+    assert told["policy_loss"] == pytest.approx(surrogate, rel=1e-4, abs=1e-6)
+    assert told["value_loss"] == pytest.approx(error, rel=1e-4)
+    assert told["loss"] == pytest.approx(surrogate + 0.7 * error, rel=1e-4, abs=1e-6)
+    assert told["clip_fraction"] == pytest.approx(((ratio_N - 1).abs() > 0.01).double().mean().item(), abs=1e-6)
+
+
+def test_a_moving_reference_moves_after_every_step(tmp_path, ppo_models, monkeypatch):
+    ppo = prepared(tmp_path, make_spec(ppo_models, ema_rate=1.0, epochs=1, minibatches=2, max_approx_kl=1e3))
+    before = {name: item.detach().clone() for name, item in ppo.models.moving_reference().items()}
+    rates = []
+    plain = PPOModels.move_reference
+    monkeypatch.setattr(PPOModels, "move_reference", lambda self, rate: (rates.append(rate), plain(self, rate)))
+    assert ppo_module.iterate(ppo)["optimizer_steps"] == 2
+    assert rates == [1.0, 1.0]
+    policy = ppo.models.policy_parameters()
+    for name, item in ppo.models.moving_reference().items():  # at a rate of 1 it is the policy
+        assert torch.equal(item, policy[name.replace(".reference.", ".default.")])
+    assert any(not torch.equal(item, before[name]) for name, item in ppo.models.moving_reference().items())
 
 
 def test_micro_batches_give_the_gradient_of_the_whole(tmp_path, ppo_models):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from tests.engine.families import families
 from tests.engine.ppo_runs import (
     CPU,
     SMALL,
+    build_models,
     build_reward_model,
     events_of,
     make_spec,
@@ -88,7 +90,7 @@ def test_company_changes_nothing(ppo_models):
         torch.testing.assert_close(loaded.scores(batch)[shortest], loaded.scores(alone)[0], rtol=1e-5, atol=1e-5)
 
 
-def test_a_value_model_of_its_own_starts_as_the_reward_model(ppo_models):
+def test_a_value_model_of_its_own_starts_as_the_normalised_reward_model(ppo_models):
     prompts, responses = some_answers(ppo_models)
     # The value stands before a token, the score at it: of an answer one token longer, the last value is the score.
     batch = make_batch(prompts, responses, CPU)
@@ -98,7 +100,7 @@ def test_a_value_model_of_its_own_starts_as_the_reward_model(ppo_models):
         with torch.no_grad():
             value_BR = loaded.values(longer, None)
             last_B = torch.stack([value_BR[row, len(response)] for row, response in enumerate(responses)])
-            torch.testing.assert_close(last_B, loaded.scores(batch), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(last_B, (loaded.scores(batch) - 1.25) / 0.25, rtol=1e-4, atol=1e-4)
 
 
 def test_a_value_head_on_the_policy_starts_at_zero(ppo_models):
@@ -146,13 +148,13 @@ def test_with_adapters_every_role_stands_on_one_backbone(ppo_models):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_no_role_has_dropout_whatever_the_models_say(tmp_path, ppo_models, checkpointing):
+def test_no_role_has_dropout_whatever_the_models_say(tmp_path, checkpointing):
     folder = tmp_path / "models"
-    shutil.copytree(ppo_models, folder)
+    build_models(folder, *families["gpt2"]())
     for place in ("base", "reward/merged"):
         path = folder / place / "config.json"
-        path.write_text(path.read_text().replace('"attention_dropout": 0.0', '"attention_dropout": 0.5'))
-        assert "0.5" in path.read_text()
+        drops = {"embd_pdrop": 0.5, "resid_pdrop": 0.5, "attn_pdrop": 0.5}
+        path.write_text(json.dumps({**json.loads(path.read_text()), **drops}))
     options = {"gradient_checkpointing": checkpointing, "epochs": 1, "minibatches": 1, "iterations": 1}
     for adapter in (True, False):
         run_dir, code = start_run(tmp_path / f"run-{adapter}", make_spec(folder, adapter=adapter, **options))

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.engine import ppo_runs
+from tests.engine import ppo_runs, team
 from tests.engine.conftest import PREFERENCES, SHORT_SAMPLES, SMALL
 from training.engine import processes
 from training.engine.__main__ import main
@@ -24,6 +24,7 @@ from training.engine.events import read_events
 from training.engine.run_dir import ModelRef, RunDir, Spec
 
 CLOSE = 1e-6
+SUMS_OVER_ANSWERS = ("kl", "kl_k3")  # of differences of log-probs: each of its tokens brings its own rounding
 # 7 rows in batches of 3: the last step has one row, so one of two processes has none. Passes hold about two rows.
 ROWS = [
     {**row, "response": row["chosen"], "margin": float(place % 3), "weight": 1.0 + place % 2}
@@ -86,14 +87,13 @@ def make(tmp_path_factory: pytest.TempPathFactory, base_folder: str, ppo_models:
     return create
 
 
-def run(*orders: str) -> list[list[int]]:
-    """Exit codes of the teams of `tests.engine.team`."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ".", "OMP_WAIT_POLICY": "passive"}
-    command = [sys.executable, "-m", "tests.engine.team", *orders]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=900)
-    assert done.returncode == 0, done.stderr[-3000:]
-    codes: list[list[int]] = json.loads(done.stdout.splitlines()[-1])
-    assert all(code in (0, 75) for team in codes for code in team), (codes, done.stderr[-3000:])
+def run(run_dir: RunDir, count: int, **stopping: int) -> list[int | None]:
+    """The exit codes of a team."""
+    members = team.start(run_dir, count, **stopping)
+    for process in members:
+        process.join(timeout=200)
+    codes = [process.exitcode for process in members]
+    assert set(codes) <= {0, 75}, (codes, (run_dir.path / "engine.log").read_text()[-3000:])
     return codes
 
 
@@ -101,7 +101,8 @@ def run(*orders: str) -> list[list[int]]:
 def finished(make: Make) -> dict[str, tuple[RunDir, RunDir]]:
     """Every case, by one process and by two."""
     runs = {case: (make(case, "one"), make(case, "two")) for case in CASES}
-    run(*(f"{count}:{item.path}" for pair in runs.values() for count, item in zip((1, 2), pair, strict=True)))
+    for one, two in runs.values():
+        run(one, 1), run(two, 2)
     return runs
 
 
@@ -115,9 +116,11 @@ def told(run_dir: RunDir, *kinds: str) -> list[dict[str, Any]]:
 
 
 def figures(run_dir: RunDir) -> dict[str, float]:
-    """Every figure that was told of a step or an evaluation, but for those of the clock."""
+    """Every figure told of a step or an evaluation, but for those of the clock; sums over answers per token."""
     return {
-        f"{event['kind']} {event['step']} {name}": value
+        f"{event['kind']} {event['step']} {name}": (
+            value / event["metrics"]["response_tokens"] if name in SUMS_OVER_ANSWERS else value
+        )
         for event in told(run_dir, "step", "eval")
         for name, value in event["metrics"].items()
         if isinstance(value, float) and not name.endswith(("_second", "_seconds"))
@@ -189,10 +192,10 @@ def test_sigterm_to_one_process_stops_both_at_the_same_step(
     case: str, rank: int, make: Make, finished: dict[str, tuple[RunDir, RunDir]]
 ) -> None:
     of_two = CASES[case][2]
-    stopped, goes_on = make(case, f"stopped{rank}", **of_two), "1" if rank and not of_two else "2"
+    stopped, goes_on = make(case, f"stopped{rank}", **of_two), 1 if rank and not of_two else 2
     looks = {"sft": 12, "dpo, sharded": 20, "ppo": 60, "sample": 20}[case]
-    first, second = run(f"2:{stopped.path}:{rank}:{looks}", f"{goes_on}:{stopped.path}")
-    assert (first, set(second)) == ([75, 75], {0})
+    assert run(stopped, 2, stopped_rank=rank, looks=looks) == [75, 75]
+    assert set(run(stopped, goes_on)) == {0}
     one, _ = finished[case]
     if case == "sample":
         assert stopped.samples_path.read_text() == one.samples_path.read_text()
@@ -222,9 +225,11 @@ def wait_for(run_dir: RunDir, kind: str, process: subprocess.Popen[bytes]) -> No
         time.sleep(0.05)
 
 
-def team_of(process: subprocess.Popen[bytes]) -> dict[str, psutil.Process]:
-    """Its processes by rank."""
-    return {child.environ()["RANK"]: child for child in psutil.Process(process.pid).children()}
+def in_the_middle(run_dir: RunDir) -> tuple[subprocess.Popen[bytes], dict[str, psutil.Process]]:
+    """A launched run after a step of it, and its processes by rank."""
+    process = started(run_dir)
+    wait_for(run_dir, "step", process)
+    return process, {child.environ()["RANK"]: child for child in psutil.Process(process.pid).children()}
 
 
 LONG = {"max_steps": 100_000, "eval_every": 0, "checkpoint_every": 100_000}
@@ -233,13 +238,11 @@ LONG = {"max_steps": 100_000, "eval_every": 0, "checkpoint_every": 100_000}
 @pytest.mark.slow
 def test_a_launched_run_passes_sigterm_on_and_goes_on_afterwards(make: Make) -> None:
     run_dir = make("sft", "launched", **LONG)
-    process = started(run_dir)
-    wait_for(run_dir, "step", process)
-    team = team_of(process)
-    assert sorted(team) == ["0", "1"]
+    process, ranks = in_the_middle(run_dir)
+    assert sorted(ranks) == ["0", "1"]
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 75, (run_dir.path / "engine.log").read_text()[-3000:]
-    assert not any(child.is_running() for child in team.values())
+    assert not any(child.is_running() for child in ranks.values())
     assert told(run_dir, "checkpoint")[-1]["step"] == told(run_dir, "step")[-1]["step"]
     assert not told(run_dir, "error")
 
@@ -256,12 +259,10 @@ def test_a_launched_run_passes_sigterm_on_and_goes_on_afterwards(make: Make) -> 
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_a_process_that_is_killed_takes_the_others_down_with_one_readable_error(rank: str, make: Make) -> None:
     run_dir = make("sft", f"killed{rank}", **LONG)
-    process = started(run_dir)
-    wait_for(run_dir, "step", process)
-    team = team_of(process)
-    team[rank].kill()
+    process, ranks = in_the_middle(run_dir)
+    ranks[rank].kill()
     assert process.wait(timeout=60) == 1
-    assert not any(child.is_running() for child in team.values())
+    assert not any(child.is_running() for child in ranks.values())
     [error] = told(run_dir, "error")
     assert f"process {rank} of the run was ended by SIGKILL" in error["reason"]
 
@@ -269,12 +270,10 @@ def test_a_process_that_is_killed_takes_the_others_down_with_one_readable_error(
 @pytest.mark.slow
 def test_a_launcher_that_is_killed_leaves_no_process_behind(make: Make) -> None:
     run_dir = make("sft", "orphaned", **LONG)
-    process = started(run_dir)
-    wait_for(run_dir, "step", process)
-    team = team_of(process)
+    process, ranks = in_the_middle(run_dir)
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(list(team.values()), timeout=20)
+    _, alive = psutil.wait_procs(list(ranks.values()), timeout=20)
     assert not alive
 
 

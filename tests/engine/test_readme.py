@@ -13,7 +13,7 @@ import pytest
 import training.engine
 from training.engine.__main__ import DONE, main
 from training.engine.events import read_events
-from training.engine.run_dir import RunDir
+from training.engine.run_dir import ModelRef, RunDir
 
 ENGINE = Path(training.engine.__path__[0])
 README = (ENGINE / "README.md").read_text(encoding="utf-8")
@@ -32,18 +32,29 @@ def test_the_walk_from_nothing_to_an_aligned_model_works(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     finished = []
-    for language, text in blocks("From nothing to an aligned model, by hand"):
+    found = blocks("From nothing to an aligned model, by hand")
+    for language, text in found:
         if language == "python":
             exec(text, names)
-        else:
+        elif language == "sh":
             command = text.split()
             assert command[:3] == ["python", "-m", "training.engine"]
             assert main(command[3:]) == DONE
             finished.append(command[3])
-    assert finished == [f"runs/{name}" for name in ("base", "dpo", "reward", "ppo", "answers")]
+    assert finished == [f"runs/{name}" for name in ("base", "sft", "dpo", "reward", "ppo", "answers")]
     rows = [json.loads(line) for line in Path("runs/answers/samples.jsonl").read_text().splitlines()]
     assert [row["model"] for row in rows[:3]] == ["base", "dpo", "ppo"]
     assert {path.name for path in Path("runs/ppo/model").iterdir()} == {"adapter", "merged", "manifest.json"}
+    [shown] = [text for language, text in found if language == "json"]
+    by_hand, written = json.loads(shown), json.loads(Path("runs/dpo/spec.json").read_text())
+    assert by_hand["data"].keys() == written["data"].keys()
+    for item, expected in ((by_hand["data"][name], written["data"][name]) for name in written["data"]):
+        assert (item["path"], item["rows"]) == (expected["path"], expected["rows"])
+        assert expected["sha256"].startswith(item["sha256"].rstrip("…"))
+    Path("runs/dpo/spec.json").write_text(json.dumps({**by_hand, "data": written["data"]}))
+    spec = RunDir("runs/dpo").spec()
+    assert (spec.method, spec.config, spec.seed) == (written["method"], written["config"], written["seed"])
+    assert spec.models == {"base": ModelRef(written["models"]["base"]["path"])}
 
 
 RUN = """

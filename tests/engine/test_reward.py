@@ -3,17 +3,19 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.engine.conftest import PREFERENCES
-from tests.engine.test_dpo import QuietLoop, make_pairs
+from tests.engine.test_dpo import QuietLoop, gradients, make_pairs
+from tests.engine.test_dpo import make_trainee as make_policy
 from training.engine import reward, stop
 from training.engine.__main__ import BAD_INPUT, DONE, STOPPED, main
 from training.engine.calibration import calibration_error
@@ -33,6 +35,7 @@ from training.engine.models import (
     train_everything,
 )
 from training.engine.packing import Tokens
+from training.engine.pairs import Pair
 from training.engine.run_dir import ModelRef, RunDir, Spec
 from training.engine.saving import save_trained
 
@@ -57,6 +60,23 @@ def test_a_head_of_zeros_gives_ln_2(base_folder: str) -> None:
     metrics = accumulate(trainee)
     assert metrics["loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert (metrics["margin"], metrics["accuracy"]) == (0.0, 0.5)
+
+
+def test_the_loss_is_a_weighted_mean_over_the_pairs_of_a_step_whatever_the_passes(base_folder: str) -> None:
+    trainee, pairs = make_trainee(base_folder, lora=False), make_pairs()
+    heavy = [replace(pairs[0], weight=2.0), *pairs[1:]]
+
+    def gradient(given: list[Pair], **config: Any) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+        trainee.module.zero_grad()
+        metrics = reward.accumulate_gradients(trainee, given, RewardConfig(**config), QuietLoop())  # type: ignore[arg-type]
+        return metrics, {name: item.clone() for name, item in gradients(trainee).items()}
+
+    told, expected = gradient([pairs[0], *pairs])
+    largest = max(float(item.abs().max()) for item in expected.values())
+    for found in (gradient(heavy), gradient(heavy, tokens_per_pass=16)):
+        assert found[0] == pytest.approx(told, rel=1e-5, abs=1e-6)
+        assert max(float((found[1][name] - expected[name]).abs().max()) for name in expected) <= 1e-5 * largest
+    assert gradient(pairs)[0]["loss"] != pytest.approx(told["loss"], rel=1e-3)
 
 
 def test_the_score_is_read_at_the_last_token_whatever_the_padding(base_folder: str) -> None:
@@ -108,9 +128,20 @@ def test_the_best_step_is_kept_not_the_last(make_run: Callable[..., RunDir], mon
     kept: list[Any] = []
     put = reward.Loop.put_weights
     monkeypatch.setattr(reward.Loop, "put_weights", lambda loop, weights: (kept.append(weights), put(loop, weights))[1])
-    metrics = run_to_end(make_run("reward", epochs=2.0, eval_every=1, learning_rate=1e-2))
+    steady: dict[str, Any] = {"learning_rate": 1e-2, "schedule": "constant", "warmup_share": 0.0}
+    run_dir = make_run("reward", epochs=2.0, eval_every=1, **steady)
+    metrics = run_to_end(run_dir)
     assert (metrics["best_step"], metrics["accuracy"]) == (2.0, pytest.approx(0.9))
     assert len(kept) == 1
+    # What is saved are the weights of that step: those of a run of two steps.
+    monkeypatch.undo()
+    short = make_run("reward", name="short", max_steps=2, held_out=[], **steady)
+    run_to_end(short)
+    found, expected = (
+        load_file(item.model_path / "adapter" / "adapter_model.safetensors") for item in (run_dir, short)
+    )
+    assert found.keys() == expected.keys()
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
 
 
 def test_saved_and_loaded_again_it_gives_the_same_score_bit_for_bit(base_folder: str, tmp_path: Path) -> None:
@@ -445,3 +476,32 @@ def test_a_reward_adapter_is_gone_on_with_from_its_own_scores(base_folder: str, 
     classifier = make_classifier(base_folder, 1, tmp_path / "classifier")
     with pytest.raises(EngineError, match="does not fit a classifier"):
         new_reward_model(ModelRef(classifier, adapter=str(tmp_path / "policy")), torch.float32, pad_id=0, seed=9)
+
+
+def test_a_policys_adapter_is_no_reward_model(base_folder: str, tmp_path: Path) -> None:
+    make_policy(base_folder, lora=True).peft.save_pretrained(str(tmp_path))  # type: ignore[union-attr]
+    with pytest.raises(EngineError, match="is not a reward model's: it was not trained to score"):
+        load_reward(ModelRef(base_folder, adapter=str(tmp_path)), dtype=torch.float32, device=CPU)
+
+
+def test_an_adapter_that_lacks_weights_is_refused_where_peft_would_draw_them(base_folder: str, tmp_path: Path) -> None:
+    trainee = make_trainee(base_folder, lora=True)
+    assert trainee.peft is not None
+    trainee.peft.save_pretrained(str(tmp_path))
+    ref, file = ModelRef(base_folder, adapter=str(tmp_path)), tmp_path / "adapter_model.safetensors"
+    load_reward(ref, dtype=torch.float32, device=CPU)
+    weights = load_file(file)
+    kept = {name: item for name, item in weights.items() if ".layers.1." not in name}
+    assert kept.keys() < weights.keys()
+    save_file(kept, file, metadata={"format": "pt"})
+    with pytest.raises(EngineError, match=f"lacks {len(weights) - len(kept)} of its weights, .*layers.1.* among them"):
+        load_reward(ref, dtype=torch.float32, device=CPU)
+
+
+def test_a_classifier_whose_head_is_not_in_its_files_is_refused(base_folder: str, tmp_path: Path) -> None:
+    folder = make_classifier(base_folder, 1, tmp_path / "classifier")
+    file = tmp_path / "classifier" / "model.safetensors"
+    kept = {name: item for name, item in load_file(file).items() if "score" not in name}
+    save_file(kept, file, metadata={"format": "pt"})
+    with pytest.raises(EngineError, match=r"lacks 1 of its weights, score\.weight among them"):
+        new_reward_model(ModelRef(folder), torch.float32, pad_id=0, seed=0)

@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import pytest
 
-from training.engine import chat, stop
+from training.engine import chat, sample, stop
 from training.engine.__main__ import main
 from training.engine.config import SampleConfig
-from training.engine.errors import EngineError
+from training.engine.errors import EngineError, Stopped
 from training.engine.events import EventWriter, read_events
 from training.engine.generate import generate, stop_token_ids
 from training.engine.models import load_base, load_tokenizer
@@ -30,11 +30,23 @@ def base(tmp_path_factory):
     return str(folder)
 
 
-def _run_dir(path, base, **options):
+def _run_dir(path, base, prompts=PROMPTS, **options):
     config = {"n": 2, "max_new_tokens": 12, "temperature": 1.0, "precision": "fp32", **options}
     spec = Spec(method="sample", config=config, seed=5, models={"base": ModelRef(base)})
-    rows = [{"id": f"p{place}", "prompt": [{"role": "user", "content": text}]} for place, text in enumerate(PROMPTS)]
+    rows = [{"id": f"p{place}", "prompt": [{"role": "user", "content": text}]} for place, text in enumerate(prompts)]
     return RunDir.create(path, spec, {"prompts": rows})
+
+
+def _count_answers(monkeypatch):
+    """How many answers every call samples, from now on."""
+    counted = []
+
+    def counting(model, prompts_ids, **options):
+        counted.append(len(prompts_ids))
+        return generate(model, prompts_ids, **options)
+
+    monkeypatch.setattr(sample, "generate", counting)
+    return counted
 
 
 def _samples(run_dir):
@@ -91,7 +103,9 @@ def test_a_stopped_run_goes_on_after_its_last_block(tmp_path, base, monkeypatch)
     assert not stopped.samples_path.exists()
     part.write_bytes(part.read_bytes() + b'{"torn": ')
     monkeypatch.undo()
+    counted = _count_answers(monkeypatch)
     assert main([str(stopped.path)]) == 0
+    assert counted == [2, 2]  # of three blocks
     assert _samples(stopped) == _samples(whole)
     assert not part.exists()
 
@@ -105,11 +119,14 @@ def test_several_versions_answer_as_each_would_alone(tmp_path, base, monkeypatch
     both = {"trained": ModelRef(str(other)), "base": ModelRef(base)}
     together = RunDir.create(tmp_path / "both", Spec("sample", config, 5, both), {"prompts": rows})
     part = together.path / "samples.part.jsonl"
-    # Stopped within the second version: nothing of the first is sampled again.
+    # Stopped within the second version.
     monkeypatch.setattr(stop, "leave_if_requested", lambda: _raise_if(part.exists() and b'"base"' in part.read_bytes()))
     assert main([str(together.path)]) == 75
     monkeypatch.undo()
+    counted = _count_answers(monkeypatch)
     assert main([str(together.path)]) == 0
+    assert counted == [2]  # what was left of the second; nothing of the first is sampled again
+    monkeypatch.undo()
     samples = _samples(together)
     wanted = [(f"p{p}", name, n) for p in range(3) for name in both for n in range(2)]
     assert [(item["id"], item["model"], item["n"]) for item in samples] == wanted
@@ -122,7 +139,7 @@ def test_several_versions_answer_as_each_would_alone(tmp_path, base, monkeypatch
 
 def _raise_if(asked):
     if asked:
-        raise stop.Stopped
+        raise Stopped
 
 
 @pytest.mark.parametrize(
@@ -158,12 +175,25 @@ def test_a_spec_without_models_is_an_error(tmp_path, capsys):
 
 
 def test_a_long_prompt_loses_its_beginning_and_is_counted(tmp_path, base):
-    run_dir = _run_dir(tmp_path, base, max_length=40)
+    asked = f"{PROMPTS[2]} " * 3
+    run_dir = _run_dir(tmp_path, base, ["Well, " + asked, "Now then: " + asked, asked + "Why?"], max_length=40)
     assert main([str(tmp_path)]) == 0
-    assert run_dir.result()["truncated"] >= 1
+    assert run_dir.result()["truncated"] == 3
+    # The answer follows from what was read: where only the beginning differs it is the same.
+    first, second, other = (
+        [item["text"] for item in _samples(run_dir) if item["id"] == f"p{place}"] for place in range(3)
+    )
+    assert first == second != other
 
 
 def test_the_room_of_a_prompt_is_bounded_by_the_models_context(base):
     config = build_tiny(0)[0].config
     assert prompt_room(config, max_length=10**6, max_new_tokens=48) == config.max_position_embeddings - 48
     assert asdict(SampleConfig())["max_length"] - 48 == prompt_room(config, max_length=2048, max_new_tokens=48)
+
+
+def test_the_most_likely_token_alone_is_the_greedy_answer(tmp_path, base):
+    greedy, one = _run_dir(tmp_path / "greedy", base, temperature=0.0), _run_dir(tmp_path / "one", base, top_k=1)
+    free = _run_dir(tmp_path / "free", base)
+    assert [main([str(item.path)]) for item in (greedy, one, free)] == [0, 0, 0]
+    assert _samples(one) == _samples(greedy) != _samples(free)

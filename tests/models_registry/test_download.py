@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
 from django.http import StreamingHttpResponse
 from django.test import Client
 
@@ -125,6 +127,19 @@ def test_the_permission_opens_it_to_somebody_who_is_no_admin(client: Client, str
     stranger.user_permissions.add(Permission.objects.get(codename="view_version"))
     client.force_login(stranger)
     assert client.get(url).status_code == 200
+
+
+def test_a_file_that_is_gone_is_said_before_anything_is_sent(
+    client: Client, admin: User, artifact: Artifact, url: str
+) -> None:
+    client.force_login(admin)
+    gone = f"{artifact.storage_key}/model.safetensors"
+    storages["artifacts"].delete(gone)
+    for response in (client.get(url), client.head(url), client.get(url, headers={"Range": "bytes=0-9"})):
+        assert response.status_code == 404
+    assert "model.safetensors is missing from the storage" in client.get(url).content.decode()
+    storages["artifacts"].save(gone, ContentFile(b"cut off"))
+    assert client.get(url).status_code == 404
 
 
 def test_there_is_nothing_to_post(client: Client, admin: User, url: str) -> None:

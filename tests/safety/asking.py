@@ -18,6 +18,7 @@ from tests.safety.world import World
 
 RULED = [(address, rule) for address in every_address() if (rule := rule_of(address))]
 SIGN_IN_PAGES = ("/sign-in/?", "/admin/login/?")
+NOT_SIGNED_OUT = ("/admin/logout/", "/admin/")  # the admin sends whoever is not its own from here to there
 API = "/api/"
 WRITES = ("INSERT", "UPDATE", "DELETE")
 
@@ -58,9 +59,13 @@ def outcome(client: Client, method: str, path: str) -> tuple[str, list[str]]:
 
 def meaning(response: HttpResponseBase) -> str:
     assert response.status_code < 500, response.status_code
-    if response.status_code == 302 and response.headers["Location"].startswith(SIGN_IN_PAGES):
-        return SIGN_IN
-    return {401: SIGN_IN, 403: DENIED, 404: DENIED, 405: WRONG_METHOD}.get(response.status_code, LET_IN)
+    path: str = response.wsgi_request.path  # type: ignore[attr-defined]  # the test client's
+    if response.status_code == 302:
+        leads_to = response.headers["Location"]
+        return SIGN_IN if leads_to.startswith(SIGN_IN_PAGES) or (path, leads_to) == NOT_SIGNED_OUT else LET_IN
+    if response.status_code == 401:
+        return SIGN_IN if path.startswith(API) else LET_IN
+    return {403: DENIED, 404: DENIED, 405: WRONG_METHOD}.get(response.status_code, LET_IN)
 
 
 def text_of(response: HttpResponseBase) -> str:

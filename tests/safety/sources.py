@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("annotation", "config", "models_registry", "training")
+ROOMS = ("annotation", "api", "config", "models_registry", "training")
 
 
 def product_files() -> list[Path]:

@@ -17,13 +17,13 @@ from tests.safety.rules import Who
 from tests.safety.world import World
 
 
-def test_no_address_mixes_two_projects(world: World) -> None:
+def test_no_address_mixes_two_projects(own_world: World) -> None:
     """A manager who puts another project's things into an address of their own gets 404, whatever the method."""
-    client, tried, open_doors = client_of(world, Who.MANAGER), 0, []
+    client, tried, open_doors = client_of(own_world, Who.MANAGER), 0, []
     for address, rule in RULED:
-        if not hasattr(world.mine, rule.at) or Who.MANAGER not in rule.who:
+        if not hasattr(own_world.mine, rule.at) or Who.MANAGER not in rule.who:
             continue
-        mine, theirs = getattr(world.mine, rule.at), getattr(world.theirs, rule.at)
+        mine, theirs = getattr(own_world.mine, rule.at), getattr(own_world.theirs, rule.at)
         for name in (name for name in address.parameters if mine[name] != theirs[name]):
             tried += 1
             path = address.path({**mine, name: theirs[name]})

@@ -36,9 +36,9 @@ def test_static_files_stay_in_their_folder(client: Client, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OUT)
-def test_a_download_has_no_other_name_than_its_format(world: World, name: str) -> None:
-    where = world.mine.version
-    answer = client_of(world, Who.ADMIN).get(f"/models/{where['slug']}/{where['number']}/download/{name}/")
+def test_a_download_has_no_other_name_than_its_format(own_world: World, name: str) -> None:
+    where = own_world.mine.version
+    answer = client_of(own_world, Who.ADMIN).get(f"/models/{where['slug']}/{where['number']}/download/{name}/")
     assert answer.status_code == 404
 
 

@@ -9,6 +9,8 @@ from tests.safety.sources import importers_of
 
 # Files of the web side that open connections, and what bounds the addresses.
 MAY_ASK = {
+    "api/addresses.py": "looks up the name of a webhook and checks what it found (tests/api/test_addresses.py)",
+    "api/sending.py": "connects to an address that was checked, never to a name (tests/api/test_webhooks.py)",
     "annotation/signing_in.py": "the identity provider, whose address only the environment sets, https on a server",
     "config/embedded/places.py": "sockets of this machine's own services",
     "config/management/commands/up.py": "whether a port of this machine is free",

@@ -12,6 +12,7 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
 from django.contrib import admin
 from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
 from django.utils.timezone import now
 
@@ -71,7 +72,10 @@ class Side:
 
 @dataclass(frozen=True)
 class World:
-    """Everybody, and both sides; the roles are those in `mine`. `tokens` have every scope; `token` is the manager's."""
+    """Everybody, and both sides; the roles are those in `mine`. `tokens` have every scope; `token` is the manager's.
+
+    `artifacts` is the folder of the artifact storage.
+    """
 
     people: dict[Who, User]
     tokens: dict[Who, str]
@@ -79,6 +83,7 @@ class World:
     mine: Side
     theirs: Side
     link: Arguments
+    artifacts: Path
 
     def arguments(self, at: str, address: Address) -> Arguments:
         """What fills in an address of `mine`."""
@@ -90,7 +95,7 @@ class World:
             return self.token
         if at == "provider":
             return {"provider_id": "oidc"}
-        if at in ("admin", "autocomplete"):
+        if at == "admin":
             return _admin_arguments(address)
         found: Arguments = getattr(self.mine, at)
         return found
@@ -114,13 +119,14 @@ def make_world(artifacts: Path) -> World:
         mine=_fill(project, artifacts),
         theirs=_fill(neighbours, artifacts),
         link={"token": urlsplit(sign_in_link(invited, "http://x")).path.split("/")[-2]},
+        artifacts=artifacts,
     )
 
 
 def _person(who: Who) -> User:
     """Somebody with a password and a second factor, so that each of their own pages has something to show."""
     person = User.objects.create_user(
-        f"{who}-person", password=PASSWORD, is_staff=who == Who.ADMIN, is_superuser=who == Who.ADMIN
+        f"{who}-person", password=PASSWORD, is_staff=who in (Who.STAFF, Who.ADMIN), is_superuser=who == Who.ADMIN
     )
     TOTP.activate(person, "JBSWY3DPEHPK3PXP")
     RecoveryCodes.activate(person)
@@ -205,10 +211,12 @@ def _trained(project: Project, artifacts: Path) -> tuple[Version, Run]:
 def _admin_arguments(address: Address) -> Arguments:
     """An object of the table that the address is about; the first that there is."""
     Group.objects.get_or_create(name="clerks")
-    model = next((table for table in admin.site._registry if _is_about(address, table)), User)
+    # What is on no table of its own is a way to a row's page on the site: projects have one.
+    model = next((table for table in admin.site._registry if _is_about(address, table)), Project)
     pk = model._default_manager.values_list("pk", flat=True).first()
     assert pk is not None, f"the world has no {model._meta.verbose_name}: give it one"
-    return {"object_id": pk, "id": pk, "app_label": "annotation", "content_type_id": 1, "url": "nothing/here"}
+    kind = ContentType.objects.get_for_model(model).pk
+    return {"object_id": pk, "id": pk, "app_label": "annotation", "content_type_id": kind, "url": "nothing/here"}
 
 
 def _is_about(address: Address, table: type[Model]) -> bool:

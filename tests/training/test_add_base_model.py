@@ -111,6 +111,7 @@ def test_an_unknown_kind_of_source_is_refused_before_anything_is_written(service
 
 def test_without_waiting_it_is_left_to_the_trainer(services: None, admin: User) -> None:
     run = add_base_model(source_kind="tiny", created_by=admin, wait=False)
+    run.refresh_from_db()
     assert (run.state, run.worker, run.created_by) == (State.QUEUED, "", admin)
 
 
@@ -133,6 +134,23 @@ def test_in_the_admin_a_source_that_says_nothing_is_refused(services: None, clie
     response = client.post(reverse("admin:models_registry_model_add"), {"kind": "hub", "source": "", "dtype": "bf16"})
     assert response.status_code == 200
     assert b"Say which one." in response.content
+    assert Run.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("/", "Give the model a name"), ("..", "Give the model a name"), ("x" * 201, "at most 200 characters")],
+)
+def test_a_source_that_gives_no_name_asks_for_one(
+    services: None, client: Client, admin: User, source: str, said: str
+) -> None:
+    client.force_login(admin)
+    form = {"kind": "folder", "source": source, "model_name": "", "dtype": "bf16"}
+    response = client.post(reverse("admin:models_registry_model_add"), form)
+    assert response.status_code == 200
+    assert said in response.content.decode()
+    with pytest.raises(CommandError, match=said):
+        run_command("--folder", source)
     assert Run.objects.count() == 0
 
 

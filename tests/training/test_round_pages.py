@@ -5,6 +5,7 @@ from __future__ import annotations
 from unittest.mock import Mock
 
 import pytest
+from django.core.files.storage import storages
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
@@ -210,11 +211,19 @@ def test_the_runs_page_says_what_came_of_it_and_leads_to_the_project(
 ) -> None:
     html = signed_in(manager).get(landed.get_absolute_url()).content.decode()
     assert "<strong>10 answers</strong> and <strong>5 comparisons</strong>" in html
-    assert f'href="{project.get_absolute_url()}"' in html
+    assert f'href="{project.get_absolute_url()}">To the project</a>' in html
     assert "5 prompts, 2 answers each" in html
     assert "This side" in html
     assert "cut off" in html
     assert "Held out" not in html
+
+
+def test_the_page_opens_although_the_frozen_prompts_are_gone(manager: User, landed: Run) -> None:
+    assert landed.snapshot
+    storages["artifacts"].delete(landed.snapshot.files["prompts"]["path"])
+    page = signed_in(manager).get(landed.get_absolute_url())
+    assert page.status_code == 200
+    assert "What came of it" in page.content.decode()
 
 
 def test_the_projects_page_says_where_its_answers_come_from(
@@ -304,5 +313,5 @@ def test_pages_ask_the_database_as_often_for_few_as_for_many(
         client.get(reverse("version-rounds", args=[policy.pk]))
     with django_assert_num_queries(10):
         client.get(landed.get_absolute_url())
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(12):
         client.get(project.get_absolute_url())

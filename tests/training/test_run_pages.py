@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from annotation.models import Membership, Project, Role, User
 from models_registry.models import Version
 from training.models import Run, RunEvent, Schedule, Snapshot, State
 from training.presence import seen
+from training.presentation import headline
 
 from .conftest import make_run
 
@@ -239,3 +241,37 @@ def test_what_is_no_single_number_is_left_out_of_steps_and_charts(run: Run, as_a
     assert "loss 0.5</td>" in as_admin.get(run.get_absolute_url()).content.decode()
     rows = as_admin.get(reverse("run-metrics", args=[run.pk])).json()["rows"]
     assert rows == [[1, 0, True, {"loss": 0.5}]]
+
+
+def test_until_a_second_evaluation_a_metric_has_only_a_before(run: Run, as_admin: Client) -> None:
+    Run.objects.filter(pk=run.pk).update(metrics={"kl_before": 0.25})
+    row = as_admin.get(run.get_absolute_url()).content.decode().split("KL to the base</th>")[1].split("</tr>")[0]
+    assert re.findall(r">([^<]+)</td>", row) == ["0.25", "–"]
+    run.refresh_from_db()
+    assert headline(run) is None
+
+
+def test_a_reward_model_shows_where_it_is_right(run: Run, as_admin: Client) -> None:
+    metrics = {
+        "reliability": [{"from": 0.6, "to": 0.65, "pairs": 6, "accuracy": 0.83, "confidence": 0.62}, {"from": 0.65}],
+        "accuracy_by_strength": [
+            {"strength": 0, "pairs": 3, "accuracy": 1.0},
+            {"strength": 2, "pairs": 9, "accuracy": 0.5},
+        ],
+        "accuracy_by_length": "none",
+    }
+    Run.objects.filter(pk=run.pk).update(metrics=metrics)
+    page = as_admin.get(run.get_absolute_url()).content.decode()
+    shown = page.split("Where it is right")[1].split("</section>")[0]
+    assert re.findall(r'<th scope="row">([^<]+)</th>', shown) == ["60% to 65%", "not said", "clearly"]
+    assert re.findall(r'class="right" width="(\d+)"', shown) == ["83", "100", "50"]
+    assert re.findall(r'class="sure" d="M(\d+) ', shown) == ["62"]
+    assert "Length of the chosen answer" not in shown
+
+
+@pytest.mark.parametrize("said", [None, [], "x", 3, {"a": [None]}, [{"id": 1, "text": None, "prompt": 3}, None]])
+def test_an_event_of_an_unknown_form_is_no_error_of_the_page(run: Run, as_admin: Client, said: object) -> None:
+    for kind in ("step", "eval", "sample", "warning"):
+        tell(run, kind, 1, metrics=said, samples=said, message=said)
+    for name in ADDRESSES:
+        assert as_admin.get(reverse(name, args=[run.pk])).status_code == 200

@@ -134,6 +134,7 @@ def test_a_filter_chooses_by_strength_purpose_date_and_person(
 
 def test_the_preview_counts_what_freezing_writes(project: Project, annotator: User, votes: list[Preference]) -> None:
     vote(project, annotator, "Tie?", tie=True)
+    vote(project, annotator, "Question 0?", "Answer 0.", "Another loser, 18.")  # a second time: one row of SFT's
     for method in ("dpo", "reward", "sft", "ppo"):
         told = preview(method, project)
         snapshot = freeze(method=method, project=project, created_by=annotator)

@@ -13,9 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.conf import LazySettings
 from django.db import connection
 from django.utils.timezone import now
-from pytest_django.fixtures import SettingsWrapper
 
 from annotation.models import Preference, Project, User
 from models_registry.models import Format, Version
@@ -230,7 +230,8 @@ def engine_pid(run: Run) -> int:
 
 
 def test_a_worker_that_lost_its_run_ends_its_engine_and_writes_nothing(engine: Engine, base: Version) -> None:
-    engine("work_until_told")
+    # One that would outlive the SIGTERM which the kernel sends when the thread that started it is gone.
+    engine("ignore_the_request")
     run = make_run(base)
     thread = in_background(run)
     pid = engine_pid(run)
@@ -349,9 +350,17 @@ def test_secrets_stay_with_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_trainers_setting_decides_how_many_processes_work_on_a_run(
-    engine: Engine, base: Version, settings: SettingsWrapper
+    engine: Engine, base: Version, settings: LazySettings
 ) -> None:
     settings.ENGINE_PROCESSES = 3
     engine("succeed")
     run = claim_and_supervise(make_run(base))
     assert run_directory(run).spec().processes == 3
+
+
+def test_runs_share_a_folder_for_what_need_not_be_computed_twice(
+    engine: Engine, base: Version, settings: LazySettings
+) -> None:
+    engine("succeed")
+    run = claim_and_supervise(make_run(base))
+    assert run_directory(run).spec().cache == str(settings.VAR / "cache")

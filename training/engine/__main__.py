@@ -16,20 +16,10 @@ import traceback
 import warnings
 
 from training.engine import launch, stop
-from training.engine.config import Config, ConfigError, load_config
+from training.engine.config import METHODS, Config, ConfigError, load_config
 from training.engine.errors import EngineError, Finished, LostProcess, Stopped
 from training.engine.events import EventWriter, NoEvents
 from training.engine.run_dir import RunDir, RunDirError, Spec
-
-# One line adds a method. Modules are imported when needed: a config mistake is told before torch loads.
-METHOD_MODULES = {
-    "sft": "training.engine.sft",
-    "reward": "training.engine.reward",
-    "dpo": "training.engine.dpo",
-    "ppo": "training.engine.ppo",
-    "sample": "training.engine.sample",
-    "import": "training.engine.import_model",
-}
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 75
 MEMORY_ADVICE = "lower tokens_per_pass, batch_size or max_length, or switch gradient_checkpointing on"
@@ -45,6 +35,7 @@ def main(arguments: list[str]) -> int:
         print(f"{run_dir.path} is not a directory", file=sys.stderr)
         return BAD_INPUT
     if run_dir.result_path.exists():
+        _finish_telling(run_dir)
         return DONE  # it finished before; starting it again changes nothing
     stop.install()
     events = EventWriter(run_dir.events_path) if launch.is_main() else NoEvents()
@@ -71,9 +62,21 @@ def main(arguments: list[str]) -> int:
         code = _told(events, readable(error), FAILED)
     else:
         code = DONE
+    _close(events)
+    return code
+
+
+def _finish_telling(run_dir: RunDir) -> None:
+    """The last event of a run that was killed between its result and that event."""
+    events, result = EventWriter(run_dir.events_path), run_dir.result()
+    if events.newest[1] != "done" and result is not None:
+        events.write("done", metrics=result["metrics"])
+    events.close()
+
+
+def _close(events: EventWriter) -> None:
     with contextlib.suppress(OSError):  # what a full disk has refused
         events.close()
-    return code
 
 
 def _told(events: EventWriter, reason: str, code: int) -> int:
@@ -107,7 +110,7 @@ def _launch(run_dir: RunDir, processes: int, before: EventWriter) -> int:
     events = EventWriter(run_dir.events_path)
     if events.newest == before.newest or events.newest[1] != "error":
         _told(events, reason, code)
-    events.close()
+    _close(events)
     return code
 
 
@@ -118,7 +121,7 @@ def _run(run_dir: RunDir, spec: Spec, config: Config, events: EventWriter) -> No
     processes.join()
     try:
         stop.leave_if_requested()
-        importlib.import_module(METHOD_MODULES[spec.method]).run(run_dir, spec, config, events)
+        importlib.import_module(METHODS[spec.method].module).run(run_dir, spec, config, events)
     except Stopped:
         processes.part()
         raise

@@ -18,9 +18,25 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody uses
 from peft import PeftModel
 from peft.tuners.lora.layer import Linear as LoraLinear
+from peft.tuners.lora.layer import LoraLayer
 from torch import Tensor, nn
 
 FUSED, WIDE = "_computes_as_above", "_wide_product"  # entries of a layer's __dict__, no parameters and no modules
+
+
+class TrainingDropout(nn.Dropout):
+    """Dropout in passes with gradients, whatever the mode: evaluation, reference and sampling have none."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout(input, self.p, training=torch.is_grad_enabled())
+
+
+def drop_in_training_passes(peft: PeftModel) -> None:
+    """Let the adapters' dropout know training passes by their gradients."""
+    for module in peft.modules():
+        if isinstance(module, LoraLayer):
+            for name, dropout in module.lora_dropout.items():
+                module.lora_dropout[name] = TrainingDropout(cast(nn.Dropout, dropout).p)
 
 
 def fuse(peft: PeftModel) -> None:
@@ -78,15 +94,18 @@ def _wide_product(layer: LoraLinear) -> Callable[[Tensor], Tensor]:
 
 
 def _only_adapter(layer: LoraLinear) -> str | None:
-    """The adapter that speaks, when it is one, unmerged, plain, without dropout; else None."""
+    """The adapter that speaks, when it is one, unmerged, plain, in a pass without dropout; else None."""
     if layer.disable_adapters or layer.merged:
         return None
     speaking = [name for name in layer.active_adapters if name in layer.lora_A]
     if len(speaking) != 1 or speaking[0] in layer.lora_variant:
         return None
-    plain = isinstance(layer.lora_dropout[speaking[0]], nn.Identity)
+    dropout = layer.lora_dropout[speaking[0]]
+    drops = not isinstance(dropout, nn.Identity)
+    if isinstance(dropout, TrainingDropout) and not torch.is_grad_enabled():
+        drops = False
     biased = cast(nn.Linear, layer.lora_B[speaking[0]]).bias is not None
-    return speaking[0] if plain and not biased else None
+    return None if drops or biased else speaking[0]
 
 
 def low_rank_linear(

@@ -1,19 +1,16 @@
-"""Sampled answers to held-out prompts, before and after training: what they say, how long they are, how far they moved.
+"""Sampled answers to held-out prompts at every evaluation: what they say, how long they are, how far they moved.
 
 The same prompts and the same random numbers every time, so that the difference is the training's.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from training.engine import processes, sharding
 from training.engine.batches import cut_to_budget
 from training.engine.chat import decode, render_to_fit
 from training.engine.config import SamplingDuringTraining
@@ -22,14 +19,13 @@ from training.engine.generate import Sample, generate, stop_token_ids
 from training.engine.logprobs import response_logprobs
 from training.engine.loop import Loop
 from training.engine.maths import sum_by_row
-from training.engine.models import Trainee, load_base, pick_dtype
+from training.engine.models import Trainee
 from training.engine.packing import Tokens, make_pass
 from training.engine.ppo_maths import kl_k1, kl_k3
-from training.engine.run_dir import ModelRef
+from training.engine.reference import Reference
+from training.engine.sample import prompt_room
 
 Row = dict[str, Any]
-ReferenceMaker = Callable[[], contextlib.AbstractContextManager[PreTrainedModel]]
-
 
 PHASE = "sampling answers"
 
@@ -50,10 +46,13 @@ class HeldOutAnswers:
     ) -> None:
         self.trainee, self.config, self.seed = trainee, config, seed
         self.rows = distinct_prompts(rows, max(config.sample_prompts, config.length_prompts))
-        room = max(1, max_length - config.sample_tokens)
-        self.prompts = [render_to_fit(trainee.tokenizer, row["prompt"], None, room).prompt_ids for row in self.rows]
+        self.prompts: list[list[int]] = []
+        if self.rows:
+            room = prompt_room(trainee.core.config, max_length=max_length, max_new_tokens=config.sample_tokens)
+            rendered = [render_to_fit(trainee.tokenizer, row["prompt"], None, room) for row in self.rows]
+            self.prompts = [item.prompt_ids for item in rendered]
 
-    def measure(self, reference: ReferenceMaker, loop: Loop) -> tuple[dict[str, float], list[Row]]:
+    def measure(self, reference: Reference, loop: Loop) -> tuple[dict[str, float], list[Row]]:
         """(metrics, samples for the run's page); both empty without prompts. Leaves between batches after SIGTERM.
 
         Metrics: response_tokens (mean), share_ended and, for answers drawn at temperature 1, kl and kl_k3 to the
@@ -98,7 +97,7 @@ class HeldOutAnswers:
     def _kl(
         self,
         answers: Sequence[Sample],
-        reference: ReferenceMaker,
+        reference: Reference,
     ) -> dict[str, float]:
         """Mean over answers of the two estimators summed over an answer's tokens."""
         sequences = [Tokens(prompt, item.token_ids) for prompt, item in zip(self.prompts, answers, strict=True)]
@@ -106,7 +105,7 @@ class HeldOutAnswers:
         groups = [[sequences[index] for index in indices] for indices in cut_to_budget(lengths, 8192)]
         passes = [make_pass(group, self.trainee.device) for group in groups]
         policy = [response_logprobs(self.trainee.core, batch) for batch in passes]
-        with reference() as model:
+        with reference.speaks() as model:
             base = [response_logprobs(model, batch) for batch in passes]
         k1: list[Tensor] = []
         k3: list[Tensor] = []
@@ -120,19 +119,3 @@ def tell_samples(events: EventWriter, step: int, samples: list[Row]) -> None:
     """The sample event, if there is anything to show."""
     if samples:
         events.write("sample", step=step, samples=samples)
-
-
-@contextlib.contextmanager
-def reference_model(
-    trainee: Trainee, ref: ModelRef | None, base: ModelRef, precision: str
-) -> Iterator[PreTrainedModel]:
-    """The frozen reference: a model of its own if one is named, else the trainee with adapters off, else the base."""
-    if ref is None and trainee.peft is not None:
-        with trainee.as_reference():
-            yield trainee.core
-    else:
-        dtype = pick_dtype(precision, trainee.device) if trainee.peft is not None else torch.float32
-        if processes.in_step():
-            yield sharding.shard(load_base(ref or base, dtype=dtype, device=torch.device("cpu")))
-        else:
-            yield load_base(ref or base, dtype=dtype, device=trainee.device)

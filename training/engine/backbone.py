@@ -7,7 +7,9 @@ through that door (linear attention, attention sinks) is recognised by a probe a
 
 from __future__ import annotations
 
+import contextlib
 import weakref
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -17,7 +19,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from training.engine.packing import Pass, Rows, Tokens, from_rows, make_pass, to_rows
+from training.engine.packing import Pass, Rows, Tails, Tokens, from_rows, make_pass, to_rows
 
 NAME = "packed"
 PROBE = (Tokens([1, 2, 3], [4, 5]), Tokens([1, 2, 3], [6]), Tokens([7], [2, 4, 1]))
@@ -25,11 +27,30 @@ PROBE = (Tokens([1, 2, 3], [4, 5]), Tokens([1, 2, 3], [6]), Tokens([7], [2, 4, 1
 ROUNDING = 1000.0
 
 _packs: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()
+_products_in: weakref.WeakKeyDictionary[nn.Module, torch.dtype] = weakref.WeakKeyDictionary()
 
 
 def last_hidden(model: PreTrainedModel, batch: Pass) -> Tensor:
     """Last hidden states of every token of a pass, (T, H)."""
-    return _packed_hidden(model, batch) if packs(model) else _padded_hidden(model, batch)
+    hidden = _packed_hidden if packs(model) else _padded_hidden  # the probe compares in the format of the weights
+    with narrow_products(model):
+        return hidden(model, batch)
+
+
+def multiply_in(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """Mixed precision: from now on the products of this model's passes are made in this number format, whatever that of
+    its weights; where it is the same, nothing changes."""
+    if dtype != next(model.parameters()).dtype:
+        _products_in[model] = dtype
+    return model
+
+
+@contextlib.contextmanager
+def narrow_products(model: PreTrainedModel) -> Iterator[None]:
+    """Inside, products are made in the format that :func:`multiply_in` was told for this model, if it was."""
+    dtype, device = _products_in.get(model), next(model.parameters()).device
+    with torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None):
+        yield
 
 
 def packs(model: PreTrainedModel) -> bool:
@@ -97,12 +118,55 @@ def attention(
         )
     if rows is None:
         return _attend(query_BhSD, key_BkSD, value_BkSD, attention_mask, scaling, softcap).transpose(1, 2), None
-    query, key, value = (_spread(item, rows) for item in (query_BhSD, key_BkSD, value_BkSD))
-    mask = _window_mask(query.shape[2], sliding_window, query.device)
-    mixed_BhSD = _attend(query, key, value, mask, scaling, softcap)
-    heads, width = mixed_BhSD.shape[1], mixed_BhSD.shape[3]
-    mixed_TX = from_rows(mixed_BhSD.transpose(1, 2).reshape(*rows.source_BS.shape, -1), rows)
-    return mixed_TX.view(1, -1, heads, width), None
+    if rows.tails is None:
+        query, key, value = (_spread(item, rows) for item in (query_BhSD, key_BkSD, value_BkSD))
+        mask = _window_mask(query.shape[2], sliding_window, query.device)
+        mixed_FX = _places_first(_attend(query, key, value, mask, scaling, softcap))
+        mixed_TX = from_rows(mixed_FX.view(*rows.source_BS.shape, -1), rows)
+    else:
+        mixed_FX = _attend_with_tails(query_BhSD, key_BkSD, value_BkSD, rows.tails, scaling, softcap, sliding_window)
+        mixed_TX = from_rows(mixed_FX[None], rows.tails.queries)
+    return mixed_TX.view(1, mixed_TX.shape[0], query_BhSD.shape[1], -1), None
+
+
+def _attend_with_tails(
+    query_1hTD: Tensor,
+    key_1kTD: Tensor,
+    value_1kTD: Tensor,
+    tails: Tails,
+    scaling: float | None,
+    softcap: float | None,
+    window: int | None,
+) -> Tensor:
+    """Whole rows by causal attention, tails by a mask over their rows; (F, X), as ``tails.queries`` are laid out."""
+    key, value = (_spread(item, tails.keys) for item in (key_1kTD, value_1kTD))
+    query_1hFD = _spread(query_1hTD, tails.queries)
+    places, border = key.shape[2], tails.whole * key.shape[2]
+    parts = [
+        (
+            _cut(query_1hFD[:, :, :border], places),
+            slice(None, tails.whole),
+            _window_mask(places, window, key.device),
+        ),
+        (
+            _cut(query_1hFD[:, :, border:], tails.place_QW.shape[1]),
+            slice(tails.whole, None),
+            _sees(tails.place_QW[:, None], places, window),
+        ),
+    ]
+    mixed = [_attend(query, key[rows], value[rows], mask, scaling, softcap) for query, rows, mask in parts]
+    return torch.cat([_places_first(item) for item in mixed])
+
+
+def _cut(query_1hFD: Tensor, places: int) -> Tensor:
+    """Rows of so many places that stood one after the other, (rows, h, places, D)."""
+    heads, _, width = query_1hFD[0].shape
+    return query_1hFD[0].reshape(heads, -1, places, width).transpose(0, 1)
+
+
+def _places_first(mixed_BhSD: Tensor) -> Tensor:
+    """(B, h, S, D) -> (B·S, h·D)."""
+    return mixed_BhSD.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
 def _spread(value_1hTD: Tensor, rows: Rows) -> Tensor:
@@ -116,9 +180,13 @@ def _window_mask(places: int, window: int | None, device: torch.device) -> Tenso
     """Who sees whom with a sliding window, (S, S), True is seen; None where plain causal attention says the same."""
     if window is None or places <= window:
         return None
-    place_S = torch.arange(places, device=device)
-    behind_SS = place_S[:, None] - place_S[None, :]
-    return (behind_SS >= 0) & (behind_SS < window)
+    return _sees(torch.arange(places, device=device), places, window)
+
+
+def _sees(place_W: Tensor, places: int, window: int | None) -> Tensor:
+    """What the queries at these places of a row see of it: nothing behind them. (..., W) -> (..., W, S)."""
+    behind_WS = place_W[..., None] - torch.arange(places, device=place_W.device)
+    return (behind_WS >= 0) & (behind_WS < (places if window is None else window))
 
 
 def _attend(
@@ -135,15 +203,16 @@ def _attend(
         # The processor's kernel goes backward through bf16 at a quarter of its speed in fp32. Forward must not differ:
         # PPO compares log-probs with and without gradient to 1e-5.
         wide = torch.float32 if query_BhSD.device.type == "cpu" else narrow
-        mixed_BhSD = F.scaled_dot_product_attention(
-            query_BhSD.to(wide),
-            key_BkSD.to(wide),
-            value_BkSD.to(wide),
-            attn_mask=mask,
-            is_causal=mask is None,
-            scale=scaling,
-            enable_gqa=True,
-        )
+        with torch.autocast("cpu", enabled=False):  # which would narrow them again
+            mixed_BhSD = F.scaled_dot_product_attention(
+                query_BhSD.to(wide),
+                key_BkSD.to(wide),
+                value_BkSD.to(wide),
+                attn_mask=mask,
+                is_causal=mask is None,
+                scale=scaling,
+                enable_gqa=True,
+            )
         return mixed_BhSD.to(narrow)
     groups = query_BhSD.shape[1] // key_BkSD.shape[1]
     key, value = key_BkSD.repeat_interleave(groups, 1), value_BkSD.repeat_interleave(groups, 1)

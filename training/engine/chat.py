@@ -10,9 +10,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -96,8 +97,15 @@ def check_messages(messages: Sequence[Message]) -> None:
 
 def check_prompt(row: Mapping[str, object], place: str) -> None:
     """EngineError that names the place of a row whose prompt is no conversation that waits for the assistant."""
-    try:
+    with of_row(place):
         check_messages(cast(Sequence[Message], row.get("prompt")))
+
+
+@contextlib.contextmanager
+def of_row(place: str) -> Iterator[None]:
+    """Inside, an EngineError names the row that it is about."""
+    try:
+        yield
     except EngineError as error:
         raise EngineError(f"{place}: {error}") from None
 

@@ -12,7 +12,7 @@ import json
 import os
 import random
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.engine import sharding
+from training.engine import processes, sharding
 from training.engine.errors import EngineError
+from training.engine.events import EventWriter
 from training.engine.run_dir import RunDir, sha256_of, write_json
 
 TENSORS, BEST = "tensors.safetensors", "best.safetensors"
@@ -32,12 +33,16 @@ DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorE
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was read back: the step it was written after, tensors by name, the method's own state, the best weights."""
+    """What was read back: the step it was written after, tensors by name, the method's own state, the best weights.
+
+    ``damaged`` are the names of newer ones that are not whole.
+    """
 
     step: int
     tensors: dict[str, Tensor]
     state: dict[str, Any]
     best: dict[str, Tensor] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
 
 
 def save(
@@ -81,14 +86,28 @@ def save(
     return final
 
 
+def resume(run_dir: RunDir, events: EventWriter) -> Checkpoint | None:
+    """:func:`load_latest`, by the main process first. What an interrupted run has lost is told as a warning."""
+    with processes.main_first():
+        found = load_latest(run_dir)
+    if found is None and events.has_told("step"):
+        events.write("warning", message="The run was interrupted before its first checkpoint: it begins again.")
+    if found is not None and found.damaged:
+        lost = ", ".join(found.damaged)
+        events.write("warning", message=f"Damaged checkpoints ({lost}): the run goes on from step {found.step}.")
+    return found
+
+
 def load_latest(run_dir: RunDir) -> Checkpoint | None:
     """The newest checkpoint that is whole; None when the run has none. EngineError when all of them are damaged."""
     _rename_whole_ones(run_dir)
     found = run_dir.checkpoints()
+    damaged: list[str] = []
     for path in reversed(found):
         checkpoint = _load(path)
         if checkpoint is not None:
-            return checkpoint
+            return replace(checkpoint, damaged=damaged)
+        damaged.append(path.name)
     if found:
         raise EngineError(f"no checkpoint in {run_dir.checkpoints_path} is whole; remove the folder to start again")
     return None
@@ -181,6 +200,8 @@ def restore_training(
     names = {name.removeprefix("weight/") for name in tensors if name.startswith("weight/")}
     if names != set(parameters):
         raise EngineError("the checkpoint does not belong to this model: its trainable weights have other names")
+    if any(tensors[f"weight/{name}"].shape != parameter.shape for name, parameter in parameters.items()):
+        raise EngineError("the checkpoint does not belong to this model: its trainable weights have other shapes")
     for name, parameter in parameters.items():
         with torch.no_grad():
             parameter.copy_(sharding.like(parameter, tensors[f"weight/{name}"]))

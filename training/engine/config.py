@@ -83,7 +83,7 @@ class CommonConfig:
     )
     precision: str = option(
         "auto",
-        help="Number format of the frozen base; adapters, heads and the optimiser stay in fp32.",
+        help="Number format of the frozen base, or of the products where every weight is trained; what learns is fp32.",
         choices=("auto", "fp32", "bf16"),
         group="Memory and precision",
     )
@@ -120,6 +120,14 @@ class TrainingConfig(CommonConfig):
         "that is too large for one GPU.",
         group="Memory and precision",
     )
+    lora_dropout: float = option(
+        0.0,
+        help="Share of its input that an adapter does not see in a training pass; against overfitting on few examples.",
+        low=0.0,
+        high=0.9,
+        source="0: with it a training pass is slower, and policy and reference differ before the first step",
+        group="Adapter",
+    )
     epochs: float = option(1.0, help="Passes over the training examples.", unit="passes", low=0.01, high=100)
     max_steps: int = option(
         0, help="Stop after this many steps; 0 means by epochs.", unit="steps", low=0, high=10_000_000
@@ -149,7 +157,7 @@ class TrainingConfig(CommonConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingDuringTraining:
-    """How answers are sampled before and after training on the same held-out prompts."""
+    """How answers to the same held-out prompts are sampled at every evaluation."""
 
     sample_prompts: int = option(
         4,
@@ -160,7 +168,7 @@ class SamplingDuringTraining:
     )
     length_prompts: int = option(
         24,
-        help="Held-out prompts answered before and after to measure response length and KL; 0 skips it.",
+        help="Held-out prompts answered at every evaluation to measure response length and KL; 0 skips it.",
         low=0,
         high=1024,
         group="Evaluation",
@@ -496,30 +504,33 @@ class ImportConfig:
     )
 
 
-Config = SFTConfig | RewardConfig | DPOConfig | PPOConfig | SampleConfig | ImportConfig
+Config = CommonConfig | SampleConfig | ImportConfig
 
-METHODS: dict[str, type[Config]] = {
-    "sft": SFTConfig,
-    "reward": RewardConfig,
-    "dpo": DPOConfig,
-    "ppo": PPOConfig,
-    "sample": SampleConfig,
-    "import": ImportConfig,
-}
-METHOD_TITLES: dict[str, str] = {
-    "sft": "Supervised fine-tuning",
-    "reward": "Reward model",
-    "dpo": "DPO",
-    "ppo": "PPO",
-    "sample": "Sample answers",
-    "import": "Import a model",
+
+@dataclass(frozen=True)
+class Method:
+    """A method's name, its options, and the module that runs it, which loads torch: it is imported when needed."""
+
+    title: str
+    config: type[Config]
+    module: str
+
+
+# One line adds a method.
+METHODS: dict[str, Method] = {
+    "sft": Method("Supervised fine-tuning", SFTConfig, "training.engine.sft"),
+    "reward": Method("Reward model", RewardConfig, "training.engine.reward"),
+    "dpo": Method("DPO", DPOConfig, "training.engine.dpo"),
+    "ppo": Method("PPO", PPOConfig, "training.engine.ppo"),
+    "sample": Method("Sample answers", SampleConfig, "training.engine.sample"),
+    "import": Method("Import a model", ImportConfig, "training.engine.import_model"),
 }
 
 
 def _config_class(method: str) -> type[Config]:
     if method not in METHODS:
         raise ConfigError({"method": f"{method!r} is not one of {', '.join(METHODS)}"})
-    return METHODS[method]
+    return METHODS[method].config
 
 
 def describe(method: str) -> list[Option]:

@@ -1,30 +1,25 @@
 """Direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290).
 
 1. Policy and reference are one backbone: the reference is the adapters switched off, or a model named for it.
-2. The reference's log-probs are computed once and kept in the run directory, keyed by what they depend on.
+2. The reference's log-probs are computed once and kept in a file named by what they depend on (see ``reference.py``).
 3. A pass holds the tokens of several pairs side by side, without padding, and the prompt of a pair once.
 4. Logits exist at response positions only, one chunk at a time.
 5. The loss of a step is a weighted mean over its pairs, whatever the passes it was cut into.
 6. Dropout is off everywhere, so before the first step the margin is 0 and the loss ln 2 (IPO: 1/(4β²)).
-7. The reference's log-probs are kept as sums, so that they serve every loss, averaged by length or not.
+   An adapter's, if asked for, is on in training passes alone.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Sequence
-from functools import partial
+from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from training.engine import processes
-from training.engine.answers import HeldOutAnswers, ReferenceMaker, reference_model, tell_samples
+from training.engine.answers import HeldOutAnswers, tell_samples
 from training.engine.batches import own_passes
 from training.engine.config import DPOConfig
 from training.engine.events import EventWriter
@@ -32,7 +27,9 @@ from training.engine.logprobs import all_logprobs, sequence_logprobs
 from training.engine.loop import Loop
 from training.engine.maths import dpo_loss, ipo_loss, robust_dpo_loss, share_won
 from training.engine.models import Trainee, load_trainee
+from training.engine.packing import on_device
 from training.engine.pairs import Pair, read_train_and_eval
+from training.engine.reference import Reference, known_logprobs
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.saving import save_trained
 
@@ -52,27 +49,25 @@ def run(run_dir: RunDir, spec: Spec, config: DPOConfig, events: EventWriter) -> 
     prompts = [{"id": pair.id, "prompt": pair.messages} for pair in held_out or train]
     answers = HeldOutAnswers(prompts, trainee, config, max_length=config.max_length, seed=spec.seed)
     base = spec.models["base"]
-    reference = partial(reference_model, trainee, spec.models.get("reference"), base, config.precision)
+    reference = Reference(trainee, spec.models.get("reference"), base, config.precision)
     loop = Loop(run_dir, config, events, trainee, row_ids=[pair.id for pair in train], seed=spec.seed)
     loop.start(eval_rows=len(held_out))
 
     # 2. The reference's log-probs of every answer, once.
-    known = ReferenceLogprobs(run_dir, spec, config)
     with loop.checkpoint_when_stopped():
-        if not known.complete(train, held_out):
-            with reference() as model:
-                known.compute(model, train, held_out, loop)
+        folder = Path(spec.cache or run_dir.path)
+        reference_BK, held_out_reference_BK = known_logprobs(reference, train, held_out, loop, folder)
 
     # 3. Steps, with evaluations before, between and after.
     with loop.checkpoint_when_stopped():
         while True:
             if loop.eval_due():
-                evaluate(loop, held_out, known.eval_BK, answers, reference, config)
+                evaluate(loop, held_out, held_out_reference_BK, answers, reference, config)
             if loop.step == loop.total:
                 break
             for _, rows in loop.steps():
                 pairs = [train[row] for row in rows]
-                metrics = accumulate_gradients(trainee, pairs, known.train_BK[rows], config, loop)
+                metrics = accumulate_gradients(trainee, pairs, reference_BK[rows], config, loop)
                 loop.finish_step(metrics, tokens=sum(pair.chosen.length + pair.rejected.length for pair in pairs))
                 if loop.eval_due():
                     break
@@ -100,7 +95,7 @@ def accumulate_gradients(
         loop.leave_if_requested()
         chosen_B, rejected_B = pair_logprobs(trainee, [pairs[index] for index in indices])
         loss_B, line = losses(chosen_B, rejected_B, [pairs[i] for i in indices], reference_BK[indices], config)
-        weight_B = torch.tensor([pairs[index].weight for index in indices], device=loss_B.device) / weight
+        weight_B = on_device([pairs[index].weight for index in indices], loss_B.device) / weight
         (loss_B * weight_B).sum().backward()  # type: ignore[no-untyped-call]
         lines.append(line * weight_B)
     total = processes.total(torch.cat(lines, dim=1).sum(1))
@@ -125,12 +120,12 @@ def losses(
     Log-probs come as sums over response tokens and are told as such. The loss and the rewards, β·(log π − log π_ref),
     use them so, or divided by the answer's tokens when the config averages them.
     """
-    reference_BK = reference_BK.to(chosen_B.device)
+    reference_BK = on_device(reference_BK, chosen_B.device)
     policy_BK = torch.stack((chosen_B, rejected_B), dim=1)
     tokens_BK = torch.ones_like(reference_BK)
     if config.average_logprobs:
         lengths = [[len(pair.chosen.response_ids), len(pair.rejected.response_ids)] for pair in pairs]
-        tokens_BK = torch.tensor(lengths, dtype=reference_BK.dtype, device=chosen_B.device)
+        tokens_BK = on_device(lengths, chosen_B.device)
     loss_B = pair_losses(policy_BK / tokens_BK, reference_BK / tokens_BK, pairs, config)
     with torch.no_grad():
         reward_BK = config.beta * (policy_BK - reference_BK) / tokens_BK
@@ -147,7 +142,7 @@ def pair_losses(policy_BK: Tensor, reference_BK: Tensor, pairs: Sequence[Pair], 
         return ipo_loss(policy_margin_B, reference_margin_B, beta=config.beta)
     if config.loss == "robust":
         return robust_dpo_loss(policy_margin_B, reference_margin_B, beta=config.beta, flip_rate=config.label_smoothing)
-    offset_B = config.margin_scale * torch.tensor([pair.margin for pair in pairs], device=policy_BK.device)
+    offset_B = config.margin_scale * on_device([pair.margin for pair in pairs], policy_BK.device)
     return dpo_loss(
         policy_margin_B,
         reference_margin_B,
@@ -162,10 +157,10 @@ def evaluate(
     held_out: Sequence[Pair],
     reference_BK: Tensor,
     answers: HeldOutAnswers,
-    reference: ReferenceMaker,
+    reference: Reference,
     config: DPOConfig,
 ) -> None:
-    """Held-out metrics; before and after training also sampled answers. Kept in ``loop.state``."""
+    """Held-out metrics, and fresh answers with their length and KL. Kept in ``loop.state``."""
     began = time.monotonic()
     metrics: Metrics = {}
     if held_out:
@@ -178,60 +173,9 @@ def evaluate(
         )
         _, line = losses(logprob_BK[:, 0], logprob_BK[:, 1], held_out, reference_BK, config)
         metrics = dict(zip(METRICS, line.mean(1).tolist(), strict=True))
-    if loop.step in (0, loop.total):
-        measured, samples = answers.measure(reference, loop)
-        metrics |= measured
-        tell_samples(loop.events, loop.step, samples)
-        loop.state["after" if loop.step else "before"] = metrics
+    measured, samples = answers.measure(reference, loop)
+    metrics |= measured
+    tell_samples(loop.events, loop.step, samples)
+    loop.state["after" if loop.step else "before"] = metrics
     loop.events.write("eval", step=loop.step, metrics=metrics)
     loop.evaluated(began)
-
-
-class ReferenceLogprobs:
-    """log π_ref of the chosen and rejected answer of every pair, (pairs, 2), kept in reference.safetensors."""
-
-    def __init__(self, run_dir: RunDir, spec: Spec, config: DPOConfig) -> None:
-        self.path = run_dir.path / "reference.safetensors"
-        depends_on = {
-            "models": {name: [ref.path, ref.adapter] for name, ref in spec.models.items()},
-            "data": {name: item.sha256 for name, item in spec.data.items()},
-            "max_length": config.max_length,
-            "precision": config.precision,
-        }
-        self.key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
-        self.train_BK, self.eval_BK = torch.zeros(0, 2), torch.zeros(0, 2)
-
-    def complete(self, train: Sequence[Pair], held_out: Sequence[Pair]) -> bool:
-        """Whether an earlier attempt of this run left them; they are read then."""
-        try:
-            found = load_file(self.path)
-        except (OSError, SafetensorError):
-            return False
-        if f"train/{self.key}" not in found or len(found[f"train/{self.key}"]) != len(train):
-            return False
-        self.train_BK, self.eval_BK = found[f"train/{self.key}"], found[f"eval/{self.key}"]
-        return len(self.eval_BK) == len(held_out)
-
-    def compute(self, model: PreTrainedModel, train: Sequence[Pair], held_out: Sequence[Pair], loop: Loop) -> None:
-        """Compute and keep them. Stops between passes after SIGTERM."""
-        total = len(train) + len(held_out)
-        parts = []
-        for pairs, before in ((train, 0), (held_out, len(train))):
-            found = all_logprobs(
-                model,
-                [(pair.chosen, pair.rejected) for pair in pairs],
-                loop.trainee.device,
-                tokens_per_pass=loop.config.tokens_per_pass,
-                on_pass=partial(self._tell, loop, before, total),
-            )
-            parts.append(found.view(-1, 2))
-        self.train_BK, self.eval_BK = parts
-        if not processes.is_main():
-            return
-        aside = self.path.with_suffix(".part")
-        save_file({f"train/{self.key}": self.train_BK, f"eval/{self.key}": self.eval_BK}, aside)
-        aside.replace(self.path)
-
-    @staticmethod
-    def _tell(loop: Loop, before: int, total: int, done: int) -> None:
-        loop.phase("reference log-probs", before + done, total)

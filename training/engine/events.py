@@ -45,6 +45,10 @@ class EventWriter:
         self.newest = (self._seq, kind)
         return True
 
+    def has_told(self, kind: str) -> bool:
+        """Whether an event of this kind, one that is told once only, stands there: also of an earlier attempt."""
+        return any(told == kind for told, _ in self._told)
+
     def close(self) -> None:
         self._file.close()
 
@@ -71,6 +75,7 @@ class NoEvents(EventWriter):
     """What the processes write to that leave telling to the main one."""
 
     def __init__(self) -> None:
+        self._told = set()
         self.newest = (0, "")
 
     def write(self, kind: str, **data: Any) -> bool:

@@ -15,13 +15,14 @@ Axes: B rows, P prompt positions, S slab positions, V vocabulary.
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
@@ -33,6 +34,7 @@ from training.engine.sharding import with_weights
 
 IDLE_SHARE = 8  # compact when at least one row in eight is idle: a copy of the slab costs about one step
 TOP_TOKENS = 512  # tokens sorted for top-p; the whole vocabulary is sorted only when these hold too little mass
+PREFILL_TOKENS = 1024  # of prompts read at once, unless one alone has more
 CHUNK = 256  # the distribution is inverted in two levels, chunks first: a cumulative sum over V is the slow part
 
 
@@ -47,37 +49,57 @@ class Sample:
 class _SlabLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """A cache layer with room for the whole answer, so that a step writes in place."""
 
-    def __init__(self, keys: Tensor, values: Tensor, rows: Tensor, capacity: int) -> None:
+    def __init__(self, slabs: tuple[Tensor, Tensor], length: int) -> None:
+        """``slabs``: of keys and of values, (rows, heads, capacity, D). All prompts end at ``length``."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
-        self.length = keys.shape[-2]
-        self.capacity = capacity
-        self.key_slab, self.value_slab = self._spread(keys, rows), self._spread(values, rows)
+        self.dtype, self.device, self.is_initialized = slabs[0].dtype, slabs[0].device, True
+        self.slabs, self.length = slabs, length
         self._show()
 
-    def _spread(self, states: Tensor, rows: Tensor) -> Tensor:
-        """(rows before, heads, length, D) -> (chosen rows, heads, capacity, D)."""
-        slab = states.new_empty((len(rows), states.shape[1], self.capacity, states.shape[3]))
-        slab[:, :, : self.length] = states[:, :, : self.length].index_select(0, rows)
-        return slab
+    def fill(self, states: tuple[Tensor, Tensor], rows: Tensor, prompts: Tensor) -> None:
+        """Put prompts' keys and values into rows, each (prompts, heads, tokens, D), ending at ``length``.
+
+        Zeros before them: attention is told not to look there, but a NaN that happens to lie there would get through.
+        """
+        start = self.length - states[0].shape[-2]
+        for slab, found in zip(self.slabs, states, strict=True):
+            slab[rows, :, :start] = 0
+            slab[rows, :, start : self.length] = found[prompts]
 
     def _show(self) -> tuple[Tensor, Tensor]:
         """What is filled so far, as views: (rows, heads, length, D) each."""
-        keys, values = self.key_slab[:, :, : self.length], self.value_slab[:, :, : self.length]
+        keys, values = (slab[:, :, : self.length] for slab in self.slabs)
         self.keys, self.values = keys, values
         return keys, values
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         end = self.length + key_states.shape[-2]
-        self.key_slab[:, :, self.length : end] = key_states
-        self.value_slab[:, :, self.length : end] = value_states
+        for slab, states in zip(self.slabs, (key_states, value_states), strict=True):
+            slab[:, :, self.length : end] = states
         self.length = end
         return self._show()
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        self.key_slab = self._spread(self.key_slab, indices)
-        self.value_slab = self._spread(self.value_slab, indices)
+        """Move the chosen rows, in ascending order, to the front; the others' room is left unused."""
+        for slab in self.slabs:
+            slab[: len(indices), :, : self.length] = slab[:, :, : self.length].index_select(0, indices)
+        keys, values = self.slabs
+        self.slabs = keys[: len(indices)], values[: len(indices)]
         self._show()
+
+
+def _slab_layers(like: Sequence[DynamicLayer], *, rows: int, length: int, capacity: int) -> list[_SlabLayer]:
+    """A layer for each of these, empty, in one piece of memory.
+
+    One large piece goes back to the system when the batch is done. Of a piece for each layer an allocator keeps what
+    the next batch's, a little longer or shorter, may not fit into.
+    """
+    states = [cast(Tensor, item) for layer in like for item in (layer.keys, layer.values)]
+    shapes = [(rows, item.shape[1], capacity, item.shape[3]) for item in states]
+    sizes = list(map(math.prod, shapes))
+    parts = torch.split(states[0].new_empty(sum(sizes)), sizes)
+    slabs = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+    return [_SlabLayer(pair, length) for pair in zip(slabs[::2], slabs[1::2], strict=True)]
 
 
 def stop_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -209,29 +231,70 @@ class _Batch:
         return [Sample(token_ids=ids, ended=ended) for ids, ended in zip(self.answers, self.ended, strict=True)]
 
     def _prefill(self, max_new_tokens: int) -> Tensor:
-        """Run each distinct prompt once, spread its cache over its rows; returns the first logits (B, V)."""
+        """Run each distinct prompt once, some at a time, spread its cache over its rows; the first logits (B, V)."""
         distinct = list(dict.fromkeys(map(tuple, self.prompts)))
-        index = {prompt: place for place, prompt in enumerate(distinct)}
+        place_of = {prompt: place for place, prompt in enumerate(distinct)}
         device = self.model.device
-        rows = torch.tensor([index[tuple(prompt)] for prompt in self.prompts], device=device)
-        width = max(map(len, distinct))
+        prompt_B = torch.tensor([place_of[tuple(prompt)] for prompt in self.prompts], device=device)
+        self.width = max(map(len, distinct))
+        self.is_token_BS = torch.ones((len(prompt_B), self.width + max_new_tokens), dtype=torch.bool, device=device)
+        self.cache = DynamicCache(config=self.model.config)
+        logits = []
+        for start, end in self._prefill_parts(distinct):
+            part = DynamicCache(config=self.model.config)
+            found, is_token_BP = self._read(distinct[start:end], part)
+            logits.append(found)
+            rows = ((prompt_B >= start) & (prompt_B < end)).nonzero()[:, 0]
+            prompts = prompt_B[rows] - start
+            self.is_token_BS[rows, : self.width] = nn.functional.pad(
+                is_token_BP[prompts], (self.width - is_token_BP.shape[1], 0)
+            )
+            if start == 0:
+                self.cache.layers = self._layers_like(part)
+            self._take_over(part, rows, prompts)
+        self.next_position_B = self.is_token_BS[:, : self.width].sum(1)
+        return torch.cat(logits)[prompt_B]
+
+    def _prefill_parts(self, distinct: list[tuple[int, ...]]) -> list[tuple[int, int]]:
+        """Prompts to read at once, (first, behind the last): few, so that activations take little beside the cache.
+
+        All of them where a layer keeps more than keys and values of every token (sliding windows, linear attention):
+        two such layers cannot be put together.
+        """
+        if any(type(layer) is not DynamicLayer for layer in self.cache.layers):
+            return [(0, len(distinct))]
+        parts: list[tuple[int, int]] = []
+        for place, prompt in enumerate(distinct):  # by ascending length
+            start = parts[-1][0] if parts else 0
+            if parts and (place + 1 - start) * len(prompt) <= PREFILL_TOKENS:
+                parts[-1] = (start, place + 1)
+            else:
+                parts.append((place, place + 1))
+        return parts
+
+    def _read(self, prompts: list[tuple[int, ...]], cache: DynamicCache) -> tuple[Tensor, Tensor]:
+        """Fill the cache; the logits after each prompt, (P, V), and where tokens stand, (P, longest)."""
+        width, device = max(map(len, prompts)), self.model.device
         # Padding stands on the left, so that every row's next token falls into the same column of the slab.
-        ids_BP = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in distinct], device=device)
-        lengths_B = torch.tensor([len(prompt) for prompt in distinct], device=device)
-        is_token_BP = torch.arange(width, device=device) >= (width - lengths_B)[:, None]
-        cache = DynamicCache(config=self.model.config)
-        logits_BV = self._forward(ids_BP, is_token_BP, (is_token_BP.cumsum(1) - 1).clamp_min(0), cache)
-        for place, layer in enumerate(cache.layers):
-            if type(layer) is DynamicLayer:
-                keys, values = cast(Tensor, layer.keys), cast(Tensor, layer.values)
-                cache.layers[place] = _SlabLayer(keys, values, rows, width + max_new_tokens)
-            else:  # sliding windows, linear attention: their own layers know how to pick rows
-                cast(Any, layer).batch_select_indices(rows)
-        self.cache, self.width = cache, width
-        self.next_position_B = lengths_B[rows]
-        self.is_token_BS = torch.ones((len(rows), width + max_new_tokens), dtype=torch.bool, device=device)
-        self.is_token_BS[:, :width] = is_token_BP[rows]
-        return logits_BV[rows]
+        ids_PS = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+        lengths_P = torch.tensor([len(prompt) for prompt in prompts], device=device)
+        is_token_PS = torch.arange(width, device=device) >= (width - lengths_P)[:, None]
+        return self._forward(ids_PS, is_token_PS, (is_token_PS.cumsum(1) - 1).clamp_min(0), cache), is_token_PS
+
+    def _take_over(self, part: DynamicCache, rows: Tensor, prompts: Tensor) -> None:
+        """Move what was read into these rows of the cache, layer by layer."""
+        for layer, found in zip(self.cache.layers, cast(list[Any], part.layers), strict=True):
+            if isinstance(layer, _SlabLayer):
+                layer.fill((found.keys, found.values), rows, prompts)
+            else:
+                found.batch_select_indices(prompts)
+
+    def _layers_like(self, part: DynamicCache) -> list[Any]:
+        """Slabs for plain layers; others know how to pick rows and are taken as they are."""
+        plain = [layer for layer in part.layers if type(layer) is DynamicLayer]
+        size = {"rows": len(self.prompts), "length": self.width, "capacity": self.is_token_BS.shape[1]}
+        slabs = iter(_slab_layers(plain, **size) if plain else [])
+        return [next(slabs) if type(layer) is DynamicLayer else layer for layer in part.layers]
 
     def _step(self, tokens_B: Tensor) -> Tensor:
         """Feed one token per row of the slab; returns the next logits (B, V)."""
@@ -305,7 +368,7 @@ def invert_distribution(weight_BV: Tensor, uniform_B: Tensor) -> Tensor:
     """
     rows, size = weight_BV.shape
     chunks = -(-size // CHUNK)
-    padded = torch.nn.functional.pad(weight_BV, (0, chunks * CHUNK - size)).view(rows, chunks, CHUNK)
+    padded = nn.functional.pad(weight_BV, (0, chunks * CHUNK - size)).view(rows, chunks, CHUNK)
     chunk_weight_BC = padded.sum(-1).double()
     target_B = uniform_B * chunk_weight_BC.sum(-1)
     chunk_B = _first_above(chunk_weight_BC, target_B)

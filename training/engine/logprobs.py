@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from training.engine import processes
-from training.engine.backbone import last_hidden
+from training.engine.backbone import last_hidden, narrow_products
 from training.engine.batches import own_passes
 from training.engine.maths import sum_by_row, token_logprobs
 from training.engine.models import head_is_frozen, logits_of
@@ -23,7 +23,8 @@ def response_logprobs(model: PreTrainedModel, batch: Pass) -> Tensor:
 
     def work() -> Tensor:
         hidden_NH = last_hidden(model, batch)[batch.before_N]
-        return token_logprobs(hidden_NH, batch.token_N, partial(logits_of, model), frozen=head_is_frozen(model))
+        with narrow_products(model):
+            return token_logprobs(hidden_NH, batch.token_N, partial(logits_of, model), frozen=head_is_frozen(model))
 
     return with_weights(model, work)
 
@@ -45,7 +46,7 @@ def all_logprobs(
 ) -> Tensor:
     """Sequence log-probs of examples of K sequences each, (examples, K), on the CPU.
 
-    Neighbours with the same prompt share it. ``on_pass`` hears how many examples are done before each pass, by this
+    Neighbours share what they begin with. ``on_pass`` hears how many examples are done before each pass, by this
     process's pace, and may raise to stop.
     """
     width = len(groups_of_sequences[0]) if groups_of_sequences else 0

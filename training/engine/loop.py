@@ -77,8 +77,7 @@ class Loop:
             train_rows=self.rows,
             eval_rows=eval_rows,
         )
-        with processes.main_first():
-            found = checkpoint.load_latest(self.run_dir)
+        found = checkpoint.resume(self.run_dir, self.events)
         if found is None:
             return
         checkpoint.restore_training(self.parameters, self.optimiser, found.tensors)

@@ -15,8 +15,8 @@ from typing import Any, cast
 
 import numpy
 import torch
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-from safetensors import SafetensorError
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model, get_peft_model_state_dict
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -28,9 +28,10 @@ from transformers import (
 )
 
 from training.engine import processes, sharding
-from training.engine.adapters import fuse
+from training.engine.adapters import drop_in_training_passes, fuse
+from training.engine.backbone import multiply_in
 from training.engine.chat import render, scoring_pad_id
-from training.engine.config import TrainingConfig
+from training.engine.config import CommonConfig, TrainingConfig
 from training.engine.errors import EngineError
 from training.engine.run_dir import ModelRef, Spec
 
@@ -52,11 +53,12 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 @dataclass(frozen=True)
 class LoraShape:
-    """Rank, alpha and targets of an adapter; the three always travel together."""
+    """Rank, alpha, targets and dropout of an adapter; they always travel together."""
 
     rank: int
     alpha: int
     targets: str
+    dropout: float = 0.0
 
 
 @dataclass
@@ -137,6 +139,8 @@ def load_base(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> Pre
 
 def load_reward(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """A reward model with one score in fp32. EngineError unless its head has one output and is called ``score``."""
+    if ref.adapter and not is_score_adapter(ref.adapter):
+        raise EngineError(f"the adapter in {ref.adapter} is not a reward model's: it was not trained to score")
     if ref.adapter:
         model = _merge_adapter(new_reward_model(ModelRef(ref.path), torch.float32, pad_id=0, seed=0), ref.adapter)
     else:
@@ -171,10 +175,11 @@ def new_reward_model(base: ModelRef, dtype: torch.dtype, *, pad_id: int, seed: i
     A reward model is a sequence classifier with one output, or the adapter of one on its base. EngineError for a
     classifier with other than one output, or a model that cannot carry a head called ``score``.
     """
-    continued = is_score_adapter(base.adapter)
-    has_head = is_classifier(base.path) or continued
+    is_scorer, continued = is_classifier(base.path), is_score_adapter(base.adapter)
+    has_head = is_scorer or continued
     kept = torch.float32 if has_head else dtype
-    model = load_model(AutoModelForSequenceClassification, base.path, kept, num_labels=1)
+    new_head: dict[str, Any] = {} if is_scorer else {"num_labels": 1}
+    model = load_model(AutoModelForSequenceClassification, base.path, kept, **new_head)
     if continued:
         model = _merge_adapter(model, base.adapter)
     elif base.adapter and has_head:
@@ -278,14 +283,19 @@ def check_folder(folder: Path) -> None:
 
 
 def _merge_adapter(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
-    """The fp32 model with an adapter's weights (and its score head) merged in."""
-    if not (Path(adapter) / "adapter_model.safetensors").is_file():
+    """The fp32 model with an adapter's weights (and its score head) merged in. EngineError when it lacks any."""
+    file = Path(adapter) / "adapter_model.safetensors"
+    if not file.is_file():
         raise EngineError(f"{adapter} holds no adapter_model.safetensors")
     try:
-        merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        peft = PeftModel.from_pretrained(model, adapter)
+        with safe_open(file, "pt") as found:
+            lacking = sorted(set(get_peft_model_state_dict(peft, save_embedding_layers=False)) - set(found.keys()))
     except LOAD_ERRORS as error:
         raise EngineError(f"the adapter in {adapter} cannot be put on its base: {first_line(error)}") from None
-    return cast(PreTrainedModel, merged)
+    if lacking:  # PEFT would leave random numbers in their places
+        raise EngineError(f"the adapter in {adapter} lacks {len(lacking)} of its weights, {lacking[0]} among them")
+    return cast(PreTrainedModel, peft.merge_and_unload())
 
 
 def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
@@ -313,7 +323,7 @@ def add_lora(
     lora = LoraConfig(
         r=shape.rank,
         lora_alpha=shape.alpha,
-        lora_dropout=0.0,
+        lora_dropout=shape.dropout,
         target_modules=named,
         task_type=TaskType.SEQ_CLS if reward else TaskType.CAUSAL_LM,
         modules_to_save=["score"] if reward else None,
@@ -327,14 +337,19 @@ def add_lora(
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     peft.eval()
+    if shape.dropout:
+        drop_in_training_passes(peft)
     fuse(peft)
     inner = cast(PreTrainedModel, peft.get_base_model())
     return Trainee(core=inner, tokenizer=tokenizer, device=next(core.parameters()).device, peft=peft)
 
 
-def train_everything(core: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Trainee:
-    """Every weight trainable, in fp32."""
+def train_everything(
+    core: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, products: torch.dtype = torch.float32
+) -> Trainee:
+    """Every weight trainable, in fp32 as the optimiser's steps are finer than bf16; ``products`` may be narrower."""
     moved(core, torch.float32, core.device).requires_grad_(True)
+    multiply_in(core, products)
     return Trainee(core=core, tokenizer=tokenizer, device=next(core.parameters()).device)
 
 
@@ -343,7 +358,7 @@ def load_trainee(spec: Spec, config: TrainingConfig) -> Trainee:
     base = base_of(spec)
     device = loading_device(config)
     tokenizer = load_tokenizer(base.path)
-    core = load_base(base, dtype=pick_dtype(config.precision, pick_device()), device=device)
+    core = load_base(base, dtype=weights_dtype(config), device=device)
     check_tokenizer(tokenizer, core)
     return prepare(core, tokenizer, config, reward=False, seed=spec.seed)
 
@@ -353,11 +368,14 @@ def load_reward_trainee(spec: Spec, config: TrainingConfig) -> Trainee:
     base = base_of(spec)
     device = loading_device(config)
     tokenizer = reward_tokenizer(load_tokenizer(base.path))
-    core = new_reward_model(
-        base, pick_dtype(config.precision, pick_device()), pad_id=scoring_pad_id(tokenizer), seed=spec.seed
-    )
+    core = new_reward_model(base, weights_dtype(config), pad_id=scoring_pad_id(tokenizer), seed=spec.seed)
     check_tokenizer(tokenizer, core)
     return prepare(nn.Module.to(core, device=device), tokenizer, config, reward=True, seed=spec.seed)
+
+
+def weights_dtype(config: CommonConfig) -> torch.dtype:
+    """Number format to read a base in: weights that learn are fp32 from the start, or they would begin rounded."""
+    return pick_dtype(config.precision, pick_device()) if config.lora else torch.float32
 
 
 def loading_device(config: TrainingConfig) -> torch.device:
@@ -382,10 +400,10 @@ def prepare(
     if config.lora and config.shard:
         raise EngineError("shard is for full training: adapters leave the weights as they are; switch one of them off")
     if config.lora:
-        shape = LoraShape(config.lora_rank, config.lora_alpha, config.lora_targets)
+        shape = LoraShape(config.lora_rank, config.lora_alpha, config.lora_targets, config.lora_dropout)
         trainee = add_lora(core, tokenizer, shape, reward=reward, seed=seed)
     else:
-        trainee = train_everything(core, tokenizer)
+        trainee = train_everything(core, tokenizer, pick_dtype(config.precision, pick_device()))
     if config.gradient_checkpointing:
         save_memory(trainee)
     if config.shard:
@@ -399,7 +417,7 @@ def save_memory(trainee: Trainee) -> None:
     core: Any = trainee.core
     core.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     core.enable_input_require_grads()
-    trainee.core.train()  # dropout is 0 everywhere, so this only switches the recomputation on
+    trainee.core.train()  # no dropout asks for this, so it only switches the recomputation on
 
 
 def logits_of(model: PreTrainedModel, hidden_NH: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from training.engine.chat import render_to_fit
+from training.engine.chat import check_prompt, of_row, render_to_fit
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
 from training.engine.packing import Tokens
@@ -31,7 +31,7 @@ class Pair:
 
     @property
     def tokens(self) -> int:
-        """What the pair adds to a pass: its prompt once, and both responses."""
+        """What the pair adds to a pass at most: its prompt once, and both responses."""
         return self.chosen.length + len(self.rejected.response_ids)
 
 
@@ -78,7 +78,8 @@ def read_pairs(
         if chosen == rejected:
             reasons["with equal answers"] += 1
             continue
-        pair, was_cut = _make_pair(row, tokenizer, max_length, str(row.get("id", number)))
+        with of_row(f"{name} row {number}"):
+            pair, was_cut = _make_pair(row, tokenizer, max_length, str(row.get("id", number)))
         if pair.chosen.response_ids == pair.rejected.response_ids:
             reasons[f"with answers that are equal once cut to max_length {max_length}"] += 1
             continue
@@ -136,5 +137,4 @@ def _check(row: dict[str, Any], place: str) -> None:
             raise EngineError(f"{place}: {name} must be a number of at least 0")
     if row.get("weight", 1.0) in (0, None):
         raise EngineError(f"{place}: weight must be above 0")
-    if not isinstance(row.get("prompt"), list):
-        raise EngineError(f"{place}: prompt must be a list of messages")
+    check_prompt(row, place)

@@ -15,8 +15,8 @@
 11. One rollout holds many answers, each minibatch a random part of them.
 12. The reference may follow the policy as a moving average; off by default.
 13. Clipped policy and value losses, clipped gradient norm, Adam with eps 1e-5.
-14. The value function has its own learning rate and may be trained alone at first; it starts as the reward model, or
-    at 0 where it is a head on the policy.
+14. The value function has its own learning rate and may be trained alone at first; it starts as the reward model,
+    its scores normalised, or at 0 where it is a head on the policy.
 15. Losses are divided by the response tokens of the whole minibatch, not averaged over micro-batches.
 16. An iteration's epochs end when the policy has moved too far; log-ratios are clamped; the run stops when a loss or
     gradient is not finite.
@@ -78,7 +78,7 @@ def run(run_dir: RunDir, spec: Spec, config: PPOConfig, events: EventWriter) -> 
     began = time.monotonic()
     events.write("phase", name="loading model", done=0, total=1)
     ppo = prepare(run_dir, spec, config, events)
-    if not resume(run_dir, ppo):
+    if not resume(run_dir, ppo, events):
         evaluation = evaluate(ppo)
         ppo.before = evaluation.metrics
         tell_evaluation(ppo, evaluation, events)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from training.engine.backbone import multiply_in
 from training.engine.chat import end_token_id
 from training.engine.config import PPOConfig
 from training.engine.errors import EngineError
@@ -32,6 +33,7 @@ from training.engine.models import (
     pick_dtype,
     save_memory,
     train_everything,
+    weights_dtype,
 )
 from training.engine.ppo_models import POLICY, REFERENCE, REWARD, VALUE, PPOModels, Reader
 from training.engine.ppo_rollout import read_prompts
@@ -123,13 +125,13 @@ def load_models(spec: Spec, config: PPOConfig) -> PPOModels:
             "the reward model has another tokenizer, so no value model can start from it; set value_backbone to shared"
         )
 
-    core = load_base(base, dtype=dtype, device=device)
+    core = load_base(base, dtype=weights_dtype(config), device=device)
     check_tokenizer(tokenizer, core)
     if config.lora:
         shape = LoraShape(config.lora_rank, config.lora_alpha, config.lora_targets)
         trainee = add_lora(core, tokenizer, shape, reward=False, seed=spec.seed)
     else:
-        trainee = train_everything(core, tokenizer)
+        trainee = train_everything(core, tokenizer, dtype)
 
     reward_head = _reward_adapter(trainee, base, reward)
     reward_model = None
@@ -142,7 +144,7 @@ def load_models(spec: Spec, config: PPOConfig) -> PPOModels:
     if not same_ids or reward_tokenizer.chat_template != tokenizer.chat_template:
         limit = getattr((reward_model or trainee.core).config, "max_position_embeddings", None)
         reader = Reader(reward_tokenizer, min(config.max_length, limit or config.max_length))
-    value_head, value_model = _value_function(trainee, reward, reward_head, reward_model, config)
+    value_head, value_model = _value_function(trainee, reward, reward_head, reward_model, config, dtype)
     reference_model = _reference(trainee, spec, config, dtype)
     if config.gradient_checkpointing:
         save_memory(trainee)
@@ -204,22 +206,30 @@ def add_adapter_like(peft: PeftModel, name: str, folder: str, weights: dict[str,
 
 
 def _value_function(
-    trainee: Trainee, reward: ModelRef, reward_head: nn.Linear, reward_model: PreTrainedModel | None, config: PPOConfig
+    trainee: Trainee,
+    reward: ModelRef,
+    reward_head: nn.Linear,
+    reward_model: PreTrainedModel | None,
+    config: PPOConfig,
+    dtype: torch.dtype,
 ) -> tuple[nn.Linear, PreTrainedModel | None]:
     """The value head, and the value's own model where it has one (detail 14).
 
-    It starts as the reward model where it can. On the policy's backbone it starts as 0: the reward model's head reads
-    another adapter's hidden states.
+    It starts as the reward model where it can, in the units of the rewards: its scores as they are normalised. On the
+    policy's backbone it starts as 0: the reward model's head reads another adapter's hidden states.
     """
     head = nn.Linear(reward_head.weight.shape[1], 1, bias=True, device=trainee.device)
-    nn.init.zeros_(head.bias)
     if config.value_backbone == "shared":
         outputs = cast(Any, trainee.core).get_output_embeddings()
         hidden = outputs.weight.shape[1]
         head = nn.Linear(hidden, 1, bias=True, device=trainee.device)
         nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
         return head, None
-    head.weight.data.copy_(reward_head.weight)
+    mean, std = reward_statistics(reward) or (0.0, 1.0)
+    # (w·h + b − mean) / std
+    bias = 0.0 if reward_head.bias is None else float(reward_head.bias)
+    head.weight.data.copy_(reward_head.weight / std)
+    nn.init.constant_(head.bias, (bias - mean) / std)
     if reward_model is None:
         assert trainee.peft is not None
         weights = {n: w for n, w in _read_adapter(reward.adapter).items() if ".score." not in n}
@@ -228,7 +238,7 @@ def _value_function(
     value_model = load_reward(reward, dtype=torch.float32, device=trainee.device)
     value_model.score = nn.Identity()  # its head is the trained one above
     value_model.requires_grad_(True)
-    return head, value_model
+    return head, multiply_in(value_model, dtype)
 
 
 def _reference(trainee: Trainee, spec: Spec, config: PPOConfig, dtype: torch.dtype) -> PreTrainedModel | None:
@@ -239,7 +249,9 @@ def _reference(trainee: Trainee, spec: Spec, config: PPOConfig, dtype: torch.dty
         ref = spec.models.get("reference", spec.models["base"])
         # A moving average in bf16 would stand still: its steps are below the rounding.
         kept = torch.float32 if config.ema_rate > 0 or trainee.peft is None else dtype
-        return load_base(ref, dtype=kept, device=trainee.device).requires_grad_(False)
+        model = load_base(ref, dtype=kept, device=trainee.device).requires_grad_(False)
+        check_tokenizer(trainee.tokenizer, model)
+        return model if trainee.peft else multiply_in(model, dtype)  # as the policy multiplies
     if config.ema_rate > 0:
         trainee.peft.add_adapter(REFERENCE, trainee.peft.peft_config[POLICY])
         policy = dict(trainee.peft.named_parameters())

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from training.engine import ppo_maths
-from training.engine.backbone import last_hidden
+from training.engine.backbone import last_hidden, narrow_products
 from training.engine.errors import EngineError
 from training.engine.maths import token_logprobs
 from training.engine.models import Trainee, head_is_frozen, logits_of
@@ -227,12 +227,13 @@ class PPOModels:
     def _pass(self, model: PreTrainedModel, batch: Batch, head: Callable[[Tensor], Tensor]) -> PolicyPass:
         """One forward of a model; `head` maps hidden states (N, H) to what the softmax sees, (N, V)."""
         hidden_NH = last_hidden(model, batch.packed)[batch.packed.before_N]
-        logprob_N = token_logprobs(hidden_NH, batch.packed.token_N, head, frozen=head_is_frozen(model))
+        with narrow_products(model):
+            logprob_N = token_logprobs(hidden_NH, batch.packed.token_N, head, frozen=head_is_frozen(model))
         return PolicyPass(_spread(logprob_N, batch), hidden_NH)
 
     def _logits(self, model: PreTrainedModel, hidden_NH: Tensor) -> Tensor:
         """What the softmax sees, (N, H) -> (N, V) in fp32 (detail 4)."""
-        return logits_of(model, hidden_NH) / self.temperature
+        return logits_of(model, hidden_NH).div_(self.temperature)
 
     def move_reference(self, rate: float) -> None:
         """π_ref ← (1 − η)·π_ref + η·π, weight by weight.

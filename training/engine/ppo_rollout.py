@@ -15,7 +15,6 @@ from transformers import PreTrainedTokenizerBase
 
 from training.engine import chat, ppo_maths, processes
 from training.engine.batches import cut_share
-from training.engine.errors import EngineError
 from training.engine.generate import Sample
 from training.engine.models import derived_seed
 from training.engine.ppo_models import Batch, make_batch
@@ -70,11 +69,9 @@ def read_prompts(run_dir: RunDir, name: str, tokenizer: PreTrainedTokenizerBase,
     """The prompts of a data file, each within `room` tokens. EngineError names a malformed row."""
     found = []
     for number, row in enumerate(run_dir.rows(name), start=1):
-        try:
+        with chat.of_row(f"{name} row {number}"):
             chat.check_messages(row.get("prompt", []))
-        except EngineError as error:
-            raise EngineError(f"{name} row {number}: {error}") from None
-        rendered = chat.render_to_fit(tokenizer, row["prompt"], None, room)
+            rendered = chat.render_to_fit(tokenizer, row["prompt"], None, room)
         found.append(Prompt(str(row.get("id", number)), row["prompt"], rendered.prompt_ids, rendered.prompt_cut > 0))
     return found
 

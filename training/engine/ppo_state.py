@@ -60,10 +60,9 @@ def save_checkpoint(run_dir: RunDir, ppo: PPO, events: EventWriter) -> None:
     events.write("checkpoint", step=ppo.iteration, path=str(path.relative_to(run_dir.path)))
 
 
-def resume(run_dir: RunDir, ppo: PPO) -> bool:
+def resume(run_dir: RunDir, ppo: PPO, events: EventWriter) -> bool:
     """Go on from the newest checkpoint. False when there is none."""
-    with processes.main_first():
-        found = checkpoint.load_latest(run_dir)
+    found = checkpoint.resume(run_dir, events)
     if found is None:
         return False
     _put_back(ppo, found.tensors)

@@ -34,9 +34,10 @@ from training.engine.generate import generate, stop_token_ids
 from training.engine.loop import Loop
 from training.engine.maths import reward_loss, share_won
 from training.engine.models import Trainee, load_base, load_reward_trainee, load_tokenizer, pick_dtype
-from training.engine.packing import Tokens, make_pass
+from training.engine.packing import Tokens, make_pass, on_device
 from training.engine.pairs import Pair, read_train_and_eval
 from training.engine.run_dir import RunDir, Spec, write_json
+from training.engine.sample import prompt_room
 from training.engine.saving import save_trained
 from training.engine.sharding import with_weights
 
@@ -120,7 +121,7 @@ def accumulate_gradients(trainee: Trainee, pairs: Sequence[Pair], config: Reward
         group = [pairs[index] for index in indices]
         score_BK = score(trainee, [item for pair in group for item in (pair.chosen, pair.rejected)]).view(-1, 2)
         loss_B, line = losses(score_BK, group, config)
-        weight_B = torch.tensor([pair.weight for pair in group], device=loss_B.device) / weight
+        weight_B = on_device([pair.weight for pair in group], loss_B.device) / weight
         (loss_B * weight_B).sum().backward()  # type: ignore[no-untyped-call]
         lines.append(line * weight_B)
     total = processes.total(torch.cat(lines, dim=1).sum(1))
@@ -133,7 +134,7 @@ METRICS = ("loss", "accuracy", "margin", "reward_chosen", "reward_rejected")
 def losses(score_BK: Tensor, pairs: Sequence[Pair], config: RewardConfig) -> tuple[Tensor, Tensor]:
     """The loss of every pair, (B,), and its METRICS, (5, B), without gradient, from scores (B, 2)."""
     chosen_B, rejected_B = score_BK[:, 0], score_BK[:, 1]
-    margin_B = config.margin_scale * torch.tensor([pair.margin for pair in pairs], device=score_BK.device)
+    margin_B = config.margin_scale * on_device([pair.margin for pair in pairs], score_BK.device)
     loss_B = reward_loss(chosen_B, rejected_B, margin_B=margin_B, centring=config.centring)
     with torch.no_grad():
         won_by_B = chosen_B - rejected_B
@@ -223,7 +224,7 @@ def sample_policy(
     model = load_base(policy, dtype=pick_dtype(config.precision, device), device=device)
     rows = distinct_prompts([{"prompt": pair.messages} for pair in train], config.policy_answers)
     prompts = [rows[number % len(rows)]["prompt"] for number in range(config.policy_answers)]
-    room = max(1, config.max_length - config.policy_tokens)
+    room = prompt_room(model.config, max_length=config.max_length, max_new_tokens=config.policy_tokens)
     loop.phase("sampling the policy", 0, len(prompts))
     answers = generate(
         model,

@@ -44,6 +44,8 @@ class Spec:
     (optional, reward model: whose answers its scores are normalised by). To sample, one or several under any names:
     each is a version that answers, and its rows bear its name.
     ``data``: "train" and "eval" for the four training methods, "prompts" for sampling.
+    ``cache``: a folder that runs share, for what they need not compute twice (DPO: the reference's log-probs); "" keeps
+    it in the run directory.
     """
 
     method: str
@@ -52,6 +54,7 @@ class Spec:
     models: dict[str, ModelRef] = field(default_factory=dict)
     data: dict[str, DataFile] = field(default_factory=dict)
     processes: int = 1
+    cache: str = ""
 
 
 class RunDir:
@@ -120,6 +123,7 @@ class RunDir:
                 models={name: ModelRef(**item) for name, item in content["models"].items()},
                 data={name: DataFile(**item) for name, item in content["data"].items()},
                 processes=int(content.get("processes", 1)),
+                cache=str(content.get("cache", "")),
             )
         except FileNotFoundError:
             raise RunDirError(f"{self.spec_path} is missing") from None
@@ -148,7 +152,7 @@ class RunDir:
         if item is None:
             return []
         rows = []
-        with open(self.path / item.path, encoding="utf-8") as file:
+        with open(self.path / item.path, "rb") as file:
             for number, line in enumerate(file, start=1):
                 try:
                     row = json.loads(line)

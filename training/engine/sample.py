@@ -112,7 +112,11 @@ def _load(name: str, ref: ModelRef, rows: list[Row], config: SampleConfig) -> _V
     model = load_base(ref, dtype=pick_dtype(config.precision, device), device=device)
     check_tokenizer(tokenizer, model)
     room = prompt_room(model.config, max_length=config.max_length, max_new_tokens=config.max_new_tokens)
-    return _Version(name, model, tokenizer, [chat.render_to_fit(tokenizer, row["prompt"], None, room) for row in rows])
+    prompts = []
+    for number, row in enumerate(rows, start=1):
+        with chat.of_row(f"prompts row {number}"):
+            prompts.append(chat.render_to_fit(tokenizer, row["prompt"], None, room))
+    return _Version(name, model, tokenizer, prompts)
 
 
 def _tell_start(events: EventWriter, version: _Version, *, rows: int, total: int) -> None:

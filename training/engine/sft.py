@@ -11,14 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
 from training.engine import processes
-from training.engine.answers import HeldOutAnswers, ReferenceMaker, reference_model, tell_samples
+from training.engine.answers import HeldOutAnswers, tell_samples
 from training.engine.batches import own_passes
-from training.engine.chat import check_prompt, render_to_fit
+from training.engine.chat import check_prompt, of_row, render_to_fit
 from training.engine.config import SFTConfig
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
@@ -27,6 +26,7 @@ from training.engine.loop import Loop
 from training.engine.models import Trainee, load_trainee
 from training.engine.packing import Tokens, make_pass
 from training.engine.pairs import Tally, warn_if_cut
+from training.engine.reference import Reference
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.saving import save_trained
 
@@ -57,7 +57,7 @@ def run(run_dir: RunDir, spec: Spec, config: SFTConfig, events: EventWriter) -> 
     prompts = [{"id": item.id, "prompt": item.messages} for item in held_out or train]
     answers = HeldOutAnswers(prompts, trainee, config, max_length=config.max_length, seed=spec.seed)
     base = spec.models["base"]
-    reference = partial(reference_model, trainee, None, base, config.precision)
+    reference = Reference(trainee, None, base, config.precision)
     loop = Loop(run_dir, config, events, trainee, row_ids=[item.id for item in train], seed=spec.seed)
     loop.start(eval_rows=len(held_out))
 
@@ -94,12 +94,15 @@ def read_demonstrations(
         check_prompt(row, f"{name} row {number}")
         if not isinstance(row.get("response"), str):
             raise EngineError(f"{name} row {number}: response must be text")
+        if not isinstance(row.get("response_ended", True), bool):
+            raise EngineError(f"{name} row {number}: response_ended must be true or false")
         if not row["response"].strip():
             dropped += 1
             continue
-        fitted = render_to_fit(
-            trainee.tokenizer, row["prompt"], row["response"], max_length, ended=row.get("response_ended", True)
-        )
+        with of_row(f"{name} row {number}"):
+            fitted = render_to_fit(
+                trainee.tokenizer, row["prompt"], row["response"], max_length, ended=row.get("response_ended", True)
+            )
         cut += bool(fitted.prompt_cut or fitted.response_cut)
         tokens = Tokens(fitted.prompt_ids, fitted.response_ids)
         found.append(Demonstration(str(row.get("id", number)), row["prompt"], tokens))
@@ -128,17 +131,16 @@ def accumulate_gradients(trainee: Trainee, examples: Sequence[Tokens], loop: Loo
     return float(processes.total(total))
 
 
-def evaluate(loop: Loop, held_out: Sequence[Demonstration], answers: HeldOutAnswers, reference: ReferenceMaker) -> None:
-    """Held-out loss; before and after training also sampled answers. Kept in ``loop.state``."""
+def evaluate(loop: Loop, held_out: Sequence[Demonstration], answers: HeldOutAnswers, reference: Reference) -> None:
+    """Held-out loss, and fresh answers with their length and KL. Kept in ``loop.state``."""
     began = time.monotonic()
     metrics: Metrics = {}
     if held_out:
         metrics["loss"] = held_out_loss(loop, [item.tokens for item in held_out])
-    if loop.step in (0, loop.total):
-        measured, samples = answers.measure(reference, loop)
-        metrics |= measured
-        tell_samples(loop.events, loop.step, samples)
-        loop.state["after" if loop.step else "before"] = metrics
+    measured, samples = answers.measure(reference, loop)
+    metrics |= measured
+    tell_samples(loop.events, loop.step, samples)
+    loop.state["after" if loop.step else "before"] = metrics
     loop.events.write("eval", step=loop.step, metrics=metrics)
     loop.evaluated(began)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django import template
@@ -63,6 +64,12 @@ def short(value: float | None) -> str:
 
 
 @register.filter
+def percent(share: float) -> str:
+    """A share of 1 in whole hundredths, as text and as a coordinate."""
+    return f"{share * 100:.0f}"
+
+
+@register.filter
 def signed(value: float | None) -> str:
     """A change, with its sign; a true minus."""
     if value is None:
@@ -75,6 +82,16 @@ def signed(value: float | None) -> str:
 def main_measure(run: Run) -> Measure | None:
     """The one metric that matters for a run's method."""
     return headline(run)
+
+
+@register.filter
+def notes(runs: Iterable[Run]) -> list[str]:
+    """What is to be known of the models that a list of runs names, each once."""
+    models: dict[str, dict[str, None]] = {}
+    for run in runs:
+        if run.base and run.base.notice:
+            models.setdefault(run.base.notice, {})[str(run.base)] = None
+    return [f"{', '.join(names)}: {notice}" for notice, names in models.items()]
 
 
 @register.filter

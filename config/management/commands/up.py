@@ -32,13 +32,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The options of the command line."""
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--port", default="8000")
         parser.add_argument("--without", action="append", choices=ROLES, default=[], help="leave a process out")
         parser.add_argument("--demo", action="store_true", help="prepare the demo first and print a sign-in link")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Check what can be checked, start the services, run the children, stop everything."""
-        host, port = options["host"], options["port"]
+        host, port = options["host"], _port(options["port"])
         # Until the supervisor listens, every request to stop ends us as Ctrl-C does: with the services stopped.
         signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a script started us in the background
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -123,8 +123,17 @@ def _take_lock(var: Path) -> int:
     return lock
 
 
+def _port(text: str) -> int:
+    if text.isascii() and text.isdecimal() and 1 <= int(text[:6]) <= 65535:
+        return int(text)
+    raise CommandError(f"{text!r} is no port: give a number from 1 to 65535, for example make demo PORT=8001")
+
+
 def _refuse_busy_port(host: str, port: int) -> None:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise CommandError(f"This machine cannot listen on {host!r} ({error.strerror}).") from None
     with socket.socket(family, kind, protocol) as attempt:
         attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
