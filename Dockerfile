@@ -23,6 +23,7 @@ COPY demo demo
 COPY models_registry models_registry
 COPY static static
 COPY templates templates
+COPY locale locale
 COPY training training
 # The names with a hash that production serves. The values only satisfy the settings; none is kept.
 RUN SECRET_KEY=unused ALLOWED_HOSTS=unused python manage.py collectstatic --noinput

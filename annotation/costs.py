@@ -52,8 +52,7 @@ class Costs:
 
 def costs_of(project: Project) -> Costs:
     """For the judgments that the project's comparisons still want. Two queries and the members."""
-    sums = WorkCount.objects.filter(project=project).aggregate(wanted=Sum("wanted"), done=Sum("done"))
-    left = max((sums["wanted"] or 0) - (sums["done"] or 0), 0)
+    left = WorkCount.objects.left_in(project)
     pace = VoteCount.objects.filter(project=project, annotator__is_active=True, seconds__gt=0)
     timed = pace.aggregate(votes=Sum("votes"), seconds=Sum("seconds"))
     measured = (timed["votes"] or 0) >= LEAST_VOTES

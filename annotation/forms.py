@@ -2,39 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
+from django.contrib.postgres.forms import SimpleArrayField
 from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext_lazy as _
 
 from annotation.importing.reading import SHAPES
 from annotation.models import Project, Role, User
 from annotation.services import check_source_name
+
+MOST_ASPECTS = 6
+MOST_TAGS = 12
 
 
 class DisplayNameForm(forms.ModelForm[User]):
     class Meta:
         model = User
         fields = ("display_name",)
-        labels = {"display_name": "Name that others see"}
+        labels = {"display_name": _("Name that others see")}
 
 
 class ProjectForm(forms.ModelForm[Project]):
     class Meta:
         model = Project
-        fields = ("name", "guidelines", "overlap", "asks_strength", "asks_reason")
+        fields = (
+            "name",
+            "guidelines",
+            "overlap",
+            "kind",
+            "asks_strength",
+            "offers_both_good",
+            "asks_acceptability",
+            "aspects",
+            "reason_tags",
+            "asks_reason",
+            "offers_edit",
+        )
         labels = {
             "overlap": "Judgments per comparison",
+            "kind": "People see",
             "asks_strength": "Ask how much better",
+            "offers_both_good": "Offer “both good”",
+            "asks_acceptability": "Ask of each answer whether it will do",
+            "aspects": "Aspects judged apart",
+            "reason_tags": "Reasons to tick",
             "asks_reason": "Offer a field for the reason",
+            "offers_edit": "Offer to edit an answer",
         }
         help_texts = {
             "guidelines": "What makes one answer better than another here. Markdown; annotators open it with one key.",
             "overlap": "How many people judge each new comparison (1 to 50). Comparisons that exist keep their number.",
             "asks_strength": "Slightly, clearly or much: seven keys instead of three. Training can weigh votes by it.",
+            "kind": "What the answers to one prompt become. What somebody has begun to judge stays as it is.",
+            "offers_both_good": "Beside “both bad”; like a tie it prefers no answer.",
+            "asks_acceptability": "Apart from which is better: each answer is called good enough, or not.",
+            "aspects": "For example: helpful, true, harmless. Each gets its own A, tie or B. At most six.",
+            "reason_tags": "For example: correct, clearer, safer, shorter. At most twelve; the first nine have a key.",
             "asks_reason": "Annotators may type why; it makes each vote slower.",
+            "offers_edit": "The edited text counts as better than its original, and as a demonstration for SFT.",
         }
         widgets = {"guidelines": forms.Textarea(attrs={"rows": 12})}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["kind"].required = False
+        for name in ("aspects", "reason_tags"):
+            cast(SimpleArrayField, self.fields[name]).base_field.required = False  # a comma at the end is no mistake
+
+    def clean_kind(self) -> str:
+        return self.cleaned_data["kind"] or self.instance.kind
+
+    def clean_aspects(self) -> list[str]:
+        return _different(self.cleaned_data["aspects"], most=MOST_ASPECTS)
+
+    def clean_reason_tags(self) -> list[str]:
+        return _different(self.cleaned_data["reason_tags"], most=MOST_TAGS)
+
+
+def _different(names: list[str], *, most: int) -> list[str]:
+    """The names without repetitions and empty ones, in their order."""
+    found = [name for name in dict.fromkeys(names) if name]
+    if any("," in name for name in found):  # a program may send one; the page would part it
+        raise forms.ValidationError("A comma parts two names, so none has one.")
+    if len(found) > most:
+        raise forms.ValidationError(f"At most {most}.")
+    return found
 
 
 class MemberForm(forms.Form):

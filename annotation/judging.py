@@ -5,8 +5,9 @@ Everything here runs inside the caller's transaction, with the comparison's row 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import combinations
 
 from django.db import connection
@@ -14,7 +15,7 @@ from django.db.models import Case, F, Value, When
 from django.utils.timezone import now
 
 from annotation.happenings import Happening, Kind, tell
-from annotation.models import Comparison, Judgment, Preference, User
+from annotation.models import Comparison, Judgment, Preference, Response, User
 from annotation.models.content import WORK
 
 Tiers = list[list[int]]
@@ -28,20 +29,31 @@ class NoSeatLeftError(Exception):
 class Verdict:
     """What a person says. `tiers` is the ranking with ties, best first, as response ids: `[[12], [7]]`, `[[7, 12]]`.
 
-    `both_bad` goes with one tier of all responses. `strength` (1 slightly, 2 clearly, 3 much) goes with a preference.
+    `both_bad` and `both_good` go with one tier of all responses. `strength` (1 slightly, 2 clearly, 3 much) goes with a
+    preference. `acceptable` and `edits` are by response id; each aspect has tiers of its own.
     """
 
     tiers: Tiers
     both_bad: bool = False
     strength: int | None = None
     reason: str = ""
+    both_good: bool = False
+    tags: Sequence[str] = ()
+    acceptable: Mapping[int, bool] = field(default_factory=dict)
+    aspects: Mapping[str, Tiers] = field(default_factory=dict)
+    edits: Mapping[int, str] = field(default_factory=dict)
 
     def check(self, response_ids: Sequence[int]) -> None:
         """Raises ValueError unless the tiers name every response of the comparison exactly once, and fit the rest."""
-        if sorted(pk for tier in self.tiers for pk in tier) != sorted(response_ids) or not all(self.tiers):
-            raise ValueError("The tiers must name every response of the comparison exactly once.")
-        if self.both_bad and len(self.tiers) != 1:
-            raise ValueError("Both bad prefers no response over another.")
+        for tiers in (self.tiers, *self.aspects.values()):
+            if sorted(pk for tier in tiers for pk in tier) != sorted(response_ids) or not all(tiers):
+                raise ValueError("The tiers must name every response of the comparison exactly once.")
+        if not {*self.acceptable, *self.edits} <= set(response_ids):
+            raise ValueError("Only responses of the comparison are acceptable or edited.")
+        if (self.both_bad or self.both_good) and len(self.tiers) != 1:
+            raise ValueError("Both bad and both good prefer no response over another.")
+        if self.both_bad and self.both_good:
+            raise ValueError("Nothing is both good and bad.")
         if self.strength is not None and (len(self.tiers) == 1 or self.strength not in Judgment.Strength.values):
             raise ValueError("A strength from 1 to 3 goes with a preference only.")
 
@@ -116,9 +128,21 @@ def preferred_pairs(tiers: Tiers) -> list[tuple[int, int]]:
     return [(better, worse) for above, below in combinations(tiers, 2) for better in above for worse in below]
 
 
+def edited_pairs(tiers: Tiers, *, edited: int, edit_of: int) -> list[tuple[int, int]]:
+    """The pairs that an edit adds: it is better than its original, and so than what that was no worse than."""
+    own = next(n for n, tier in enumerate(tiers) if edit_of in tier)
+    return [(edited, worse) for tier in tiers[own:] for worse in tier]
+
+
 def preferences_of(judgment: Judgment, *, project_id: int, prompt_id: int) -> list[Preference]:
-    """The unsaved triples of a judgment. They share a weight of 1: a ranking counts once, not once per pair."""
-    pairs = preferred_pairs(judgment.tiers)
+    """The unsaved triples of a judgment. They share a weight of 1: a ranking counts once, not once per pair.
+
+    How much better an edit is than its original, nobody was asked: those triples have no strength.
+    """
+    strengths = dict.fromkeys(preferred_pairs(judgment.tiers), judgment.strength)
+    if judgment.edited_id and judgment.edit_of_id:
+        edits = edited_pairs(judgment.tiers, edited=judgment.edited_id, edit_of=judgment.edit_of_id)
+        strengths |= dict.fromkeys(edits, None)
     return [
         Preference(
             project_id=project_id,
@@ -126,10 +150,10 @@ def preferences_of(judgment: Judgment, *, project_id: int, prompt_id: int) -> li
             chosen_id=better,
             rejected_id=worse,
             judgment=judgment,
-            strength=judgment.strength,
-            weight=1 / len(pairs),
+            strength=strength,
+            weight=1 / len(strengths),
         )
-        for better, worse in pairs
+        for (better, worse), strength in strengths.items()
     ]
 
 
@@ -142,9 +166,11 @@ def write_judgment(
     shown_order: list[int],
     active_seconds: float = 0.0,
     arm: str = "",
+    created_at: datetime | None = None,
 ) -> Judgment:
     """Keep a judgment, and let it count if it has a seat."""
     verdict.check(comparison.response_ids)
+    edited, edit_of = _keep_edit(comparison, annotator, verdict)
     judgment = Judgment.objects.create(
         comparison=comparison,
         annotator=annotator,
@@ -152,11 +178,18 @@ def write_judgment(
         seats=comparison.judgments_wanted,
         tiers=verdict.tiers,
         both_bad=verdict.both_bad,
+        both_good=verdict.both_good,
         strength=verdict.strength,
         reason=verdict.reason,
+        tags=list(verdict.tags),
+        acceptable={str(pk): will_do for pk, will_do in verdict.acceptable.items()},
+        aspects=dict(verdict.aspects),
+        edited=edited,
+        edit_of_id=edit_of,
         shown_order=shown_order,
         active_seconds=active_seconds,
         arm=arm,
+        created_at=created_at or now(),
     )
     if seat is not None:
         _count(comparison, judgment)
@@ -176,6 +209,37 @@ def _count(comparison: Comparison, judgment: Judgment) -> None:
         )
     comparison.depth += 1  # as the row is now
     _tell(comparison, judgment)
+
+
+def _keep_edit(comparison: Comparison, annotator: User, verdict: Verdict) -> tuple[Response | None, int | None]:
+    """The edit of the best response that was changed, as a response of its own, and what it is an edit of.
+
+    A text that came back as it was is no edit, nor is one that makes one answer into another.
+    """
+    if not verdict.edits:
+        return None, None
+    from annotation.services import content_hash
+
+    texts = dict(Response.objects.filter(pk__in=comparison.response_ids).values_list("pk", "text"))
+    there = {_settled(text) for text in texts.values()}
+    by_rank = [pk for tier in verdict.tiers for pk in tier]
+    changed = [pk for pk in by_rank if pk in verdict.edits and _settled(verdict.edits[pk]) not in there]
+    if not changed:
+        return None, None
+    text = verdict.edits[changed[0]].strip()
+    edited, _ = Response.objects.get_or_create(
+        prompt_id=comparison.prompt_id,
+        content_hash=content_hash(text),
+        author=None,
+        author_label=f"person {annotator.pk}",
+        defaults={"text": text, "written_by": annotator},
+    )
+    return edited, changed[0]
+
+
+def _settled(text: str) -> str:
+    """A text without what a form may change by itself: its line ends and the space around it."""
+    return "\n".join(line.rstrip() for line in text.splitlines()).strip()
 
 
 def _tell(comparison: Comparison, judgment: Judgment) -> None:

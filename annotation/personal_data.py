@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,11 @@ from django.db.models import Q, QuerySet
 from django.http import JsonResponse
 
 from annotation import audit
+from annotation.judging import Tiers
 from annotation.models import (
     Action,
     AuditEvent,
+    Flag,
     Judgment,
     Lease,
     Membership,
@@ -29,7 +31,7 @@ from annotation.models import (
     User,
     VoteCount,
 )
-from annotation.practising import SIDES
+from annotation.models.judging import LETTERS
 
 ABOUT_ME = ("username", "display_name", "email", "first_name", "last_name", "date_joined", "last_login")
 OF_A_JUDGMENT = (
@@ -38,7 +40,13 @@ OF_A_JUDGMENT = (
     "tiers",
     "both_bad",
     "strength",
+    "both_good",
     "reason",
+    "tags",
+    "acceptable",
+    "aspects",
+    "edited",
+    "edit_of",
     "shown_order",
     "active_seconds",
     "created_at",
@@ -83,6 +91,7 @@ def everything_about(person: User) -> dict[str, Any]:
         "projects": _rows(Membership.objects.filter(user=person), "project__name", "role", "daily_cap", "passed_at"),
         "teams": _rows(person.teams.all(), "project__name", "name"),
         "judgments": _votes_of(person),
+        "flags": _rows(Flag.objects.filter(annotator=person), "comparison_id", "comment", "created_at"),
         "skips": _rows(Skip.objects.filter(annotator=person), "comparison_id", "reason", "created_at"),
         "votes_a_day": _rows(VoteCount.objects.filter(annotator=person), "project__name", "day", "votes", "seconds"),
         "answers": _rows(Response.objects.filter(written_by=person), "prompt__project__name", "text", "created_at"),
@@ -96,11 +105,18 @@ def everything_about(person: User) -> dict[str, Any]:
 
 def _votes_of(person: User) -> list[dict[str, Any]]:
     """By sides, as the person saw them: ids of answers would tell which pairs were shown a second time."""
-    rows = _rows(Judgment.objects.by(person), "comparison__project__name", *OF_A_JUDGMENT)
+    rows = _rows(Judgment.objects.by(person), "comparison__project__name", "edited__text", *OF_A_JUDGMENT)
     for row in rows:
-        order = row.pop("shown_order")
-        row["tiers"] = [[SIDES[order.index(pk)] for pk in tier] for tier in row["tiers"]]
+        sides = dict(zip(row.pop("shown_order"), LETTERS, strict=False))
+        row["tiers"] = _by_sides(row["tiers"], sides)
+        row["aspects"] = {name: _by_sides(tiers, sides) for name, tiers in row["aspects"].items()}
+        row["acceptable"] = {sides[int(pk)]: will_do for pk, will_do in row["acceptable"].items()}
+        row["edited"], row["edit_of"] = row.pop("edited__text"), sides.get(row["edit_of"])
     return rows
+
+
+def _by_sides(tiers: Tiers, sides: Mapping[int, str]) -> list[list[str]]:
+    return [[sides[pk] for pk in tier] for tier in tiers]
 
 
 def _rows(found: QuerySet[Any], *names: str) -> list[dict[str, Any]]:

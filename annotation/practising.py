@@ -8,16 +8,16 @@ from django.utils.safestring import SafeString
 
 from annotation.gold import Feedback, Practice, feedback_on, practice_of
 from annotation.models import Comparison, Judgment, Membership, Project, Response, User
+from annotation.models.judging import LETTERS
 from annotation.rendering import render
-
-SIDES = "ABCDEFGHI"
+from annotation.work import Turn, turns_of
 
 
 @dataclass(frozen=True)
 class LookBack:
-    """A practice pair after its judgment. Turns and answers are safe HTML."""
+    """A practice pair after its judgment. The answers are (letter, safe HTML)."""
 
-    turns: list[tuple[str, SafeString]]
+    turns: list[Turn]
     answers: list[tuple[str, SafeString]]
     feedback: Feedback
     explanation: SafeString
@@ -32,8 +32,8 @@ def look_back_on(judgment: Judgment) -> LookBack:
     feedback = feedback_on(judgment)
     waits = Membership.objects.filter(project=comparison.project_id, user=judgment.annotator_id, passed_at=None)
     return LookBack(
-        turns=[(turn["role"], render(turn["content"])) for turn in comparison.prompt.messages],
-        answers=[(side, render(texts[pk])) for side, pk in zip(SIDES, judgment.shown_order, strict=False)],
+        turns=turns_of(comparison.prompt.messages),
+        answers=[(side, render(texts[pk])) for side, pk in zip(LETTERS, judgment.shown_order, strict=False)],
         feedback=feedback,
         explanation=render(feedback.explanation),
         so_far=practice_of(comparison.project, judgment.annotator),

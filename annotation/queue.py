@@ -16,37 +16,26 @@ from django.db import connection, transaction
 from django.utils.crypto import salted_hmac
 from django.utils.timezone import now
 
+from annotation.ballots import Ballot
 from annotation.gold import note_practice
 from annotation.hand_out import Place, offers
 from annotation.judging import (
     NoSeatLeftError,
-    Verdict,
     free_seat,
     lock_comparison,
     lock_person,
     withdraw,
     write_judgment,
 )
-from annotation.models import Arm, Comparison, Judgment, Lease, Project, Skip, User
+from annotation.models import Arm, Comparison, Judgment, Lease, Project, Skip, User, WorkCount
+from annotation.models.content import WORK
 
 # How long a comparison is held without a sign of life: at most five minutes.
 LEASE_TIME = timedelta(seconds=settings.LEASE_SECONDS)
+# A page gets its next comparison beforehand only while so many others wait: the last ones are not held in reserve.
+AHEAD_NEEDS = 10
 TICKET_AGE = timedelta(days=7)
 TICKET_SALT = "annotation.queue.ticket"
-
-# A vote as the page sends it: side, and by how much. A is the response shown first.
-CHOICES: dict[str, tuple[str, int | None]] = {
-    "a3": ("a", 3),
-    "a2": ("a", 2),
-    "a1": ("a", 1),
-    "a": ("a", None),
-    "tie": ("tie", None),
-    "b": ("b", None),
-    "b1": ("b", 1),
-    "b2": ("b", 2),
-    "b3": ("b", 3),
-    "both_bad": ("both_bad", None),
-}
 
 
 class BadTicketError(Exception):
@@ -128,6 +117,32 @@ def _renewed_lease(place: Place) -> Lease | None:
     return Lease.objects.select_related("comparison__project").get(pk=place.holds)
 
 
+@transaction.atomic
+def lease_ahead(*, project: Project, annotator: User) -> Lease | None:
+    """A second comparison for a person who holds one, so that their page has it ready when they vote; never a third.
+
+    None while they hold none or practise (each practice pair is followed by what was expected), and where few judgments
+    wait. `lease_next` hands out the older of the two first.
+    """
+    if project.archived_at is not None:
+        return None
+    lock_person(annotator, durably=False)
+    mine = Lease.objects.live().filter(annotator=annotator, comparison__project=project, comparison__closed_at=None)
+    held = list(mine.select_related("comparison__project").order_by("pk")[:2])
+    if len(held) != 1:
+        return held[1] if held else None
+    place = Place.of(project, annotator)
+    if place.practises or _waiting_in(project) < AHEAD_NEEDS:
+        return None
+    return _new_lease(place, besides=[held[0].comparison_id])
+
+
+def _waiting_in(project: Project) -> int:
+    """Judgments of work that nobody has given or holds."""
+    work_held = Lease.objects.live().filter(comparison__project=project, comparison__purpose__in=WORK)
+    return WorkCount.objects.left_in(project) - work_held.count()
+
+
 def _new_lease(place: Place, *, besides: Sequence[int] = ()) -> Lease | None:
     """A comparison that this person does not hold, to come after those (`besides`) that they do."""
     if not place.may_have(len(besides) + 1):
@@ -169,26 +184,22 @@ def release(*, project: Project, annotator: User) -> None:
     Lease.objects.filter(comparison__project=project, annotator=annotator).delete()
 
 
-def verdict_from(choice: str, *, shown_order: list[int], reason: str = "") -> Verdict:
-    """What a choice on the page says about the two responses. Raises ValueError for an unknown choice."""
-    try:
-        side, strength = CHOICES[choice]
-    except KeyError:
-        raise ValueError(f"There is no choice {choice!r}.") from None
-    first, second = shown_order
-    tiers = {"a": [[first], [second]], "b": [[second], [first]]}.get(side, [sorted(shown_order)])
-    return Verdict(tiers=tiers, both_bad=side == "both_bad", strength=strength, reason=reason)
-
-
 @transaction.atomic
 def submit_judgment(
-    *, ticket: Ticket, annotator: User, choice: str, reason: str = "", active_seconds: float = 0.0
+    *,
+    ticket: Ticket,
+    annotator: User,
+    choice: str = "",
+    reason: str = "",
+    ballot: Ballot | None = None,
+    active_seconds: float = 0.0,
 ) -> Judgment:
-    """Keep a vote and give the lease back. Sent twice, it is kept once.
+    """Keep a vote and give the lease back. Sent twice, it is kept once. A choice and a reason are a ballot.
 
     After the lease ran out it still counts if a seat is free. If others took them all it is kept without one, and
-    counts as soon as one of them lets go. Raises ValueError for an unknown choice.
+    counts as soon as one of them lets go. Raises ValueError for a ballot that says nothing about this comparison.
     """
+    ballot = ballot or Ballot(choice=choice, reason=reason)
     lock_person(annotator)
     comparison = lock_comparison(ticket.comparison_id)
     lease = _end_lease(comparison, annotator)
@@ -201,7 +212,7 @@ def submit_judgment(
     judgment = write_judgment(
         comparison,
         annotator,
-        verdict_from(choice, shown_order=order, reason=reason),
+        ballot.verdict(order),
         seat=lease.seat if lease else free_seat(comparison),
         shown_order=order,
         active_seconds=min(max(active_seconds, 0.0), max((now() - since).total_seconds(), 0.0)),
@@ -254,14 +265,7 @@ def undo_last(*, project: Project, annotator: User) -> Lease | None:
     Raises NoSeatLeftError for a skip, or a late vote, whose comparison others have finished.
     """
     lock_person(annotator)
-    judgment = (
-        Judgment.objects.kept()
-        .in_project(project)
-        .by(annotator)
-        .exclude(comparison__purpose=Comparison.Purpose.PRACTICE)  # its answer has been told
-        .order_by("-created_at")
-        .first()
-    )
+    judgment = Judgment.objects.correctable().in_project(project).by(annotator).order_by("-created_at").first()
     skipped = Skip.objects.filter(comparison__project=project, annotator=annotator).order_by("-created_at").first()
     if skipped is not None and (judgment is None or skipped.created_at > judgment.created_at):
         return _undo_skip(skipped, annotator)

@@ -115,3 +115,14 @@ def _render(text: str) -> SafeString:
 
 
 _remembered = lru_cache(maxsize=256)(_render)
+
+
+def block_starts(text: str) -> list[int]:
+    """Where the blocks of a Markdown text begin (paragraphs, lists, tables, …), as places in the text."""
+    try:
+        tokens = _markdown.parse(text) if len(text) <= LONGEST_RENDERED else []
+    except RecursionError:
+        return []
+    first_lines = [token.map[0] for token in tokens if token.level == 0 and token.map]
+    line_starts = [0, *(place + 1 for place, character in enumerate(text) if character == "\n")]
+    return [line_starts[line] for line in first_lines]

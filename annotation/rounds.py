@@ -5,6 +5,8 @@
 2. With another version to compare with, the first of them also meets that version's newest answer to the prompt.
 3. Equal texts are never compared. White space around an answer does not count and is not kept; an answer that is empty
    without it is dropped, and one that the version has given to the prompt before is not kept twice.
+4. In a project that ranks answers, or judges them one at a time, what nobody has touched is put together so; the number
+   of comparisons told is that of the pairs.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 from django.db import transaction
 
 from annotation.models import Comparison, Project, Prompt, Response
+from annotation.regroup import regroup
 from annotation.services import content_hash
 from models_registry.models import Version
 
@@ -71,12 +74,15 @@ def land(*, project: Project, author: Version, against: Version | None, batch: S
         others = {prompt: (pk, key) for prompt, pk, key in newest.values_list("prompt_id", "pk", "content_hash")}
     drawn = sum(len(answered.answers) for answered in batch)
     empty = sum(not given.text.strip() for answered in batch for given in answered.answers)
+    compared = _compare(_pairs(texts, response_ids, others), project)
+    if project.kind != Project.Kind.PAIRS:
+        regroup(project, prompt_ids)
     return Landed(
         answers=added,
         repeated=drawn - empty - added,
         empty=empty,
         same_as_other=sum(_first(texts[prompt]) == key for prompt, (_, key) in others.items()),
-        comparisons=_compare(_pairs(texts, response_ids, others), project),
+        comparisons=compared,
     )
 
 

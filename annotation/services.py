@@ -42,8 +42,12 @@ def create_project(
     asks_strength: bool = True,
     asks_reason: bool = False,
     manager: User | None = None,
+    **asks: Any,
 ) -> Project:
-    """A new project, with `manager` as its first member. Without a slug, one is made from the name and kept unique."""
+    """A new project, with `manager` as its first member. Without a slug, one is made from the name and kept unique.
+
+    `asks` are the fields of Project that say what else is asked of people.
+    """
     project = Project.objects.create(
         name=name,
         slug=slug or _unused_slug(name),
@@ -51,6 +55,7 @@ def create_project(
         overlap=overlap,
         asks_strength=asks_strength,
         asks_reason=asks_reason,
+        **asks,
     )
     if manager is not None:
         Membership.objects.create(project=project, user=manager, role=Role.MANAGER)
@@ -144,8 +149,11 @@ def record_judgment(
     strength: int | None = None,
     reason: str = "",
     shown_order: Sequence[int] | None = None,
+    **more: Any,
 ) -> Judgment:
     """A judgment by a rule or a named source, which asks no queue. One that is there already is returned as it is.
+
+    `more` is what else a Verdict holds.
 
     Raises ValueError for tiers that do not fit the comparison, NoSeatLeftError if it has all the judgments it wants.
     """
@@ -156,7 +164,7 @@ def record_judgment(
     seat = free_seat(locked)
     if seat is None:
         raise NoSeatLeftError(f"{comparison} has all the judgments it wants.")
-    verdict = Verdict(tiers=tiers, both_bad=both_bad, strength=strength, reason=reason)
+    verdict = Verdict(tiers=tiers, both_bad=both_bad, strength=strength, reason=reason, **more)
     order = list(shown_order or locked.response_ids)
     return write_judgment(locked, annotator, verdict, seat=seat, shown_order=order)
 

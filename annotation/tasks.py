@@ -5,6 +5,8 @@ from __future__ import annotations
 from celery import current_task, shared_task
 
 from annotation.importing import background
+from annotation.models import Project
+from annotation.regroup import regroup
 
 
 @shared_task(ignore_result=True)
@@ -15,3 +17,8 @@ def run_import(import_id: int) -> None:
 @shared_task(ignore_result=True)
 def tend_imports() -> None:
     background.tend()
+
+
+@shared_task(ignore_result=True)
+def regroup_project(project_id: int) -> None:
+    regroup(Project.objects.get(pk=project_id))

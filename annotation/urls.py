@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from annotation.views import auditing, data, labelling, people, projects, queueing
+from annotation.views import auditing, data, flags, history, labelling, people, projects, queueing
 
 urlpatterns = [
     path("", projects.home, name="home"),
@@ -22,6 +22,12 @@ urlpatterns = [
     path("projects/<slug:slug>/label/undo/", labelling.undo, name="undo"),
     path("projects/<slug:slug>/label/heartbeat/", labelling.heartbeat, name="heartbeat"),
     path("projects/<slug:slug>/label/release/", labelling.release, name="release"),
+    path("projects/<slug:slug>/label/ahead/", labelling.ahead, name="ahead"),
+    path("projects/<slug:slug>/label/flag/", labelling.flag, name="flag"),
+    path("projects/<slug:slug>/label/history/", history.history, name="history"),
+    path("projects/<slug:slug>/label/history/<int:pk>/", history.change, name="change-judgment"),
+    path("projects/<slug:slug>/flags/", flags.flags, name="flags"),
+    path("projects/<slug:slug>/flags/<int:pk>/settle/", flags.settle, name="settle-flag"),
     path("projects/<slug:slug>/import/", data.upload, name="import"),
     path("projects/<slug:slug>/import/<int:pk>/", data.report, name="import-report"),
     path("projects/<slug:slug>/import/<int:pk>/start/", data.start, name="import-start"),

@@ -1,17 +1,30 @@
-"""What the labelling page shows: one pair without its authors, the choices, and how far one is."""
+"""What the labelling page shows: answers without their authors, what is asked about them, and how far one is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import connection
+from django.utils.crypto import salted_hmac
+from django.utils.functional import Promise
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, override, pgettext_lazy
 
+from annotation.ballots import Ballot
+from annotation.common_start import common_start
 from annotation.hand_out import Place, has_practice
 from annotation.models import Comparison, Judgment, Lease, Project, Response, User
+from annotation.models.judging import LETTERS
 from annotation.models.projects import today
-from annotation.queue import CHOICES, Ticket
+from annotation.queue import Ticket
 from annotation.rendering import render
+
+Words = str | Promise  # a promise is read in the reader's language
+
+# Earlier turns of a conversation are folded when they are more than this many, the last ones left open.
+OPEN_TURNS = 4
 
 
 @dataclass(frozen=True)
@@ -20,33 +33,48 @@ class Choice:
 
     value: str
     side: str
-    words: str
+    words: Words
     key: str
     key_name: str
 
 
+MUCH, CLEARLY, SLIGHTLY = gettext_lazy("much"), gettext_lazy("clearly"), gettext_lazy("slightly")
+TIE = Choice("tie", "", gettext_lazy("tie"), "4", "4")
+BOTH_GOOD = Choice("both_good", "", gettext_lazy("both good"), "9", "9")
+BOTH_BAD = Choice("both_bad", "", gettext_lazy("both bad"), "0", "0")
 WITH_STRENGTH = (
-    Choice("a3", "A", "much", "1", "1"),
-    Choice("a2", "A", "clearly", "2", "2"),
-    Choice("a1", "A", "slightly", "3", "3"),
-    Choice("tie", "", "tie", "4", "4"),
-    Choice("b1", "B", "slightly", "5", "5"),
-    Choice("b2", "B", "clearly", "6", "6"),
-    Choice("b3", "B", "much", "7", "7"),
-    Choice("both_bad", "", "both bad", "0", "0"),
+    Choice("a3", "A", MUCH, "1", "1"),
+    Choice("a2", "A", CLEARLY, "2", "2"),
+    Choice("a1", "A", SLIGHTLY, "3", "3"),
+    TIE,
+    Choice("b1", "B", SLIGHTLY, "5", "5"),
+    Choice("b2", "B", CLEARLY, "6", "6"),
+    Choice("b3", "B", MUCH, "7", "7"),
 )
 WITHOUT_STRENGTH = (
-    Choice("a", "A", "is better", "ArrowLeft", "←"),
-    Choice("tie", "", "tie", "4", "4"),
-    Choice("b", "B", "is better", "ArrowRight", "→"),
-    Choice("both_bad", "", "both bad", "0", "0"),
+    Choice("a", "A", gettext_lazy("is better"), "ArrowLeft", "←"),
+    TIE,
+    Choice("b", "B", gettext_lazy("is better"), "ArrowRight", "→"),
 )
+THUMBS = (
+    Choice("up", "", pgettext_lazy("an answer is", "good"), "1", "1"),
+    Choice("down", "", pgettext_lazy("an answer is", "bad"), "0", "0"),
+)
+SAME_ANSWERS = gettext_lazy("The answers say the same")
 SKIP_REASONS = (
-    "I do not know enough about this",
-    "The two answers say the same",
-    "Something is broken or unreadable",
-    "It is against the guidelines",
+    gettext_lazy("I do not know enough about this"),
+    SAME_ANSWERS,
+    gettext_lazy("Something is broken or unreadable"),
+    gettext_lazy("It is against the guidelines"),
 )
+ROLES = {
+    "user": pgettext_lazy("who speaks", "User"),
+    "assistant": pgettext_lazy("who speaks", "Assistant"),
+    "system": pgettext_lazy("who speaks", "System"),
+}
+# Keys of what is asked beside the vote: sides by letters, aspects by three rows of the right hand.
+ACCEPTABLE_KEYS = {"A": ("a", "x"), "B": ("b", "n")}
+ASPECT_KEYS = (("u", "i", "o"), ("j", "k", "l"), ("m", ",", "."))
 
 
 @dataclass(frozen=True)
@@ -54,7 +82,39 @@ class Turn:
     """One message of the conversation: who speaks, and what, as safe HTML."""
 
     role: str
+    speaker: Words
     html: SafeString
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer: its letter, its HTML, of which `start` is what all answers begin with, and its text for editing."""
+
+    side: str
+    start: SafeString | str
+    html: SafeString
+    text: str
+    was_edited: bool
+    place: int | None
+
+
+@dataclass(frozen=True)
+class Option:
+    """One of the answers to a question, or a tag; without a key where there are more than keys."""
+
+    value: str
+    words: str
+    key: str
+    checked: bool
+
+
+@dataclass(frozen=True)
+class Question:
+    """Radio buttons under one name."""
+
+    name: str
+    words: str
+    options: list[Option]
 
 
 @dataclass(frozen=True)
@@ -74,42 +134,156 @@ class Progress:
 
 @dataclass(frozen=True)
 class Work:
-    """One pair to be judged. Nothing here names an author, and nothing tells the two answers apart but their texts."""
+    """What is to be judged. Nothing here names an author, and nothing tells the answers apart but their texts.
+
+    `key` is the same whenever this person sees this comparison. `judgment_id` is set where a vote is being changed.
+    """
 
     ticket: str
-    conversation: list[Turn]
-    answers: list[tuple[str, SafeString]]
-    choices: tuple[Choice, ...]
-    earlier_choice: str
-    earlier_reason: str
+    key: str
+    earlier_turns: list[Turn]
+    turns: list[Turn]
+    answers: list[Answer]
+    start_characters: int
+    choices: Sequence[Choice]
+    tags: list[Option]
+    questions: list[list[Question]]
+    earlier: Ballot | None
+    judgment_id: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """`single`, `pair` or `ranking`, by the number of answers."""
+        return {1: "single", 2: "pair"}.get(len(self.answers), "ranking")
+
+    @property
+    def places(self) -> range:
+        return range(1, len(self.answers) + 1)
+
+
+def turns_of(messages: list[dict[str, str]]) -> list[Turn]:
+    """The messages of a prompt as they are shown."""
+    return [Turn(one["role"], ROLES.get(one["role"], one["role"]), render(one["content"])) for one in messages]
 
 
 def work_on(lease: Lease) -> Work:
     """What to show for a lease. A is the response that its order puts first."""
-    comparison = lease.comparison
-    shown = Response.objects.filter(pk__in=lease.shown_order).values_list("pk", "text", "prompt__messages")
-    texts = {pk: text for pk, text, _ in shown}
-    messages = shown[0][2]
-    withdrawn = Judgment.objects.filter(comparison=comparison, annotator=lease.annotator_id)
-    earlier = withdrawn.exclude(withdrawn_at=None).order_by("-withdrawn_at").first()
-    return Work(
+    withdrawn = Judgment.objects.filter(comparison=lease.comparison, annotator=lease.annotator_id)
+    earlier = withdrawn.exclude(withdrawn_at=None).select_related("edited").order_by("-withdrawn_at").first()
+    # The order is the person's own, so an earlier vote saw the same one.
+    return _work(
+        lease.comparison,
+        annotator_id=lease.annotator_id,
+        shown_order=lease.shown_order,
         ticket=Ticket.sign(lease),
-        conversation=[Turn(turn["role"], render(turn["content"])) for turn in messages],
-        answers=[(side, render(texts[pk])) for side, pk in zip("AB", lease.shown_order, strict=True)],
-        choices=WITH_STRENGTH if comparison.project.asks_strength else WITHOUT_STRENGTH,
-        earlier_choice=choice_of(earlier) if earlier else "",
-        earlier_reason=earlier.reason if earlier else "",
+        earlier=Ballot.of(earlier) if earlier and earlier.shown_order == lease.shown_order else None,
     )
 
 
-def choice_of(judgment: Judgment) -> str:
-    """The button that made this judgment."""
-    if judgment.both_bad:
-        return "both_bad"
-    if len(judgment.tiers) == 1:
-        return "tie"
-    side = "a" if judgment.tiers[0] == judgment.shown_order[:1] else "b"
-    return next(value for value, meaning in CHOICES.items() if meaning == (side, judgment.strength))
+def work_again(judgment: Judgment) -> Work:
+    """What to show to somebody who wants to change this judgment of theirs."""
+    return _work(
+        judgment.comparison,
+        annotator_id=judgment.annotator_id,
+        shown_order=judgment.shown_order,
+        ticket="",
+        earlier=Ballot.of(judgment),
+        judgment_id=judgment.pk,
+    )
+
+
+def _work(
+    comparison: Comparison,
+    *,
+    annotator_id: int,
+    shown_order: list[int],
+    ticket: str,
+    earlier: Ballot | None,
+    judgment_id: int | None = None,
+) -> Work:
+    project = comparison.project
+    shown = Response.objects.filter(pk__in=shown_order).values_list("pk", "text", "prompt__messages")
+    by_id = {pk: text for pk, text, _messages in shown}
+    texts = [by_id[pk] for pk in shown_order]
+    start = common_start(texts)
+    turns = turns_of(shown[0][2])
+    folded = len(turns) - OPEN_TURNS + 1 if len(turns) > OPEN_TURNS else 0
+    said = earlier or Ballot()
+    sides = LETTERS[: len(texts)]
+    return Work(
+        ticket=ticket,
+        key=salted_hmac("annotation.work.key", f"{comparison.pk}:{annotator_id}").hexdigest()[:20],
+        earlier_turns=turns[:folded],
+        turns=turns[folded:],
+        answers=[
+            Answer(
+                side,
+                start=render(text[:start]) if start else "",
+                html=render(text[start:]),
+                text=said.edits.get(side, text) if project.offers_edit else "",
+                was_edited=side in said.edits,
+                place=said.ranks.get(side),
+            )
+            for side, text in zip(sides, texts, strict=True)
+        ],
+        start_characters=start,
+        choices=choices_for(project, len(texts)),
+        tags=[
+            Option(tag, tag, str(n) if n < 10 else "", tag in said.tags)
+            for n, tag in enumerate(project.reason_tags, start=1)
+        ],
+        questions=_questions(project, sides, said),
+        earlier=earlier,
+        judgment_id=judgment_id,
+    )
+
+
+def skip_reasons(work: Work | None) -> list[tuple[str, Promise]]:
+    """What one may say by a key when passing something on: as it is kept, in English whoever says it, and as shown."""
+    offered = [one for one in SKIP_REASONS if one is not SAME_ANSWERS or work is None or work.kind != "single"]
+    with override("en"):
+        return [(str(reason), reason) for reason in offered]
+
+
+def choices_for(project: Project, answers: int) -> Sequence[Choice]:
+    """The buttons of the bar; none for a ranking."""
+    if answers == 1:
+        return THUMBS
+    if answers > 2:
+        return ()
+    both = (BOTH_GOOD, BOTH_BAD) if project.offers_both_good else (BOTH_BAD,)
+    return (*(WITH_STRENGTH if project.asks_strength else WITHOUT_STRENGTH), *both)
+
+
+def _questions(project: Project, sides: str, said: Ballot) -> list[list[Question]]:
+    """What the project asks beside the vote and its tags: whether each answer will do, and every aspect of a pair."""
+    groups = [_acceptable(sides, said) if project.asks_acceptability else [], _aspects(project.aspects, sides, said)]
+    return [group for group in groups if group]
+
+
+def _acceptable(sides: str, said: Ballot) -> list[Question]:
+    found = []
+    for side in sides if len(sides) > 1 else "":
+        yes, no = ACCEPTABLE_KEYS[side] if len(sides) == 2 else ("", "")
+        will_do = said.acceptable.get(side)
+        options = [
+            Option("yes", _("will do"), yes, will_do is True),
+            Option("no", _("will not do"), no, will_do is False),
+        ]
+        found.append(Question(f"acceptable:{side}", side, options))
+    return found
+
+
+def _aspects(aspects: list[str], sides: str, said: Ballot) -> list[Question]:
+    found = []
+    for n, aspect in enumerate(aspects if len(sides) == 2 else []):
+        keys = ASPECT_KEYS[n] if n < len(ASPECT_KEYS) else ("", "", "")
+        options = [
+            Option(value, words, key, said.aspects.get(aspect) == value)
+            for (value, words), key in zip((("A", "A"), ("tie", _("tie")), ("B", "B")), keys, strict=True)
+        ]
+        found.append(Question(f"aspect:{aspect}", aspect, options))
+    return found
 
 
 def progress(project: Project, person: User) -> Progress:

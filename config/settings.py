@@ -374,6 +374,9 @@ WEBHOOK_NETWORKS = networks("WEBHOOK_NETWORKS")
 # Words, times, messages
 
 LANGUAGE_CODE = "en"
+# A browser that asks for one of these gets it. The words are in locale/; `manage.py makemessages -l de` finds new ones.
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"

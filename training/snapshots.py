@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from django.core.files import File
 from django.core.files.storage import storages
-from django.db.models import Avg, Count, QuerySet
+from django.db.models import Avg, Count, Exists, OuterRef, QuerySet
 from django.db.models.functions import Length
 from django.utils.timezone import make_aware
 
@@ -91,6 +91,13 @@ def selected_preferences(project: Project, chosen: Filter) -> QuerySet[Preferenc
     if chosen.annotators:
         found = found.filter(judgment__annotator__username__in=chosen.annotators)
     return found.order_by("id")
+
+
+def demonstrations(project: Project, chosen: Filter) -> QuerySet[Preference]:
+    """The preferences whose winner lost to nothing in the same judgment: an edit instead of its original, the first of
+    a ranking."""
+    better = Preference.objects.filter(judgment=OuterRef("judgment"), rejected=OuterRef("chosen"))
+    return selected_preferences(project, chosen).exclude(Exists(better))
 
 
 def _start_of(day: date) -> datetime:
@@ -177,9 +184,11 @@ def preview(method: str, project: Project, chosen: Filter | None = None, *, hold
 def _rows_per_prompt(method: str, project: Project, chosen: Filter, prompts: list[tuple[int, str]]) -> dict[int, int]:
     if method == Method.PPO:
         return {prompt_id: 1 for prompt_id, _ in prompts}
-    rows = selected_preferences(project, chosen).order_by().values("prompt_id")
-    count = Count("chosen_id", distinct=True) if method == Method.SFT else Count("id")
-    return dict(rows.annotate(rows=count).values_list("prompt_id", "rows"))
+    if method == Method.SFT:
+        rows, count = demonstrations(project, chosen), Count("chosen_id", distinct=True)
+    else:
+        rows, count = selected_preferences(project, chosen), Count("id")
+    return dict(rows.order_by().values("prompt_id").annotate(rows=count).values_list("prompt_id", "rows"))
 
 
 def freeze(
@@ -305,8 +314,8 @@ def _pair_rows(project: Project, chosen: Filter) -> Iterator[tuple[int, dict[str
 
 
 def _answer_rows(project: Project, chosen: Filter) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each answer that won at least once, once, in the order in which it first won; `response_ended` as for pairs."""
-    found = selected_preferences(project, chosen).values_list(
+    """Each answer that a judgment put first, once, in the order of its first win; `response_ended` as for pairs."""
+    found = demonstrations(project, chosen).values_list(
         "chosen_id", "prompt_id", "prompt__messages", "chosen__text", "chosen__sampling__ended"
     )
     seen: set[int] = set()

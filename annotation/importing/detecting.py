@@ -68,9 +68,9 @@ def _shown(number: int, row: Row | BadRowError) -> Shown:
 def in_words(vote: Vote) -> str:
     """`1 over 2, clearly`, `tie`, `both bad`; of one answer `good` or `bad`."""
     if len(vote.places) == 1:
-        return "bad" if vote.both_bad else "good"
-    if vote.both_bad:
-        return "both bad"
+        return "good" if vote.acceptable == (True,) else "bad"
+    if vote.both_bad or vote.both_good:
+        return "both bad" if vote.both_bad else "both good"
     if len(set(vote.places)) == 1:
         return "tie"
     best_first = sorted(range(len(vote.places)), key=lambda n: vote.places[n])

@@ -31,7 +31,10 @@ BATCH = 10_000  # rows
 BATCH_CHARACTERS = 16_000_000  # a batch that has more is landed before it is full, so that memory stays flat
 ATTEMPTS = 2
 SHORT_TURN = 0.0005  # seconds
-ALONE = "One answer alone is kept only with what was said of it: name the source of the votes."
+ALONE = (
+    "One answer alone is kept only with what was said of it: name the source of the votes. Or make this a project where"
+    " people see one answer at a time."
+)
 
 Batch = list[tuple[int, Keyed | BadRowError]]
 logger = logging.getLogger(__name__)
@@ -120,7 +123,9 @@ def tell_of_end(report: ImportReport) -> None:
 def _land_rows(report: ImportReport, source: Source) -> None:
     votes = Votes(report.judged_by)
     rows = shaped(_after(source.rows, report.position), report.shape)
-    for batch in _ahead(_batches(rows, report.author_label, alone=votes.judge is not None)):
+    report.project.refresh_from_db(fields=["kind"])
+    alone = votes.judge is not None or report.project.kind == Project.Kind.SINGLE
+    for batch in _ahead(_batches(rows, report.author_label, alone=alone)):
         votes.meet(row.row for _, row in batch if isinstance(row, Keyed))
         _land_or_split(report, batch, votes, source.share)
 
@@ -209,9 +214,10 @@ def _attempt(report: ImportReport, batch: Batch, votes: Votes, share: Callable[[
         try:
             with transaction.atomic():
                 _need_not_be_on_disk()
-                # Imports into one project take turns, so that a pair is added, and counted, by one of them.
-                Project.objects.select_for_update(no_key=True).get(pk=report.project_id)
-                landed = write_rows(good, report.project, votes) if good else Landed(0, 0, 0)
+                # Imports into one project take turns, so that a pair is added, and counted, by one of them. What the
+                # project asks of people stays as it is until the batch is in.
+                project = Project.objects.select_for_update(no_key=True).get(pk=report.project_id)
+                landed = write_rows(good, project, votes) if good else Landed(0, 0, 0)
                 report.advance(
                     rows=len(batch),
                     position=batch[-1][0],

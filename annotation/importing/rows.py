@@ -30,10 +30,15 @@ class Answer(NamedTuple):
     author_label: str = ""
 
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
 class Vote(NamedTuple):
     """What one voice in the file says: `places[i]` is the place of answer i, 0 the best, the same place for a tie.
 
     `strength` is 1 to 3 or None. `voter` tells the voices of one file apart; most files have one voice, "".
+    `acceptable` says of each answer whether it will do, None where nothing is said; each aspect has places of its own.
+    `edit` is the place among the answers of the one that the voter changed, and its new text.
     """
 
     places: tuple[int, ...]
@@ -41,16 +46,20 @@ class Vote(NamedTuple):
     both_bad: bool = False
     voter: str = ""
     reason: str = ""
+    both_good: bool = False
+    tags: tuple[str, ...] = ()
+    acceptable: tuple[bool | None, ...] = ()
+    aspects: Mapping[str, tuple[int, ...]] = NOTHING
+    edit: tuple[int, str] | None = None
 
 
 FIRST_IS_BETTER, SECOND_IS_BETTER, TIE = (0, 1), (1, 0), (0, 0)
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Row(NamedTuple):
     """A conversation that ends with the user's turn, one to nine different answers, and what was said of them.
 
-    One answer alone comes with a vote: good, or bad (`both_bad`).
+    Of one answer alone a vote says by `acceptable` whether it is good.
     """
 
     messages: list[Message]

@@ -15,6 +15,7 @@ from itertools import combinations
 from random import random
 from typing import Any, NamedTuple
 
+import orjson
 from django.db import connection
 from django.db.models import F
 from django.utils.timezone import now
@@ -23,6 +24,7 @@ from annotation.importing.copying import NULL, copy_rows, field, new_ids
 from annotation.importing.rows import BadFileError, Row, Vote
 from annotation.judging import NoSeatLeftError, Tiers
 from annotation.models import Comparison, Judgment, Preference, Project, Prompt, Response, User
+from annotation.regroup import regroup
 from annotation.services import canonical_json, record_judgment, rule_judge
 
 MOST_VOTERS = 1_000  # of one file: each is an account
@@ -98,15 +100,29 @@ def _account_name(source: str, voter: str) -> str:
 
 
 class _Said(NamedTuple):
-    """A vote on one pair: its tiers of response ids, best first."""
+    """A vote on one pair, or on one answer: on these responses, with its tiers of their ids, best first."""
 
     annotator: User
+    responses: tuple[int, ...]  # as the row names them
     tiers: Tiers
     vote: Vote
 
     @property
     def strength(self) -> int | None:
         return self.vote.strength if len(self.tiers) == 2 else None
+
+    @property
+    def acceptable(self) -> dict[int, bool]:
+        said = zip(self.responses, self.vote.acceptable, strict=False)
+        return {pk: will_do for pk, will_do in said if will_do is not None}
+
+    @property
+    def aspects(self) -> dict[str, Tiers]:
+        return {name: _tiers(places, self.responses) for name, places in self.vote.aspects.items()}
+
+    @property
+    def edits(self) -> dict[int, str]:
+        return {self.responses[self.vote.edit[0]]: self.vote.edit[1]} if self.vote.edit else {}
 
 
 class _Pair(NamedTuple):
@@ -123,13 +139,22 @@ class _New(NamedTuple):
     prompt: int
     said: dict[int, _Said]
 
+    @property
+    def has_edits(self) -> bool:
+        return any(one.vote.edit for one in self.said.values())
+
 
 def write_rows(rows: list[Keyed], project: Project, votes: Votes) -> Landed:
-    """Every pair of answers of every row becomes a comparison, with the row's votes on it if they are kept."""
+    """Every pair of answers of every row becomes a comparison, with the row's votes on it if they are kept.
+
+    What nobody voted on follows the project's kind: a ranking of all answers to a prompt, or one answer at a time.
+    """
     if votes.judge is not None:
         votes.hold()
     prompts, old = _prompt_ids(rows, project)
-    answered = _response_ids(rows, prompts, old)
+    known = _responses(old)
+    asked = set() if project.kind == Project.Kind.PAIRS else set(known.values())
+    answered = _response_ids(rows, prompts, known)
     there = _comparisons(old)
     new: dict[Compared, _New] = {}
     late: list[tuple[int, _Said]] = []
@@ -139,13 +164,22 @@ def write_rows(rows: list[Keyed], project: Project, votes: Votes) -> Landed:
         if compared in there:
             late.extend((there[compared], one) for one in said)
             continue
+        if not said and asked.issuperset(compared):
+            continue  # people see these answers already, in another set
         if compared not in new:
             new[compared] = _New(prompt, {})
         for one in said:
             new[compared].said.setdefault(one.annotator.pk, one)
     ids = _add_comparisons(new, project)
+    for pk, comparison in zip(ids, new.values(), strict=True):
+        if comparison.has_edits:
+            late.extend((pk, one) for one in comparison.said.values())
     judged = _add_judgments(new, ids, project) + _vote_on(late)
-    return Landed(added=len(new), judged=judged, duplicates=pairs - len(new))
+    added = len(new)
+    if project.kind != Project.Kind.PAIRS:
+        made = regroup(project, set(prompts.values()))
+        added = made + Comparison.objects.filter(pk__in=ids).count()
+    return Landed(added=added, judged=judged, duplicates=pairs - len(new))
 
 
 def _prompt_ids(rows: list[Keyed], project: Project) -> tuple[dict[str, int], list[int]]:
@@ -179,9 +213,8 @@ def _metadata(row: Row) -> str:
     return field(json.dumps(dict(row.metadata), ensure_ascii=False)) if row.metadata else "{}"
 
 
-def _response_ids(rows: list[Keyed], prompts: Mapping[str, int], old_prompts: list[int]) -> list[list[int]]:
-    """For every row the ids of its answers. Responses that are missing are made."""
-    ids = _responses(old_prompts)
+def _response_ids(rows: list[Keyed], prompts: Mapping[str, int], ids: dict[ResponseKey, int]) -> list[list[int]]:
+    """For every row the ids of its answers. Responses that are missing are made, and added to `ids`."""
     answered: list[list[int]] = []
     fresh = new_ids(Response, sum(len(keyed.answers) for keyed in rows))  # enough for all to be new
     unused = iter(fresh)
@@ -221,22 +254,28 @@ def _pairs(rows: list[Keyed], prompts: Mapping[str, int], answered: list[list[in
     for keyed, ids in zip(rows, answered, strict=True):
         prompt = prompts[keyed.prompt]
         kept = keyed.row.votes if votes.judge is not None else ()
-        if len(ids) == 1:
-            yield _Pair(prompt, (ids[0],), [_Said(votes.by(vote.voter), [ids], vote) for vote in kept])
+        if len(ids) <= 2:
+            yield _pair(prompt, tuple(ids), kept, votes)
             continue
         for left, right in combinations(range(len(ids)), 2):
-            first, second = ids[left], ids[right]
-            said = [
-                _Said(votes.by(vote.voter), _tiers(vote.places[left], vote.places[right], first, second), vote)
-                for vote in kept
-            ]
-            yield _Pair(prompt, (first, second) if first < second else (second, first), said)
+            said = [vote._replace(places=(vote.places[left], vote.places[right])) for vote in kept]
+            yield _pair(prompt, (ids[left], ids[right]), said, votes)
 
 
-def _tiers(left: int, right: int, first: int, second: int) -> Tiers:
-    if left == right:
-        return [sorted((first, second))]
-    return [[first], [second]] if left < right else [[second], [first]]
+def _pair(prompt: int, responses: tuple[int, ...], said: Sequence[Vote], votes: Votes) -> _Pair:
+    compared = responses if responses[0] <= responses[-1] else responses[::-1]
+    return _Pair(
+        prompt,
+        compared,
+        [_Said(votes.by(vote.voter), responses, _tiers(vote.places, responses), vote) for vote in said],
+    )
+
+
+def _tiers(places: Sequence[int], responses: tuple[int, ...]) -> Tiers:
+    """One answer or two by their places."""
+    if places[0] == places[-1]:
+        return [sorted(responses)]
+    return [[pk] for pk in (responses if places[0] < places[1] else responses[::-1])]
 
 
 def _comparisons(prompts: list[int]) -> dict[Compared, int]:
@@ -262,13 +301,18 @@ def _add_comparisons(pairs: Mapping[Compared, _New], project: Project) -> Sequen
          "closed_at", "lot", "created_at"),
         ids,
         (
-            f"{pk}\t{project.pk}\t{prompt}\t{_array(compared)}\t{purpose}\t{priority}"
+            f"{pk}\t{project.pk}\t{one.prompt}\t{_array(compared)}\t{purpose}\t{priority}"
             # The lot is drawn here: COPY writes rows one by one where a column's default is drawn by the server.
-            f"\t{len(said) or wanted(compared)}\t{len(said)}\t{at if said else NULL}\t{random()}\t{at}"  # noqa: S311  an order
-            for (compared, (prompt, said)), pk in zip(pairs.items(), ids, strict=True)
+            f"\t{len(one.said) or wanted(compared)}\t{_voted_at_once(one, at)}\t{random()}\t{at}"  # noqa: S311  an order
+            for (compared, one), pk in zip(pairs.items(), ids, strict=True)
         ),
     )  # fmt: skip
     return ids
+
+
+def _voted_at_once(one: _New, at: str) -> str:
+    """Depth and time of closing. Votes with an edit follow one by one, as the edit is an answer of its own."""
+    return f"{len(one.said)}\t{at}" if one.said and not one.has_edits else f"0\t{NULL}"
 
 
 def _wanted_for(project: Project) -> Callable[[Compared], int]:
@@ -284,20 +328,21 @@ def _array(ids: Iterable[int]) -> str:
 def _add_judgments(pairs: Mapping[Compared, _New], comparisons: Sequence[int], project: Project) -> int:
     """The votes that new comparisons came with, each on its seat, with their preferences. Returns how many."""
     seated = [
-        (comparison, compared, prompt, seat, len(said), one)
-        for (compared, (prompt, said)), comparison in zip(pairs.items(), comparisons, strict=True)
-        for seat, one in enumerate(said.values(), start=1)
+        (comparison, compared, new.prompt, seat, len(new.said), one)
+        for (compared, new), comparison in zip(pairs.items(), comparisons, strict=True)
+        if not new.has_edits
+        for seat, one in enumerate(new.said.values(), start=1)
     ]
     ids = new_ids(Judgment, len(seated))
     at = now().isoformat()
     copy_rows(
         Judgment,
-        ("id", "comparison_id", "annotator_id", "seat", "seats", "tiers", "both_bad", "strength", "reason",
-         "shown_order", "active_seconds", "created_at"),
+        ("id", "comparison_id", "annotator_id", "seat", "seats", "tiers", "both_bad", "both_good", "strength", "reason",
+         "tags", "acceptable", "aspects", "shown_order", "active_seconds", "created_at"),
         ids,
         (
-            f"{pk}\t{comparison}\t{one.annotator.pk}\t{seat}\t{seats}\t{one.tiers}\t{one.vote.both_bad}"
-            f"\t{one.strength or NULL}\t{field(one.vote.reason)}\t{_array(compared)}\t0\t{at}"
+            f"{pk}\t{comparison}\t{one.annotator.pk}\t{seat}\t{seats}\t{one.tiers}\t{one.vote.both_bad}\t{one.vote.both_good}"
+            f"\t{one.strength or NULL}\t{field(one.vote.reason)}\t{_besides(one)}\t{_array(compared)}\t0\t{at}"
             for (comparison, compared, _, seat, seats, one), pk in zip(seated, ids, strict=True)
         ),
     )  # fmt: skip
@@ -318,6 +363,20 @@ def _add_judgments(pairs: Mapping[Compared, _New], comparisons: Sequence[int], p
         ),
     )  # fmt: skip
     return len(seated)
+
+
+def _besides(one: _Said) -> str:
+    """Tags, acceptability and aspects, as COPY's fields."""
+    tags = "{" + ",".join(map(_element, one.vote.tags)) + "}"
+    acceptable = {str(pk): will_do for pk, will_do in one.acceptable.items()} if one.vote.acceptable else {}
+    kept = (orjson.dumps(acceptable).decode(), orjson.dumps(one.aspects).decode() if one.vote.aspects else "{}")
+    return "\t".join(map(field, (tags, *kept)))
+
+
+def _element(text: str) -> str:
+    """A text in an array."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 def _vote_on(said: list[tuple[int, _Said]]) -> int:
@@ -357,8 +416,13 @@ def _record(comparison: int, one: _Said) -> None:
         annotator=one.annotator,
         tiers=one.tiers,
         both_bad=one.vote.both_bad,
+        both_good=one.vote.both_good,
         strength=one.strength,
         reason=one.vote.reason,
+        tags=one.vote.tags,
+        acceptable=one.acceptable,
+        aspects=one.aspects,
+        edits=one.edits,
     )
 
 

@@ -1,8 +1,7 @@
 """Imports run in the background, and are fast: five indexes go whose columns another index begins with,
 and the one by author leaves out what was imported.
 
-A comparison may have one response: an answer that was imported with what was said of it. The counts of work and votes
-follow rows that are copied in the role of replication too (annotation.importing.references).
+The counts of work and votes follow rows that are copied in the role of replication too (annotation.importing.references).
 """
 
 import django.db.models.deletion
@@ -47,7 +46,7 @@ def lead_of_another(to: str, related_name: str) -> models.ForeignKey:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotation", "0007_queue"), ("models_registry", "0001_tables")]
+    dependencies = [("annotation", "0008_kinds_of_judgment"), ("models_registry", "0001_tables")]
     operations = [
         migrations.AddIndex("comparison", models.Index(fields=["project", "id"], name="comparisons_by_project")),
         migrations.AlterField("comparison", "project", lead_of_another("annotation.project", "comparisons")),
@@ -69,14 +68,6 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="responses",
                 to="models_registry.version",
-            ),
-        ),
-        migrations.RemoveConstraint("comparison", "two_to_nine_responses"),
-        migrations.AddConstraint(
-            "comparison",
-            models.CheckConstraint(
-                condition=models.Q(("response_ids__len__gte", 1), ("response_ids__len__lte", 9)),
-                name="one_to_nine_responses",
             ),
         ),
         migrations.RunSQL(COUNT_ALWAYS, COUNT_ORDINARILY),

@@ -5,7 +5,7 @@ from annotation.models.auditing import Action, AuditEvent
 from annotation.models.content import Comparison, Gold, Prompt, Response
 from annotation.models.counts import VoteCount, WorkCount
 from annotation.models.importing import ImportReport
-from annotation.models.judging import Arm, Judgment, Lease, Preference, Skip
+from annotation.models.judging import Arm, Flag, Judgment, Lease, Preference, Skip
 from annotation.models.projects import Membership, Project, Role, User
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "AuditEvent",
     "Batch",
     "Comparison",
+    "Flag",
     "Gold",
     "ImportReport",
     "Judgment",

@@ -51,7 +51,7 @@ class ResponseQuerySet(models.QuerySet["Response"]):
 
 
 class Response(models.Model):
-    """One answer. Its author is a model version with its sampling parameters, or the label of an import.
+    """One answer. Its author is a model version with its sampling parameters, the label of an import, or a person.
 
     `sampling` of a model's answer says `ended`: false when the token limit cut it off.
     """
@@ -131,7 +131,7 @@ MOST_JUDGMENTS = 30_000  # of a comparison whose answer is known: everybody judg
 
 
 class Comparison(models.Model):
-    """Two to nine responses to one prompt that people put in order; or one, imported with what was said of it.
+    """Two to nine responses to one prompt that people put in order, or one that they call good or bad.
 
     `response_ids` is an array and not a table of its own: a comparison never changes once made, and a million of them
     must be imported in under a minute. Responses are only ever deleted together with their prompt. The array is sorted,

@@ -11,6 +11,13 @@ from django.db import models
 from annotation.models.projects import Project, User
 
 
+class WorkCountQuerySet(models.QuerySet["WorkCount"]):
+    def left_in(self, project: Project) -> int:
+        """Judgments that the project's work still wants, held ones too."""
+        sums = self.filter(project=project).aggregate(wanted=models.Sum("wanted"), done=models.Sum("done"))
+        return max((sums["wanted"] or 0) - (sums["done"] or 0), 0)
+
+
 class WorkCount(models.Model):
     """Judgments wanted and given on a project's comparisons that are work; its rows are summed.
 
@@ -21,6 +28,8 @@ class WorkCount(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="work_counts")
     wanted = models.BigIntegerField()
     done = models.BigIntegerField()
+
+    objects = WorkCountQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.done} of {self.wanted}"

@@ -13,9 +13,13 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.utils.timezone import now
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from annotation.models.content import Comparison, Prompt, Response
 from annotation.models.projects import Project, User
+
+LETTERS = "ABCDEFGHI"  # what people call the responses of a comparison, in the order in which they were shown
 
 
 class Arm(models.TextChoices):
@@ -73,6 +77,10 @@ class JudgmentQuerySet(models.QuerySet["Judgment"]):
         """Late judgments without a seat, the first to come first."""
         return self.kept().filter(seat=None).order_by("created_at", "id")
 
+    def correctable(self) -> Self:
+        """Kept ones that their authors may change: not practice, where they have been told what was expected."""
+        return self.kept().exclude(comparison__purpose=Comparison.Purpose.PRACTICE)
+
     def in_project(self, project: Project) -> Self:
         return self.filter(comparison__project=project)
 
@@ -87,8 +95,12 @@ class Judgment(models.Model):
     """What one person said about one comparison.
 
     `tiers` is the ranking with ties, best first: `[[12], [7]]` prefers response 12, `[[7, 12]]` is a tie. A withdrawn
-    judgment (undo) stays as history, but holds no seat and makes no preference. Nor does a late one that waits for a
-    seat.
+    judgment (undo, correction) stays as history, but holds no seat and makes no preference. Nor does a late one that
+    waits for a seat.
+
+    `acceptable` says of responses whether they would do by themselves, `{"12": true}`; of a single response it is the
+    whole vote. `aspects` holds tiers of their own, `{"helpful": [[12], [7]]}`. `edited` is what the person made of the
+    response `edit_of`.
     """
 
     class Strength(models.IntegerChoices):
@@ -105,6 +117,16 @@ class Judgment(models.Model):
     both_bad = models.BooleanField(default=False)
     strength = models.PositiveSmallIntegerField(choices=Strength.choices, null=True, blank=True)
     reason = models.TextField(blank=True)
+    both_good = models.BooleanField(default=False, db_default=False)
+    tags = ArrayField(models.CharField(max_length=40), default=list, db_default=[], blank=True)
+    acceptable = models.JSONField(default=dict, db_default={}, blank=True)
+    aspects = models.JSONField(default=dict, db_default={}, blank=True)
+    edited = models.ForeignKey(
+        Response, on_delete=models.CASCADE, null=True, blank=True, related_name="+", db_index=False
+    )
+    edit_of = models.ForeignKey(
+        Response, on_delete=models.CASCADE, null=True, blank=True, related_name="+", db_index=False
+    )
     shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids from left to right.")
     active_seconds = models.FloatField(default=0.0)
     arm = models.CharField(
@@ -134,23 +156,38 @@ class Judgment(models.Model):
             models.CheckConstraint(
                 condition=Q(strength=None) | Q(strength__gte=1, strength__lte=3), name="strength_from_1_to_3"
             ),
+            models.CheckConstraint(condition=~Q(both_bad=True, both_good=True), name="not_both_good_and_both_bad"),
+            models.CheckConstraint(
+                condition=Q(edited=None, edit_of=None) | Q(edited__isnull=False, edit_of__isnull=False),
+                name="an_edit_has_its_original",
+            ),
         ]
-        indexes = [models.Index(fields=["annotator", "-created_at"], name="judgments_by_person")]
+        indexes = [
+            models.Index(fields=["annotator", "-created_at"], name="judgments_by_person"),
+            # Of the few that carry an edit, so that imports write nothing into them.
+            models.Index(fields=["edited"], condition=Q(edited__isnull=False), name="judgments_by_edit"),
+            models.Index(fields=["edit_of"], condition=Q(edit_of__isnull=False), name="judgments_by_edited_response"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.annotator} on comparison {self.comparison_id}"
 
     @property
     def verdict(self) -> str:
-        """The vote in words."""
+        """The vote in words, in the reader's language."""
         if len(self.shown_order) == 1:
-            return "bad" if self.both_bad else "good"
-        if self.both_bad:
-            return "both bad"
+            will_do = self.acceptable.get(str(self.shown_order[0]))
+            return pgettext("an answer is", "good") if will_do else pgettext("an answer is", "bad")
+        if self.both_bad or self.both_good:
+            return _("both bad") if self.both_bad else _("both good")
+        if len(self.shown_order) > 2:
+            letters = dict(zip(self.shown_order, LETTERS, strict=False))
+            return " > ".join(" = ".join(sorted(letters[pk] for pk in tier)) for tier in self.tiers)
         if len(self.tiers) == 1:
-            return "tie"
+            return _("tie")
         side = "A" if self.tiers[0] == self.shown_order[:1] else "B"
-        return f"{side} {self.get_strength_display()}" if self.strength else f"{side} better"
+        how_much = _(self.get_strength_display()) if self.strength else _("better")
+        return f"{side} {how_much}"
 
 
 class Skip(models.Model):
@@ -168,6 +205,31 @@ class Skip(models.Model):
 
     def __str__(self) -> str:
         return f"{self.annotator} skipped {self.comparison_id}: {self.reason}"
+
+
+class FlagQuerySet(models.QuerySet["Flag"]):
+    def unsettled(self) -> Self:
+        """Flags that no manager has dealt with yet."""
+        return self.filter(settled_at=None)
+
+    def in_project(self, project: Project) -> Self:
+        return self.filter(comparison__project=project)
+
+
+class Flag(models.Model):
+    """Somebody tells the managers about a comparison, and judges it all the same or skips it."""
+
+    comparison = models.ForeignKey(Comparison, on_delete=models.CASCADE, related_name="flags")
+    annotator = models.ForeignKey(User, on_delete=models.CASCADE, related_name="flags")
+    comment = models.CharField(max_length=1000)
+    created_at = models.DateTimeField(default=now)
+    settled_at = models.DateTimeField(null=True, blank=True)
+    settled_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+
+    objects = FlagQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.annotator} on {self.comparison_id}: {self.comment}"
 
 
 class PreferenceQuerySet(models.QuerySet["Preference"]):

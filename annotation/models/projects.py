@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date
 from decimal import Decimal
 from hashlib import sha256
+from itertools import combinations
 from typing import Self
 
 from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import OuterRef, Subquery, Sum
@@ -43,6 +45,9 @@ class Role(models.TextChoices):
     ANNOTATOR = "annotator", "annotator"
     REVIEWER = "reviewer", "reviewer"
     MANAGER = "manager", "manager"
+
+
+MOST_RANKED = 9  # answers of one comparison
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
@@ -80,7 +85,17 @@ class ProjectQuerySet(models.QuerySet["Project"]):
 
 
 class Project(models.Model):
-    """One question asked of people: which of these answers is better, by these guidelines."""
+    """One question asked of people: which of these answers is better, by these guidelines.
+
+    Beyond the vote itself a project asks what its managers have switched on; all of that may be left out of a vote.
+    """
+
+    class Kind(models.TextChoices):
+        """What the answers to one prompt become. A comparison is judged by how many answers it has."""
+
+        PAIRS = "pairs", "two answers at a time"
+        RANKING = "ranking", "all answers to a prompt at once, put in order"
+        SINGLE = "single", "one answer at a time, good or bad"
 
     name = models.CharField(max_length=120)
     slug = models.SlugField(max_length=120, unique=True)
@@ -94,6 +109,12 @@ class Project(models.Model):
     )
     asks_strength = models.BooleanField(default=True, help_text="Ask how much better: slightly, clearly, much.")
     asks_reason = models.BooleanField(default=False, help_text="Offer a field for the reason.")
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.PAIRS, db_default=Kind.PAIRS.value)
+    offers_both_good = models.BooleanField(default=False, db_default=False)
+    asks_acceptability = models.BooleanField(default=False, db_default=False)
+    offers_edit = models.BooleanField(default=False, db_default=False)
+    reason_tags = ArrayField(models.CharField(max_length=40), default=list, db_default=[], blank=True)
+    aspects = ArrayField(models.CharField(max_length=40), default=list, db_default=[], blank=True)
     gold_share = _percent(5, most=50, help_text="Percent of hand-outs that are gold pairs, whose answer is known.")
     repeat_share = _percent(
         3, most=50, help_text="Percent of hand-outs that are hidden repeats of a person's own pairs."
@@ -132,6 +153,22 @@ class Project(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("project", args=[self.slug])
+
+    @property
+    def asks_more(self) -> bool:
+        """Whether a vote may carry more than one key can say."""
+        return bool(self.asks_reason or self.asks_acceptability or self.offers_edit or self.reason_tags or self.aspects)
+
+    def sets_to_judge(self, response_ids: Sequence[int]) -> list[tuple[int, ...]]:
+        """Which of the different answers to one prompt people see together, each set with its ids sorted."""
+        ids = sorted(response_ids)
+        if self.kind == self.Kind.SINGLE:
+            return [(pk,) for pk in ids]
+        if self.kind == self.Kind.RANKING:
+            # More than a screen holds are dealt out to as few rankings as possible, as even as possible.
+            rankings = -(-len(ids) // MOST_RANKED)
+            return [tuple(ids[n::rankings]) for n in range(rankings)] if len(ids) > 1 else []
+        return list(combinations(ids, 2))
 
     def wanted_for(self, response_ids: Iterable[int]) -> int:
         """How often a comparison of these responses is judged: the overlap, its fraction by a fixed draw.

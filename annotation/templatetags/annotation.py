@@ -9,6 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
 
 from annotation.costs import Costs
 from annotation.rendering import render
@@ -37,7 +38,7 @@ def ago(moment: datetime) -> SafeString:
         '<time datetime="{}" title="{}">{}</time>',
         exact.isoformat(),
         exact.strftime("%Y-%m-%d %H:%M:%S %Z"),
-        "just now" if words.startswith("0") else f"{words} ago",
+        _("just now") if words.startswith("0") else _("%s ago") % words,
     )
 
 

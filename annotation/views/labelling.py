@@ -1,6 +1,7 @@
 """The labelling page: one pair, one vote, the next pair. Every form works without JavaScript.
 
 A page with JavaScript sends `X-Fragment: 1` and gets the next pair as a fragment; one without is sent back to the page.
+With JavaScript the page also asks for the pair after this one (`ahead`), to show it the moment a vote is given.
 """
 
 from __future__ import annotations
@@ -10,21 +11,28 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation import queue
 from annotation.access import SignedInRequest, get_project_for_annotator
+from annotation.ballots import Ballot
+from annotation.examples import examples_for
 from annotation.judging import NoSeatLeftError
-from annotation.models import Arm, Judgment, Project
+from annotation.models import Arm, Comparison, Flag, Judgment, Lease, Project
 from annotation.practising import look_back_on, practised_by
 from annotation.queue import BadTicketError, Ticket
-from annotation.work import SKIP_REASONS, progress, why_nothing_is_left, work_on
+from annotation.work import Work, progress, skip_reasons, why_nothing_is_left, work_on
 
-LONGEST_REASON = 2_000
+LONGEST_COMMENT = 1_000
 LONGEST_SKIP_REASON = 400
-LATE = "Others had taken this pair when your vote came. It is kept, and counts as soon as one of them lets go."
-UNKNOWN = "That form was out of date, so nothing was saved. Here is your pair again."
+LATE = gettext_lazy(
+    "Others had taken this pair when your vote came. It is kept, and counts as soon as one of them lets go."
+)
+UNKNOWN = gettext_lazy("That form was out of date, so nothing was saved. Here is your pair again.")
+TAKEN_OUT = gettext_lazy("That was taken out of the project meanwhile, so nothing was saved.")
 
 
 @login_required
@@ -50,10 +58,13 @@ def skip(request: SignedInRequest, slug: str) -> HttpResponse:
     project = get_project_for_annotator(request, slug)
     reason = (_typed(request, "skip_other") or _typed(request, "skip"))[:LONGEST_SKIP_REASON]
     ticket = _ticket(request, project)
-    if ticket is not None and reason:
-        queue.skip(ticket=ticket, annotator=request.user, reason=reason)
+    if ticket is not None and not reason:
+        messages.warning(request, _("Say why you skip it: choose a reason or type one."))
     elif ticket is not None:
-        messages.warning(request, "Say why you skip it: choose a reason or type one.")
+        try:
+            queue.skip(ticket=ticket, annotator=request.user, reason=reason)
+        except Comparison.DoesNotExist:
+            messages.warning(request, TAKEN_OUT)
     return _next(request, project)
 
 
@@ -63,9 +74,39 @@ def undo(request: SignedInRequest, slug: str) -> HttpResponse:
     project = get_project_for_annotator(request, slug)
     try:
         if queue.undo_last(project=project, annotator=request.user) is None:
-            messages.info(request, "There is nothing to undo.")
+            messages.info(request, _("There is nothing to undo."))
     except NoSeatLeftError:
-        messages.warning(request, "Others have finished that pair, so it cannot come back.")
+        messages.warning(request, _("Others have finished that pair, so it cannot come back."))
+    return _next(request, project)
+
+
+@login_required
+@require_POST
+def ahead(request: SignedInRequest, slug: str) -> HttpResponse:
+    """The pair after the one that is held, as a fragment, held too; 204 where there is none to spare."""
+    project = get_project_for_annotator(request, slug)
+    lease = queue.lease_ahead(project=project, annotator=request.user)
+    if lease is None:
+        return HttpResponse(status=204)
+    return render(request, "annotation/_work.html", _context(request, project, lease))
+
+
+@login_required
+@require_POST
+def flag(request: SignedInRequest, slug: str) -> HttpResponse:
+    """Tell the managers about a pair. It stays to be judged or skipped; a page with JavaScript keeps what it shows."""
+    project = get_project_for_annotator(request, slug)
+    ticket = _ticket(request, project)
+    comment = _typed(request, "flag")[:LONGEST_COMMENT]
+    if ticket is not None and not Comparison.objects.filter(pk=ticket.comparison_id).exists():
+        messages.warning(request, TAKEN_OUT)
+    elif ticket is not None and comment:
+        Flag.objects.create(comparison_id=ticket.comparison_id, annotator=request.user, comment=comment)
+        if request.headers.get("X-Fragment"):
+            return HttpResponse(status=204)
+        messages.success(request, _("The managers will see your comment."))
+    elif ticket is not None:
+        messages.warning(request, _("Say what is wrong with it."))
     return _next(request, project)
 
 
@@ -99,10 +140,12 @@ def _vote(request: SignedInRequest, project: Project) -> Judgment | None:
         judgment = queue.submit_judgment(
             ticket=ticket,
             annotator=request.user,
-            choice=request.POST.get("choice", ""),
-            reason=_typed(request, "reason")[:LONGEST_REASON],
-            active_seconds=_seconds(request.POST.get("active_seconds", "")),
+            ballot=Ballot.read(request.POST, project),
+            active_seconds=seconds(request.POST.get("active_seconds", "")),
         )
+    except Comparison.DoesNotExist:
+        messages.warning(request, TAKEN_OUT)
+        return None
     except ValueError:
         messages.error(request, UNKNOWN)
         return None
@@ -119,7 +162,7 @@ def _told(request: SignedInRequest, project: Project, judgment: Judgment) -> Htt
 
 
 def _feedback(request: SignedInRequest, project: Project, judgment: Judgment, template: str) -> HttpResponse:
-    context = {"project": project, "practised": look_back_on(judgment), "progress": progress(project, request.user)}
+    context = page_context(request, project, None) | {"practised": look_back_on(judgment)}
     return render(request, template, context)
 
 
@@ -136,13 +179,13 @@ def _typed(request: SignedInRequest, name: str) -> str:
     return request.POST.get(name, "").replace("\x00", "").strip()
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """A finite number of seconds, 0 for anything else."""
     try:
-        seconds = float(text)
+        found = float(text)
     except ValueError:
         return 0.0
-    return seconds if 0 <= seconds < float("inf") else 0.0
+    return found if 0 <= found < float("inf") else 0.0
 
 
 def _next(request: SignedInRequest, project: Project) -> HttpResponse:
@@ -153,11 +196,22 @@ def _next(request: SignedInRequest, project: Project) -> HttpResponse:
 
 def _page(request: SignedInRequest, project: Project, template: str) -> HttpResponse:
     lease = queue.lease_next(project=project, annotator=request.user)
-    context = {
+    return render(request, template, _context(request, project, lease))
+
+
+def _context(request: SignedInRequest, project: Project, lease: Lease | None) -> dict[str, object]:
+    work = work_on(lease) if lease else None
+    why = None if lease else why_nothing_is_left(project, request.user)
+    return page_context(request, project, work) | {"why": why}
+
+
+def page_context(request: SignedInRequest, project: Project, work: Work | None) -> dict[str, object]:
+    """What the page needs beside the work itself."""
+    return {
         "project": project,
-        "work": work_on(lease) if lease else None,
+        "work": work,
+        "lease_seconds": int(queue.LEASE_TIME.total_seconds()),
         "progress": progress(project, request.user),
-        "skip_reasons": SKIP_REASONS,
-        "why": None if lease else why_nothing_is_left(project, request.user),
+        "skip_reasons": skip_reasons(work),
+        "examples": examples_for(project),
     }
-    return render(request, template, context)

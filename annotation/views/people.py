@@ -15,6 +15,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -68,7 +69,7 @@ def closed(request: HttpRequest) -> HttpResponse:
 @require_safe
 def cancelled(request: HttpRequest) -> HttpResponse:
     """Somebody turned back at the identity provider."""
-    messages.info(request, "You did not sign in: you turned back on the other page.")
+    messages.info(request, _("You did not sign in: you turned back on the other page."))
     return redirect("sign-in")
 
 
@@ -79,7 +80,7 @@ def account(request: SignedInRequest) -> HttpResponse:
     form = DisplayNameForm(request.POST or None, instance=request.user)
     if request.method == "POST" and form.is_valid():
         form.save()
-        messages.success(request, "Your name is saved.")
+        messages.success(request, _("Your name is saved."))
         return redirect("account")
     context = {
         "form": form,
@@ -100,7 +101,7 @@ def password(request: SignedInRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         form.save()
         update_session_auth_hash(request, request.user)
-        messages.success(request, "Your password is saved.")
+        messages.success(request, _("Your password is saved."))
         return redirect("account")
     return render(request, "accounts/password.html", {"form": form, "section": "account"})
 

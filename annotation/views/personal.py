@@ -11,6 +11,7 @@ from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
@@ -24,7 +25,7 @@ class DeleteForm(forms.Form):
     """One types one's own username, so that nobody deletes themselves by a slip."""
 
     username = forms.CharField(
-        label="Your username", widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"})
+        label=_("Your username"), widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"})
     )
 
     def __init__(self, person: User, *args: Any, **kwargs: Any) -> None:
@@ -34,7 +35,7 @@ class DeleteForm(forms.Form):
     def clean_username(self) -> str:
         name: str = self.cleaned_data["username"]
         if name != self.person.username:
-            raise forms.ValidationError("That is not your username, so nothing was deleted.")
+            raise forms.ValidationError(_("That is not your username, so nothing was deleted."))
         return name
 
 
@@ -67,6 +68,6 @@ def delete(request: SignedInRequest) -> HttpResponse:
             form.add_error(None, str(reason))
         else:
             logout(request)
-            messages.success(request, "Your data is deleted and your account is closed. Thank you for your votes.")
+            messages.success(request, _("Your data is deleted and your account is closed. Thank you for your votes."))
             return redirect("sign-in")
     return render(request, "accounts/delete_me.html", {"form": form, "section": "account"})

@@ -17,7 +17,8 @@ from annotation.access import (
 )
 from annotation.forms import MemberForm, ProjectForm
 from annotation.inviting import InviteForm
-from annotation.models import Judgment, Lease, Preference, Project, Role, VoteCount
+from annotation.models import Flag, Judgment, Lease, Preference, Project, Role, VoteCount
+from annotation.regroup import follow_kind
 from annotation.sources import sources_of
 from annotation.work import progress
 
@@ -55,6 +56,7 @@ def show(request: SignedInRequest, slug: str) -> HttpResponse:
             "last_votes": votes.select_related("annotator", "comparison__prompt").latest_first()[:LAST_VOTES],
             "preferences": Preference.objects.filter(project=project).count(),
             "answers_from": sources_of(project),
+            "open_flags": Flag.objects.unsettled().in_project(project).count(),
         }
     return render(request, "annotation/project.html", context)
 
@@ -78,6 +80,8 @@ def edit(request: SignedInRequest, slug: str) -> HttpResponse:
     form = ProjectForm(request.POST or None, instance=project)
     if request.method == "POST" and form.is_valid():
         form.save()
+        if "kind" in form.changed_data:
+            follow_kind(project)
         messages.success(request, "Saved.")
         return redirect(project)
     return render(request, "annotation/project_form.html", {"form": form, "project": project, "section": "projects"})

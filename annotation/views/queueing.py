@@ -72,7 +72,7 @@ def _search(project: Project, words: str) -> list[Comparison]:
     """Comparisons that can become gold, by words of their prompts, newest first."""
     if not words:
         return []
-    work = Comparison.objects.filter(project=project, prompt__messages__icontains=words).work()
+    work = Comparison.objects.filter(project=project, prompt__messages__icontains=words, response_ids__len=2).work()
     return list(work.select_related("prompt").order_by("-id")[:PAGE])
 
 

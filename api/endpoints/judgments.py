@@ -9,8 +9,8 @@ from ninja import Query, Router, Schema
 from pydantic import Field
 
 from annotation.access import get_project_for_annotator, get_project_for_manager
+from annotation.ballots import Ballot
 from annotation.models import Judgment
-from annotation.work import choice_of
 from api.auth import ApiRequest, needs
 from api.fields import Text, replies
 from api.models import Scope
@@ -20,7 +20,7 @@ router = Router(tags=["judgments"])
 
 
 class OwnJudgmentOut(Schema):
-    """A vote as its author gave it: by sides, without ids of answers.
+    """A vote as its author gave it: by sides, without ids of answers. Its fields are those of a vote that is sent.
 
     `counts` is false for a late one that waits: others had taken the pair.
     """
@@ -28,18 +28,29 @@ class OwnJudgmentOut(Schema):
     id: int
     comparison: int
     choice: str
+    ranks: dict[str, int]
     reason: str
+    tags: list[str]
+    acceptable: dict[str, bool]
+    aspects: dict[str, str]
+    edits: dict[str, str]
     active_seconds: float
     created_at: datetime
     counts: bool
 
     @classmethod
     def of(cls, judgment: Judgment) -> Self:
+        ballot = Ballot.of(judgment)
         return cls(
             id=judgment.pk,
             comparison=judgment.comparison_id,
-            choice=choice_of(judgment),
-            reason=judgment.reason,
+            choice=ballot.choice,
+            ranks=dict(ballot.ranks),
+            reason=ballot.reason,
+            tags=list(ballot.tags),
+            acceptable=dict(ballot.acceptable),
+            aspects=dict(ballot.aspects),
+            edits=dict(ballot.edits),
             active_seconds=judgment.active_seconds,
             created_at=judgment.created_at,
             counts=judgment.seat is not None,
@@ -49,6 +60,8 @@ class OwnJudgmentOut(Schema):
 class JudgmentOut(Schema):
     """A vote as its project's managers see it. `tiers` is the ranking of response ids with ties, best first.
 
+    `acceptable` says of response ids whether they will do; each of `aspects` has tiers of its own. `edited` is the id
+    of what the person made of the response `edit_of`.
     `arm` says why the pair was handed out; votes of the arm `random` owe nothing to the order of the queue.
     `counts` is false for a vote that was taken back, which has a `withdrawn_at`, and for a late one that waits: others
     had taken the pair.
@@ -59,8 +72,14 @@ class JudgmentOut(Schema):
     annotator: str
     tiers: list[list[int]]
     both_bad: bool
+    both_good: bool
     strength: int | None = Field(description="1 slightly, 2 clearly, 3 much.")
     reason: str
+    tags: list[str]
+    acceptable: dict[str, bool]
+    aspects: dict[str, list[list[int]]]
+    edited: int | None
+    edit_of: int | None
     shown_order: list[int]
     arm: str = Field(description="practice, gold, repeat, random or order; empty for votes that came in by import.")
     active_seconds: float
@@ -76,8 +95,14 @@ class JudgmentOut(Schema):
             annotator=judgment.annotator.username,
             tiers=judgment.tiers,
             both_bad=judgment.both_bad,
+            both_good=judgment.both_good,
             strength=judgment.strength,
             reason=judgment.reason,
+            tags=judgment.tags,
+            acceptable=judgment.acceptable,
+            aspects=judgment.aspects,
+            edited=judgment.edited_id,
+            edit_of=judgment.edit_of_id,
             shown_order=judgment.shown_order,
             arm=judgment.arm,
             active_seconds=judgment.active_seconds,
@@ -101,7 +126,7 @@ class JudgmentQuery(Schema):
 def list_own_judgments(request: ApiRequest, slug: str, page: Paging) -> Page[OwnJudgmentOut]:
     """Your votes, oldest first, without those that you took back."""
     project = get_project_for_annotator(request, slug)
-    rows = Judgment.objects.kept().in_project(project).by(request.user)
+    rows = Judgment.objects.kept().in_project(project).by(request.user).select_related("edited")
     return page_of(rows, page, lambda found: [OwnJudgmentOut.of(judgment) for judgment in found])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from django.db.models import Prefetch
 from django.forms.models import model_to_dict
@@ -13,9 +13,10 @@ from ninja.responses import Status
 from pydantic import AfterValidator, Field
 
 from annotation.access import get_project_for_annotator, get_project_for_manager, require_staff
-from annotation.forms import ProjectForm
+from annotation.forms import MOST_ASPECTS, MOST_TAGS, ProjectForm
 from annotation.models import Membership, Project, Role, User
 from annotation.models.projects import ProjectQuerySet
+from annotation.regroup import follow_kind
 from annotation.services import create_project
 from api.auth import ApiRequest, needs
 from api.errors import FieldOut, invalid_fields
@@ -25,6 +26,7 @@ from api.once import IdempotencyKey, once
 from api.paging import Page, Paging, page_of
 
 router = Router(tags=["projects"])
+Kind = Literal["pairs", "ranking", "single"]
 
 
 class ProgressOut(Schema):
@@ -42,8 +44,14 @@ class ProjectOut(Schema):
     name: str
     guidelines: str
     overlap: float
+    kind: Kind
     asks_strength: bool
+    offers_both_good: bool
+    asks_acceptability: bool
+    aspects: list[str]
+    reason_tags: list[str]
     asks_reason: bool
+    offers_edit: bool
     role: str | None
     manages: bool
     progress: ProgressOut
@@ -56,12 +64,22 @@ Overlap = Annotated[float, Field(ge=1, le=50), AfterValidator(lambda number: rou
 ABOUT_OVERLAP = "How many people judge each new comparison. 1.2: one in five is judged twice. Rounded to two decimals."
 
 
+ABOUT_KIND = "What the answers to one prompt become: two at a time, all in order, or one at a time."
+Name = Annotated[Text, Field(min_length=1, max_length=40)]
+
+
 class ProjectIn(Schema):
     name: Text = Field(min_length=1, max_length=120)
     guidelines: Text = Field("", max_length=100_000, description="Markdown, shown beside the labelling page.")
     overlap: Overlap = Field(1, description=ABOUT_OVERLAP)
+    kind: Kind = Field("pairs", description=ABOUT_KIND)
     asks_strength: bool = Field(True, description="Ask how much better: slightly, clearly, much.")
+    offers_both_good: bool = Field(False, description="Offer “both good” beside “both bad”.")
+    asks_acceptability: bool = Field(False, description="Ask of each answer whether it will do.")
+    aspects: list[Name] = Field([], max_length=MOST_ASPECTS, description="Each gets a vote of its own.")
+    reason_tags: list[Name] = Field([], max_length=MOST_TAGS, description="Reasons to tick.")
     asks_reason: bool = Field(False, description="Offer a field for the reason.")
+    offers_edit: bool = Field(False, description="Offer to edit an answer; the edit counts as better than it.")
 
 
 class ProjectPatch(Schema):
@@ -70,8 +88,14 @@ class ProjectPatch(Schema):
     name: Text | None = Field(None, min_length=1, max_length=120)
     guidelines: Text | None = Field(None, max_length=100_000)
     overlap: Overlap | None = Field(None, description=ABOUT_OVERLAP)
+    kind: Kind | None = Field(None, description=ABOUT_KIND)
     asks_strength: bool | None = None
+    offers_both_good: bool | None = None
+    asks_acceptability: bool | None = None
+    aspects: list[Name] | None = Field(None, max_length=MOST_ASPECTS)
+    reason_tags: list[Name] | None = Field(None, max_length=MOST_TAGS)
     asks_reason: bool | None = None
+    offers_edit: bool | None = None
 
 
 @router.get("/projects", auth=needs(Scope.PROJECTS_READ), response=replies(Page[ProjectOut]))
@@ -106,7 +130,11 @@ def change_project(request: ApiRequest, slug: str, body: ProjectPatch) -> Projec
     project = get_project_for_manager(request, slug)
     given = {name: value for name, value in body.model_dump(exclude_unset=True).items() if value is not None}
     before = model_to_dict(project, ProjectForm.Meta.fields)
-    return _fresh(_checked(ProjectForm(before | given, instance=project)).save(), request.user)
+    form = _checked(ProjectForm(before | given, instance=project))
+    form.save()
+    if "kind" in form.changed_data:
+        follow_kind(project)
+    return _fresh(project, request.user)
 
 
 def _checked(form: ProjectForm) -> ProjectForm:
@@ -139,8 +167,14 @@ def _out(project: Any, user: User) -> ProjectOut:
         name=project.name,
         guidelines=project.guidelines,
         overlap=float(project.overlap),
+        kind=project.kind,
         asks_strength=project.asks_strength,
+        offers_both_good=project.offers_both_good,
+        asks_acceptability=project.asks_acceptability,
+        aspects=project.aspects,
+        reason_tags=project.reason_tags,
         asks_reason=project.asks_reason,
+        offers_edit=project.offers_edit,
         role=role,
         manages=user.is_superuser or role == Role.MANAGER,
         progress=ProgressOut(wanted=project.judgments_wanted, done=project.judgments_done, mine=project.votes_by_me),

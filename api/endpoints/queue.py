@@ -6,6 +6,7 @@ A pair has no ids of answers and no authors: what can tell the two sides apart i
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated, Literal
 
 from django.http import HttpResponse
 from django.utils.timezone import now
@@ -15,11 +16,14 @@ from pydantic import Field
 
 from annotation import queue
 from annotation.access import get_project_for_annotator
+from annotation.ballots import CHOICES, LONGEST_EDIT, LONGEST_REASON, THUMBS, Ballot
+from annotation.forms import MOST_ASPECTS, MOST_TAGS
 from annotation.gold import feedback_on
 from annotation.judging import NoSeatLeftError
 from annotation.models import Arm, Judgment, Lease, Project, Response
-from annotation.queue import CHOICES, LEASE_TIME, BadTicketError, Ticket
-from annotation.work import WITH_STRENGTH, WITHOUT_STRENGTH, why_nothing_is_left
+from annotation.models.judging import LETTERS
+from annotation.queue import LEASE_TIME, BadTicketError, Ticket
+from annotation.work import choices_for, why_nothing_is_left
 from api.auth import ApiRequest, needs
 from api.endpoints.judgments import OwnJudgmentOut
 from api.errors import Problem, invalid
@@ -29,7 +33,7 @@ from api.once import IdempotencyKey, once
 
 router = Router(tags=["queue"])
 LABEL = needs(Scope.LABEL)
-LONGEST_REASON = 2_000
+Edit = Annotated[Text, Field(max_length=LONGEST_EDIT)]
 
 
 class MessageOut(Schema):
@@ -51,7 +55,7 @@ class PairOut(Schema):
     messages: list[MessageOut]
     answers: list[AnswerOut]
     choices: list[str] = Field(
-        description="What the labelling page would offer: `a3` is A much better, `b1` B slightly."
+        description="What the labelling page would offer: `a3` is A much better, `b1` B slightly. Empty for a ranking."
     )
 
 
@@ -75,8 +79,31 @@ class ExtendedOut(Schema):
 
 
 class VoteIn(TicketIn):
-    choice: Text = Field(json_schema_extra={"enum": list(CHOICES)})
+    """What the project does not ask beside the vote is passed over; what it asks may be left out."""
+
+    choice: Text = Field(
+        "",
+        json_schema_extra={"enum": ["", *CHOICES, *THUMBS]},
+        description="For two answers, or for one (`up`, `down`); empty for a ranking.",
+    )
+    ranks: dict[Text, int] = Field(
+        {},
+        max_length=len(LETTERS),
+        description='The place of each of three answers or more, 1 is best: `{"A": 2, "B": 1, "C": 2}`.',
+    )
     reason: Text = Field("", max_length=LONGEST_REASON)
+    tags: list[Text] = Field([], max_length=MOST_TAGS, description="Of the project's `reason_tags`.")
+    acceptable: dict[Text, bool] = Field(
+        {}, max_length=len(LETTERS), description='Whether each answer will do: `{"A": true, "B": false}`.'
+    )
+    aspects: dict[Text, Literal["A", "B", "tie"]] = Field(
+        {}, max_length=MOST_ASPECTS, description="A vote of its own for each of the project's `aspects`."
+    )
+    edits: dict[Text, Edit] = Field(
+        {},
+        max_length=len(LETTERS),
+        description="What you made of an answer, by its side. The edit of the best answer that was changed is kept.",
+    )
     active_seconds: float = Field(
         0.0,
         ge=0,
@@ -84,6 +111,17 @@ class VoteIn(TicketIn):
         allow_inf_nan=False,
         description="Time spent on it, at most the time since it was handed out.",
     )
+
+    def ballot(self) -> Ballot:
+        return Ballot(
+            choice=self.choice,
+            ranks=self.ranks,
+            reason=self.reason.strip(),
+            tags=tuple(self.tags),
+            acceptable=self.acceptable,
+            aspects=dict(self.aspects),
+            edits={side: text for side, text in self.edits.items() if text.strip()},
+        )
 
 
 class FeedbackOut(Schema):
@@ -162,8 +200,7 @@ def submit(
             judgment = queue.submit_judgment(
                 ticket=ticket,
                 annotator=request.user,
-                choice=body.choice,
-                reason=body.reason.strip(),
+                ballot=body.ballot().of_what_is_asked(project),
                 active_seconds=body.active_seconds,
             )
         except ValueError as error:
@@ -216,12 +253,11 @@ def _ticket(request: ApiRequest, project: Project, body: TicketIn) -> Ticket:
 def _pair(held: Lease) -> PairOut:
     comparison = held.comparison
     texts = dict(Response.objects.filter(pk__in=held.shown_order).values_list("pk", "text"))
-    offered = WITH_STRENGTH if comparison.project.asks_strength else WITHOUT_STRENGTH
     return PairOut(
         ticket=Ticket.sign(held),
         comparison=comparison.pk,
         expires_at=held.expires_at,
         messages=[MessageOut(**message) for message in comparison.prompt.messages],
-        answers=[AnswerOut(side=side, text=texts[pk]) for side, pk in zip("AB", held.shown_order, strict=True)],
-        choices=[choice.value for choice in offered],
+        answers=[AnswerOut(side=side, text=texts[pk]) for side, pk in zip(LETTERS, held.shown_order, strict=False)],
+        choices=[choice.value for choice in choices_for(comparison.project, len(held.shown_order))],
     )

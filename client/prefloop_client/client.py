@@ -10,7 +10,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -76,11 +76,12 @@ class Client:
     def project(self, slug: str) -> Project:
         return read(Project, self._json("GET", f"/projects/{slug}"))
 
-    def new_project(self, name: str, **settings: str | int | bool) -> Project:
-        """`settings`: guidelines, overlap, asks_strength, asks_reason."""
+    def new_project(self, name: str, **settings: str | int | bool | list[str]) -> Project:
+        """`settings`: guidelines, overlap, kind (pairs, ranking, single), asks_strength, offers_both_good,
+        asks_acceptability, aspects, reason_tags, asks_reason, offers_edit."""
         return read(Project, self._json("POST", "/projects", body={"name": name, **settings}, key=_new_key()))
 
-    def change_project(self, slug: str, **settings: str | int | bool) -> Project:
+    def change_project(self, slug: str, **settings: str | int | bool | list[str]) -> Project:
         return read(Project, self._json("PATCH", f"/projects/{slug}", body=settings))
 
     # The queue
@@ -98,10 +99,35 @@ class Client:
         """Give back what you hold."""
         self._send("POST", f"/projects/{slug}/queue/release", again=True)
 
-    def submit(self, slug: str, pair: Pair, choice: str, *, reason: str = "", active_seconds: float = 0.0) -> Vote:
-        """Vote: `a3` is A much better, `b1` B slightly, `tie`, `both_bad`. One that comes late, when others have taken
-        the pair, is kept; its `counts` is false until one of them lets go."""
-        body = {"ticket": pair.ticket, "choice": choice, "reason": reason, "active_seconds": active_seconds}
+    def submit(
+        self,
+        slug: str,
+        pair: Pair,
+        choice: str = "",
+        *,
+        ranks: Mapping[str, int] | None = None,
+        reason: str = "",
+        tags: Sequence[str] = (),
+        acceptable: Mapping[str, bool] | None = None,
+        aspects: Mapping[str, str] | None = None,
+        edits: Mapping[str, str] | None = None,
+        active_seconds: float = 0.0,
+    ) -> Vote:
+        """Vote: `a3` is A much better, `b1` B slightly, `tie`, `both_bad`; `ranks` puts three answers or more in order
+        (`{"A": 2, "B": 1, "C": 2}`). The rest is what the project asks beside the vote, by side; an aspect is A, B or
+        tie. A vote that comes late, when others have taken the pair, is kept; its `counts` is false until one of them
+        lets go."""
+        body = {
+            "ticket": pair.ticket,
+            "choice": choice,
+            "ranks": dict(ranks or {}),
+            "reason": reason,
+            "tags": list(tags),
+            "acceptable": dict(acceptable or {}),
+            "aspects": dict(aspects or {}),
+            "edits": dict(edits or {}),
+            "active_seconds": active_seconds,
+        }
         return read(Vote, self._json("POST", f"/projects/{slug}/queue/submit", body=body, key=_new_key()))
 
     def skip(self, slug: str, pair: Pair, reason: str) -> None:

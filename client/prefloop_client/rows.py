@@ -34,8 +34,14 @@ class Project:
     name: str
     guidelines: str
     overlap: float
+    kind: str
     asks_strength: bool
+    offers_both_good: bool
+    asks_acceptability: bool
+    aspects: list[str]
+    reason_tags: list[str]
     asks_reason: bool
+    offers_edit: bool
     role: str | None
     manages: bool
     progress: Progress
@@ -51,7 +57,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Answer:
-    """`side` is A or B."""
+    """`side` is a letter: A and B, or more where answers are to be put in order."""
 
     side: str
     text: str
@@ -79,10 +85,17 @@ class Pair:
 
 @dataclass(frozen=True)
 class OwnJudgment:
+    """By sides, as it was sent."""
+
     id: int
     comparison: int
     choice: str
+    ranks: dict[str, int]
     reason: str
+    tags: list[str]
+    acceptable: dict[str, bool]
+    aspects: dict[str, str]
+    edits: dict[str, str]
     active_seconds: float
     created_at: datetime
     counts: bool
@@ -116,8 +129,14 @@ class Judgment:
     annotator: str
     tiers: list[list[int]]
     both_bad: bool
+    both_good: bool
     strength: int | None
     reason: str
+    tags: list[str]
+    acceptable: dict[str, bool]
+    aspects: dict[str, list[list[int]]]
+    edited: int | None
+    edit_of: int | None
     shown_order: list[int]
     arm: str
     active_seconds: float

@@ -1,4 +1,4 @@
-// Comfort for the labelling page: keys, the next pair in place, votes kept through a lost connection, active time.
+// Comfort for the labelling page: keys, the next pair at once, votes and drafts kept through what may happen, active time.
 // Without this file every button still works, by plain forms.
 "use strict";
 (() => {
@@ -6,110 +6,213 @@
   const IDLE_MS = 30_000;        // after that long without a key or a pointer the clock stands still
   const ABANDONED_MS = 300_000;  // after that long the page no longer holds its pair
   const RETRY_MS = 3_000;
+  const STILL_HELD = 0.8;        // of the time of a lease: a pair ahead not heard of for longer may be another's by now
   const BLIND_MS = 250;          // a vote this soon after a new pair was meant for the last one
+  const NOT_DRAFTED = ["csrfmiddlewaretoken", "ticket", "active_seconds", "choice"];
 
+  const words = document.getElementById("words").dataset;
+  const outbox = [];             // { url, body, words, work } in order, each until the server has it
+  let given = false;             // the pair in view has been voted on, and no other is here yet
+  let ahead = null;              // the next pair, ready to be shown
+  let aheadHeldAt = 0;           // when the server last said so, by the wall clock: laptops sleep
+  let chosen = null;
+  let paused = false;
   let shownAt = performance.now();
   let activeSeconds = 0;
   let lastActivity = performance.now();
-  let sending = null;            // { url, body } until the server has it
-  let chosen = null;
 
   const work = () => document.getElementById("work");
   const form = () => work().querySelector("form");
-  const say = (words) => { document.getElementById("said").textContent = words; };
-  const show = (state, words) => {
+  const ticketOf = (section) => section?.querySelector("[name=ticket]")?.value;
+  const say = (text) => { document.getElementById("said").textContent = text; };
+  const show = (state, text) => {
     const place = work().querySelector(".state");
     place.dataset.state = state;
-    place.textContent = words;
+    place.textContent = text;
   };
+  const store = (key, value) => {  // private mode has no storage: then nothing outlives the page
+    try { if (value === null) localStorage.removeItem(key); else localStorage.setItem(key, value); } catch { /* none */ }
+  };
+  const stored = (key) => { try { return localStorage.getItem(key); } catch { return null; } };
 
   // Time: seconds with the page in view and a sign of life in the last half minute.
   for (const kind of ["pointermove", "pointerdown", "keydown", "scroll", "touchmove"]) {
     addEventListener(kind, () => { lastActivity = performance.now(); }, { passive: true, capture: true });
   }
   setInterval(() => {
-    if (document.visibilityState === "visible" && performance.now() - lastActivity < IDLE_MS) activeSeconds += 1;
+    const here = document.visibilityState === "visible" && performance.now() - lastActivity < IDLE_MS;
+    if (here && !paused) activeSeconds += 1;
   }, 1000);
+  const pause = (wanted) => {
+    paused = wanted;
+    document.getElementById("paused").hidden = !paused;
+    work().inert = paused;
+    if (paused) document.querySelector("[data-resume]").focus();
+    else { work().querySelector("[data-focus]")?.focus({ preventScroll: true }); lastActivity = performance.now(); beat(); }
+  };
 
-  // Holding the pair
+  // Holding the pair, and the one ahead
+  const token = () => document.cookie.split("; ").find((part) => part.startsWith("csrftoken="))?.slice(10);
+  const small = (fields) => {
+    const body = new URLSearchParams(fields);
+    body.set("csrfmiddlewaretoken", token() ?? form().elements.csrfmiddlewaretoken.value);
+    return body;
+  };
   const beat = async () => {  // says that this person is still at it
-    const ticket = form().elements.ticket;
-    if (!ticket || sending || document.visibilityState !== "visible") return;
+    if (!ticketOf(work()) || outbox.length || paused || document.visibilityState !== "visible") return;
     if (performance.now() - lastActivity > ABANDONED_MS) return;
     try {
-      const answer = await fetch(work().dataset.heartbeat, { method: "POST", body: new FormData(form()) });
-      if (answer.status === 409) show("failed", "Held by you no longer. Your vote is kept, and counts if a seat is free.");
+      const hold = (ticket) => fetch(work().dataset.heartbeat, { method: "POST", body: small({ ticket }) });
+      const second = ahead;
+      if (second) {
+        const { status } = await hold(ticketOf(second));
+        if (status === 204) aheadHeldAt = Date.now();
+        if (status === 409 && ahead === second) ahead = null;
+      }
+      if ((await hold(ticketOf(work()))).status === 409) show("failed", words.lost);
     } catch { /* the vote itself will say that the connection is gone */ }
   };
   setInterval(beat, HEARTBEAT_MS);
   document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") beat(); });
 
+  const parsed = (html) => {
+    const holder = document.createElement("template");
+    holder.innerHTML = html;
+    return holder.content.querySelector("#work");
+  };
+  const fetchAhead = async () => {
+    const now = work().dataset.work;
+    ahead = null;
+    if (!ticketOf(work())) return;
+    try {
+      const answer = await fetch(work().dataset.ahead, { method: "POST", body: small(), headers: { "X-Fragment": "1" } });
+      if (answer.status !== 200 || answer.redirected) return;
+      const section = parsed(await answer.text());
+      if (given || work().dataset.work !== now || section.dataset.work === now) return;
+      [ahead, aheadHeldAt] = [section, Date.now()];
+    } catch { /* then the next pair comes with the answer to the vote */ }
+  };
+
   // Sending. A vote is let go only when the server has it, or says that it never will.
-  const cookie = (name) => document.cookie.split("; ").find((part) => part.startsWith(`${name}=`))?.slice(name.length + 1);
+  const UNSENT = `unsent:${words.person}:${location.pathname}`;  // whoever signs in next cannot send them
+  const keep = () => {  // votes outlive the page; other requests would mean something else later
+    const votes = outbox.filter((one) => one.vote).map((one) => ({ ...one, body: [...one.body] }));
+    store(UNSENT, votes.length ? JSON.stringify(votes) : null);
+  };
+  const missed = [];             // what the server had to say of votes behind which others waited
+  let sending = false;           // one at a time: an answer takes exactly the vote off that it is for
   const send = async () => {
-    const mine = sending;
+    if (sending) return;
+    sending = true;
+    const mine = outbox[0];
     // Signing in again, in another tab, makes a new token for forms.
-    if (cookie("csrftoken")) mine.body.set("csrfmiddlewaretoken", cookie("csrftoken"));
-    show("saving", "Saving…");
-    work().setAttribute("aria-busy", "true");
-    let answer;
+    if (token()) mine.body.set("csrfmiddlewaretoken", token());
+    show("saving", words.saving);
+    if (given) work().setAttribute("aria-busy", "true");
+    let answer, text;
     try {
       answer = await fetch(mine.url, { method: "POST", body: mine.body, headers: { "X-Fragment": "1" } });
-      const text = await answer.text();
-      if (answer.ok && !answer.redirected) {
-        sending = null;
-        return swap(text, mine);
-      }
+      text = await answer.text();
     } catch { answer = null; }
-    if (sending !== mine) return;
-    if (answer && !answer.redirected && answer.status < 500 && ![403, 408, 429].includes(answer.status)) return refused();
+    sending = false;
+    const section = answer?.ok && !answer.redirected ? parsed(text) : null;
+    if (section) {
+      outbox.shift();
+      keep();
+      if (!outbox.length) return arrived(section, mine);
+      missed.push(...section.querySelectorAll("[data-amiss]"));
+      return send();
+    }
+    // What is fine and none of ours is of something in between, which asks for its own sign-in.
+    const said = answer && !answer.redirected && !answer.ok ? answer.status : 500;
+    if (said < 500 && ![403, 408, 429].includes(said)) return refused();
     const signedOut = answer && (answer.redirected || answer.status === 403);
-    if (signedOut) show("failed", "You are signed out. Your vote is kept here: ");
-    else show(answer ? "failed" : "offline", answer ? "Not saved yet. Trying again." : "Offline. Your vote is kept here and sent again.");
-    if (signedOut) offer("sign in in a new tab", work().dataset.signIn, "_blank");
-    say("Not saved yet. Trying again.");
-    setTimeout(() => { if (sending === mine) send(); }, RETRY_MS);
+    if (signedOut) show("failed", words.signedOut);
+    else show(answer ? "failed" : "offline", answer ? words.unsaved : words.offline);
+    if (signedOut) offer(words.signIn, work().dataset.signIn, "_blank");
+    say(words.unsaved);
+    setTimeout(() => { if (outbox[0] === mine) send(); }, RETRY_MS);
   };
-  addEventListener("online", () => { if (sending) send(); });
-  addEventListener("beforeunload", (event) => { if (sending) event.preventDefault(); });
+  addEventListener("online", () => { if (outbox.length) send(); });
+  addEventListener("beforeunload", (event) => { if (outbox.length) event.preventDefault(); });
 
-  const offer = (words, address, target = "") => {
+  const offer = (text, address, target = "") => {
     const link = document.createElement("a");
-    Object.assign(link, { href: address, target, textContent: words });
+    Object.assign(link, { href: address, target, textContent: text });
     work().querySelector(".state").append(link);
   };
   const refused = () => {
-    sending = null;
+    outbox.length = 0;
+    keep();
     work().removeAttribute("aria-busy");
-    show("failed", "The server took no vote here. ");
-    offer("Load the page again", location.href);
-    say("The server took no vote here. Load the page again.");
+    show("failed", words.refused);
+    offer(words.reload, location.href);
+    say(words.refused + words.reload);
   };
 
-  const swap = (html, sent) => {
-    const holder = document.createElement("template");
-    holder.innerHTML = html;
-    work().replaceWith(holder.content.querySelector("#work"));
-    document.getElementById("progress").replaceChildren(work().querySelector("[data-progress]").content.cloneNode(true));
+  // The server's word on what comes next. Where it is in view already, only what changed is taken over.
+  const arrived = (section, sent) => {
+    const told = [...missed, ...section.querySelectorAll("[data-say]")].map((notice) => notice.textContent);
+    document.getElementById("progress").replaceChildren(section.querySelector("[data-progress]").content.cloneNode(true));
+    const done = section.querySelector("[data-amiss]") ? "" : sent.words;  // else the notice says what became of it
+    const inView = !given && section.dataset.work && section.dataset.work === work().dataset.work;
+    if (inView) document.getElementById("told").replaceChildren(...section.querySelectorAll("[data-say]"));
+    else display(section);
+    document.getElementById("told").append(...missed.splice(0));
+    show(done ? "saved" : "ready", done);
+    const follows = ticketOf(work()) ? words.next : work().querySelector(".empty") ? words.nothing : "";
+    say([...told, done && `${done}.`, follows].filter(Boolean).join(" "));
+    fetchAhead();
+  };
+  const display = (section) => {
+    work().replaceWith(section);
+    document.getElementById("told").replaceChildren();
+    section.inert = paused;
+    ahead = chosen = null;
+    given = false;
     activeSeconds = 0;
-    chosen = null;
     shownAt = lastActivity = performance.now();
-    dress();
     scrollTo(0, 0);
+    dress();
     work().querySelector("[data-focus]")?.focus({ preventScroll: true });
-    const told = [...work().querySelectorAll("[data-say]")].map((notice) => notice.textContent);
-    show("saved", sent.words);
-    say([...told, `${sent.words}. ${form().elements.ticket ? "Next pair." : "Nothing is left."}`].join(" "));
   };
 
+  const addressOf = (button) => button.hasAttribute("formaction") ? button.formAction : form().action;
   const submit = (button) => {
-    if (sending) return;
+    if (given) return;
+    const kind = ["undo", "skip"].find((name) => addressOf(button).endsWith(`/${name}/`)) ?? "vote";
+    if (kind === "vote" && "asksMore" in form().dataset && !form().reportValidity()) return;
+    const other = form().elements.skip_other;
+    if (kind === "skip" && !button.value && !other.value.trim()) return other.focus();
     const body = new FormData(form());
     if (button.name) body.set(button.name, button.value);
     body.set("active_seconds", String(activeSeconds));
-    const url = button.formAction || form().action;
-    sending = { url, body, words: /undo\/$/.test(url) ? "Taken back" : /skip\/$/.test(url) ? "Skipped" : "Saved" };
-    send();
+    const said = { undo: words.takenBack, skip: words.skipped, vote: words.saved }[kind];
+    const plain = new URLSearchParams([...body].map(([name, value]) => [name, String(value)]));
+    outbox.push({ url: addressOf(button), body: plain, words: said, vote: kind === "vote" });
+    keep();
+    store(DRAFT, null);
+    given = true;
+    if (kind === "undo") ahead = null;
+    if (ahead && Date.now() - aheadHeldAt < Number(work().dataset.leaseSeconds) * 1000 * STILL_HELD) display(ahead);
+    if (outbox.length === 1) send();
+    else show("saving", words.saving);
+  };
+  const flag = async (button) => {
+    const comment = document.getElementById("flag-comment");
+    if (!comment.value.trim()) return comment.focus();
+    try {
+      const body = small({ ticket: ticketOf(work()), flag: comment.value });
+      const answer = await fetch(button.formAction, { method: "POST", body, headers: { "X-Fragment": "1" } });
+      if (answer.status !== 204) throw new Error(answer.status);
+      comment.value = "";
+      closeAll();
+      show("saved", words.flagged);
+      say(words.flagged);
+    } catch {
+      show("failed", words.unflagged);
+      say(words.unflagged);
+    }
   };
 
   // A project that asks for more than one key marks the choice first and sends it with Enter.
@@ -118,68 +221,154 @@
     for (const other of work().querySelectorAll(".choice")) other.setAttribute("aria-pressed", String(other === button));
     const next = work().querySelector("[data-next]");
     next.disabled = false;
-    next.onclick = () => submit(chosen);
+    next.onclick = () => deliver(chosen);
+    draft();
   };
+  const deliver = (button) => {
+    if (!("plain" in form().dataset)) return submit(button);
+    store(DRAFT, null);
+    if (!form().reportValidity()) return;
+    form().elements.active_seconds.value = String(activeSeconds);
+    delivering = true;
+    form().requestSubmit(button);
+  };
+  let delivering = false;  // a form that leads elsewhere is on its way by itself
 
   document.addEventListener("submit", (event) => {
     const button = event.submitter;
-    if (event.target !== form() || !button || "leave" in button.dataset) return;
+    if (event.target !== form() || !button || "leave" in button.dataset || delivering) return;
     event.preventDefault();
-    if ("asksMore" in form().dataset && button.classList.contains("choice")) choose(button);
-    else submit(button);
+    if ("flag" in button.dataset) flag(button);
+    else if ("asksMore" in form().dataset && button.classList.contains("choice")) choose(button);
+    else if (button.hasAttribute("formaction")) submit(button);
+    else deliver(button);
   });
+
+  // Drafts: what was typed and marked is still there after a reload.
+  const DRAFT = `draft:${location.pathname}`;
+  const draft = () => {
+    const fields = [...new FormData(form())].filter(([name]) => !NOT_DRAFTED.includes(name));
+    store(DRAFT, JSON.stringify({ work: work().dataset.work, choice: chosen?.value, seconds: activeSeconds, fields }));
+  };
+  document.addEventListener("input", (event) => { if (event.target.closest("form") === form() && !given) draft(); });
+  const restore = () => {  // whether there was one
+    const kept = JSON.parse(stored(DRAFT) ?? "null");
+    if (!kept || !kept.work || kept.work !== work().dataset.work) return false;
+    const said = new Map();
+    for (const [name, value] of kept.fields) said.set(name, [...(said.get(name) ?? []), value]);
+    for (const field of form().elements) {
+      if (!field.name || NOT_DRAFTED.includes(field.name) || field.type === "submit") continue;
+      const values = said.get(field.name) ?? [];
+      if (["checkbox", "radio"].includes(field.type)) field.checked = values.includes(field.value);
+      else if (values.length) field.value = values[0];
+      if (field.dataset.edit && values.length) { field.closest("details").open = true; field.disabled = false; }
+    }
+    activeSeconds = kept.seconds;
+    const button = kept.choice && form().querySelector(`.choice[value="${CSS.escape(kept.choice)}"]`);
+    if (button) choose(button);
+    show("saved", words.draft);
+    return true;
+  };
 
   // Keys. What is printed on a button is what presses it.
   const keysOn = document.getElementById("keys-on");
-  try { keysOn.checked = localStorage.getItem("label-keys") !== "off"; } catch { /* private mode */ }
-  keysOn.addEventListener("change", () => {
-    try { localStorage.setItem("label-keys", keysOn.checked ? "on" : "off"); } catch { /* private mode */ }
-  });
+  keysOn.checked = stored("label-keys") !== "off";
+  keysOn.addEventListener("change", () => store("label-keys", keysOn.checked ? "on" : "off"));
 
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest?.("textarea, input:not([type=checkbox])");
+    const typing = event.target.closest?.("textarea, select, input:not([type=checkbox], [type=radio])");
     if (event.key === "Escape") return closeAll();
     if (typing && event.key === "Enter" && !event.shiftKey && chosen && typing.id === "reason") {
       event.preventDefault();
-      return submit(chosen);
+      return deliver(chosen);
     }
     if (typing || !keysOn.checked || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Enter" && event.target.closest("button, a, summary")) return;
-    const target = find(event.key);
-    if (!target) return;
+    const letter = letterOf(event);
+    if (paused) return letter === "p" ? pause(false) : undefined;
+    if (letter === "Enter" && event.target.closest("button, a, summary")) return;
+    if (letter === "Enter" && event.target.matches("input")) event.preventDefault();
+    // Arrows move between the options of a question, and between cards, before they choose a side.
+    if (letter.startsWith("Arrow") && event.target.closest("[type=radio], .answers")) return;
+    // Where digits themselves take shift, it is no shift.
+    const digit = /^Digit\d$/.test(event.code) && !/\d/.test(letter) ? event.code.slice(5) : "";
+    const name = digit ? `${event.shiftKey ? "⇧" : ""}${digit}` : letter;
+    if (name === "e" && openEdit()) return event.preventDefault();
+    if (name === "c" && foldStart()) return event.preventDefault();
+    const target = find(name);
+    if (!target) return rank(name, event);
     event.preventDefault();
     if (target.matches("textarea")) return target.focus();
-    if (performance.now() - shownAt < BLIND_MS && target.closest(".choices")) return;
+    if (performance.now() - shownAt < BLIND_MS && target.closest(".choices, [data-next]")) return;
     target.click();
-    if (target.matches("summary") && target.parentElement.id === "skip") target.focus();
+    if (target.matches("#flag > summary")) document.getElementById("flag-comment").focus();
+    else if (target.matches(".pop > summary")) target.focus();
   });
 
+  // A keyboard of another script has no Latin letters: there the place of the key counts.
+  const letterOf = ({ key, code }) => {
+    if (key.length > 1) return key;
+    if (!/\p{L}/u.test(key) || /\p{Script=Latin}/u.test(key)) return key.toLowerCase();
+    return { Comma: ",", Period: "." }[code] ?? code.replace(/^Key/, "").toLowerCase();
+  };
   const find = (key) => {
-    const name = key.length === 1 ? key.toLowerCase() : key;
-    const selector = `[data-key="${CSS.escape(name)}"]`;
-    const skip = document.getElementById("skip");
-    const button = (skip?.open && skip.querySelector(`.panel ${selector}`))
+    const selector = `[data-key="${CSS.escape(key)}"]`;
+    const open = document.querySelector(".pop[open] .panel");
+    const button = open?.querySelector(selector)
       || [...document.querySelectorAll(selector)].find((one) => !one.closest(".panel"));
     return button && !button.disabled && !button.hidden ? button : null;
+  };
+  const rank = (key, event) => {
+    if (work().dataset.kind !== "ranking" || !/^([1-9t]|Backspace)$/.test(key)) return;
+    event.preventDefault();
+    document.dispatchEvent(new CustomEvent("rank-key", { detail: key }));
+  };
+  const openEdit = () => {  // of the answer that is chosen, or the first
+    const first = [...work().querySelectorAll("[data-rank]")].find((one) => one.value === "1");
+    const side = first?.dataset.rank ?? /^[ab](?=\d?$)/.exec(chosen?.value ?? "")?.[0].toUpperCase();
+    const field = work().querySelector(`[data-edit="${side}"]`) ?? work().querySelector("[data-edit]");
+    if (!field) return false;
+    field.closest("details").open = true;
+    field.disabled = false;
+    field.focus({ preventScroll: true });
+    field.scrollIntoView({ block: "center" });  // clear of the bar
+    return true;
+  };
+  const foldStart = () => {
+    const starts = [...work().querySelectorAll("details.start")];
+    const open = starts.some((one) => one.open);
+    for (const start of starts) start.open = !open;
+    return starts.length > 0;
   };
 
   const closeAll = () => {
     if (document.activeElement?.matches("textarea")) document.activeElement.blur();
-    for (const drawer of document.querySelectorAll("details[open]")) {
+    for (const drawer of document.querySelectorAll(":is(.drawer, .pop)[open]")) {
       drawer.open = false;
       if (drawer.contains(document.activeElement)) drawer.querySelector("summary").focus();
     }
   };
   document.addEventListener("click", (event) => {
-    const skip = document.getElementById("skip");
-    if (skip?.open && !skip.contains(event.target)) skip.open = false;
+    for (const pop of document.querySelectorAll(".pop[open]")) if (!pop.contains(event.target)) pop.open = false;
     if (event.target.closest("[data-close]")) closeAll();
+    if (event.target.closest("[data-pause]")) pause(true);
+    if (event.target.closest("[data-resume]")) pause(false);
   });
+  document.addEventListener("toggle", (event) => {
+    const field = event.target.matches?.("details.edit") && event.target.querySelector("textarea");
+    if (field) field.disabled = !event.target.open;  // an edit that is not open is not sent
+  }, true);
 
   const dress = () => {
-    for (const part of document.querySelectorAll("[data-needs-script]")) part.hidden = false;
+    form().noValidate = true;  // a choice is marked before everything is filled in; sending checks
+    for (const field of work().querySelectorAll("[data-edit]")) field.disabled = !field.closest("details").open;
     const earlier = work().querySelector(".choice[data-earlier]");
-    if (earlier && "asksMore" in form().dataset) choose(earlier);
+    if (!restore() && earlier && "asksMore" in form().dataset) choose(earlier);
+    document.dispatchEvent(new CustomEvent("work-shown"));
   };
-  dress();
+  const resume = () => {  // votes that a closed page could not send
+    for (const one of JSON.parse(stored(UNSENT) ?? "[]")) outbox.push({ ...one, body: new URLSearchParams(one.body) });
+    if (outbox.length) send();
+    else fetchAhead();
+  };
+  addEventListener("DOMContentLoaded", () => { dress(); resume(); });  // when the other scripts listen too
 })();

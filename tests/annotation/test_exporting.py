@@ -166,6 +166,110 @@ def test_rated_answers_come_from_preferences_ties_both_bad_and_answers_alone(
     ]  # fmt: skip
 
 
+THREE = ("a", "b", "c")
+
+
+@pytest.fixture
+def ranked(project: Project) -> Comparison:
+    return add_comparison(
+        project=project, messages=[USER], responses=[AnswerIn(text) for text in THREE], judgments_wanted=3
+    )
+
+
+def rank(comparison: Comparison, name: str, order: str, **more: Any) -> None:
+    """`c ab`: c is the best, a and b are tied."""
+    by_text = dict(zip(THREE, comparison.response_ids, strict=True))
+    tiers = [[by_text[text] for text in tier] for tier in order.split()]
+    record_judgment(comparison=comparison, annotator=rule_judge(name), tiers=tiers, **more)
+
+
+def of_answers(rows: list[dict[str, Any]], *names: str) -> list[Any]:
+    """The texts of these columns, and other values as they are."""
+    return [tuple(row[n][-1]["content"] if isinstance(row[n], list) else row[n] for n in names) for row in rows]
+
+
+def test_a_ranking_rates_its_first_and_last_and_is_imitated_in_its_first(
+    ranked: Comparison, signed_in: SignIn, manager: User
+) -> None:
+    rank(ranked, "one", "b a c")
+    client = signed_in(manager)
+    assert of_answers(download(client, ranked.project, shape="kto"), "completion", "label") == [
+        ("b", True), ("c", False)
+    ]  # fmt: skip
+    assert of_answers(download(client, ranked.project, shape="sft"), "messages") == [("b",)]
+    rank(ranked, "two", "b c a")
+    rank(ranked, "three", "a b c")
+    most = {"votes": "majority"}
+    assert of_answers(download(client, ranked.project, shape="sft", **most), "messages") == [("b",)]
+    pairs = of_answers(download(client, ranked.project, **most), "chosen", "rejected")
+    assert pairs == [("b", "a"), ("a", "c"), ("b", "c")]
+
+
+def test_what_was_said_of_an_answer_alone_goes_before_its_place(
+    ranked: Comparison, signed_in: SignIn, manager: User
+) -> None:
+    a, b, _ = ranked.response_ids
+    rank(ranked, "one", "a b c", acceptable={a: False, b: True})
+    client = signed_in(manager)
+    assert of_answers(download(client, ranked.project, shape="kto"), "completion", "label") == [
+        ("a", False), ("b", True), ("c", False)
+    ]  # fmt: skip
+    assert download(client, ranked.project, shape="sft") == []  # nobody should imitate what will not do
+    assert len(download(client, ranked.project)) == 3
+
+
+def test_of_both_good_both_are_good(pair: Comparison, signed_in: SignIn, manager: User) -> None:
+    record_judgment(comparison=pair, annotator=rule_judge("x"), tiers=[pair.response_ids], both_good=True)
+    client = signed_in(manager)
+    assert [row["label"] for row in download(client, pair.project, shape="kto")] == [True, True]
+    assert download(client, pair.project) == []
+    (vote,) = download(client, pair.project, shape="votes")[0]["individual_preference"]
+    assert (vote["both_good"], vote["both_bad"], vote["score"]) == (True, False, 0)
+
+
+def test_an_edit_is_preferred_rated_and_imitated(ranked: Comparison, signed_in: SignIn, manager: User) -> None:
+    rank(ranked, "one", "a b c", edits={ranked.response_ids[1]: "B!"}, strength=2)
+    client = signed_in(manager)
+    rows = download(client, ranked.project, margin="on")
+    assert of_answers(rows, "chosen", "rejected", "margin") == [
+        ("a", "b", 2.0), ("a", "c", 2.0), ("b", "c", 2.0), ("B!", "b", 0.0), ("B!", "c", 0.0)
+    ]  # fmt: skip
+    assert of_answers(download(client, ranked.project, shape="kto"), "completion", "label")[-1] == ("B!", True)
+    assert of_answers(download(client, ranked.project, shape="sft"), "messages") == [("a",), ("B!",)]
+
+
+def test_an_answer_that_was_edited_is_left_to_its_edit(pair: Comparison, signed_in: SignIn, manager: User) -> None:
+    fox, badger = pair.response_ids
+    record_judgment(comparison=pair, annotator=rule_judge("x"), tiers=[[fox], [badger]], edits={fox: "Ein Fuchs!"})
+    rows = download(signed_in(manager), pair.project, shape="sft")
+    assert of_answers(rows, "messages") == [("Ein Fuchs!",)]
+
+
+def test_a_vote_is_told_with_all_that_it_says(pair: Comparison, signed_in: SignIn, manager: User) -> None:
+    fox, badger = pair.response_ids
+    record_judgment(
+        comparison=pair,
+        annotator=rule_judge("x"),
+        tiers=[[fox], [badger]],
+        tags=["clearer"],
+        acceptable={badger: True},
+        aspects={"true": [[badger], [fox]], "kind": [[fox, badger]]},
+        edits={badger: "Ein Dachs."},
+    )
+    (vote,) = download(signed_in(manager), pair.project, shape="votes")[0]["individual_preference"]
+    assert (vote["tags"], vote["acceptable"], vote["edited"], vote["edit"]) == (
+        ["clearer"], [None, True], 2, "Ein Dachs."
+    )  # fmt: skip
+    assert vote["aspects"] == [{"aspect": "kind", "better": 0}, {"aspect": "true", "better": 2}]
+
+
+def test_a_late_vote_that_waits_for_a_seat_is_not_exported(pair: Comparison, signed_in: SignIn, manager: User) -> None:
+    vote(pair, "a", -1)
+    vote(pair, "b", -1)
+    Judgment.objects.filter(annotator__username="b").update(seat=None)
+    assert len(download(signed_in(manager), pair.project)) == 1
+
+
 def test_conversations_to_imitate_end_with_the_better_answer(judged: Project, signed_in: SignIn, manager: User) -> None:
     rows = download(signed_in(manager), judged, shape="sft", votes="majority")
     assert [[message["content"] for message in row["messages"]][-2:] for row in rows] == [["Das!", "Ein Fuchs."]]

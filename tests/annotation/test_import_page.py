@@ -1,6 +1,7 @@
 """Uploading in the browser: a look at the file, the start, the page while it runs, and the report."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -143,7 +144,7 @@ def test_a_hostile_file_name_is_shown_as_text_and_names_no_file(
 ) -> None:
     html = upload(signed_in(manager), project, lines_of(PAIR).getvalue(), name=name).content.decode()
     assert "<img" not in html
-    assert escape(Path(name).name) in html
+    assert escape(re.split(r"[/\\]", name)[-1]) in html
     media = Path(settings.VAR) / "media"
     (kept,) = (path for path in media.rglob("*") if path.is_file())
     assert kept.parent == media / "imports"

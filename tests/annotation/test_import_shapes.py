@@ -245,7 +245,25 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({**ULTRAFEEDBACK, "completions": [{"response": "a"}, {"response": "b"}]}, "overall_score is not a number"),
     ({**HELPSTEER, "individual_preference": [{"score": 4}]}, "Vote 1, score is 4"),
     ({**HELPSTEER, "individual_preference": [{"score": 0.5}]}, "Vote 1, score is 0.5"),
-    ({**HELPSTEER, "individual_preference": [{"score": -1, "both_bad": True}]}, "both bad, and one better"),
+    (
+        {**HELPSTEER, "individual_preference": [{"score": -1, "both_bad": True}]},
+        "both bad or both good, and something else",
+    ),
+    *(
+        ({**HELPSTEER, "individual_preference": [{"score": 0, **told}]}, reason)
+        for told, reason in (
+            ({"both_bad": True, "both_good": True}, "and something else"),
+            ({"strength": 2}, "has a strength, and prefers nothing"),
+            ({"acceptable": [True]}, "whether each will do"),
+            ({"acceptable": ["x", None]}, "neither true nor false"),
+            ({"tags": "clear"}, "tags is not a list"),
+            ({"tags": ["x" * 41]}, "more than 40 characters"),
+            ({"aspects": ["kind"]}, "no object"),
+            ({"aspects": [{"aspect": "kind", "better": 3}]}, "better is 3"),
+            ({"edited": 3, "edit": "x"}, "edited is 3"),
+            ({"edited": 1, "edit": ""}, "edit is empty"),
+        )
+    ),
     ({**HELPSTEER, "individual_preference": [{"score": 0}] * 51}, "51 votes"),
     ({**HELPSTEER, "response2": HELPSTEER["response1"]}, "the same text"),
     ({**SUMMARIZE, "choice": 2}, "choice is 2"),
@@ -281,7 +299,7 @@ def test_a_row_that_is_not_of_the_shape_that_was_told_is_named(tmp_path: Path) -
 
 @pytest.fixture
 def landed(project: Project, tmp_path: Path) -> Callable[..., None]:
-    def land(*rows: dict[str, Any], judged_by: str) -> None:
+    def land(*rows: dict[str, Any], judged_by: str = "") -> None:
         file = tmp_path / "rows"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         report = import_file(project=project, path=file, judged_by=judged_by)
@@ -322,14 +340,54 @@ def test_a_ranking_by_scores_becomes_a_vote_on_every_pair(landed: Callable[..., 
     assert said == {(("Scattering.",), ("Paint.",)), (("Scattering.",), ("Light.",)), (("Light.", "Paint."),)}
 
 
+def answers() -> list[int]:
+    return list(Response.objects.order_by("id").values_list("pk", flat=True))
+
+
+WHOLE_VOTE = {
+    "score": -3,
+    "strength": 3,
+    "tags": ['a "b" \\ c,\n{d}', "clearer"],
+    "acceptable": [None, False],
+    "aspects": [{"aspect": "true", "better": 2}, {"aspect": "kind", "better": 0}],
+    "annotator": "ann",
+}
+
+
+def test_all_that_a_vote_of_ours_says_is_kept(landed: Callable[..., None]) -> None:
+    landed({**HELPSTEER, "individual_preference": [WHOLE_VOTE]}, judged_by="copy")
+    vote, (first, second) = Judgment.objects.get(), answers()
+    assert (vote.strength, vote.tags) == (3, ['a "b" \\ c,\n{d}', "clearer"])
+    assert vote.acceptable == {str(second): False}
+    assert vote.aspects == {"true": [[second], [first]], "kind": [[first, second]]}
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+def test_an_edit_is_an_answer_better_than_its_original(
+    landed: Callable[..., None], project: Project, there_before: bool
+) -> None:
+    edited = {**WHOLE_VOTE, "edited": 1, "edit": "Better."}
+    plain = {"score": 1, "annotator": "ben"}
+    if there_before:
+        landed({**HELPSTEER, "individual_preference": []})
+    landed({**HELPSTEER, "individual_preference": [edited, plain]}, judged_by="copy")
+    ann = Judgment.objects.get(annotator__username="copy.ann")
+    assert (ann.edited and ann.edited.text, ann.edit_of_id) == ("Better.", answers()[0])
+    assert (ann.tags, ann.aspects != {}) == (WHOLE_VOTE["tags"], True)
+    pairs = {(one.chosen.text, one.rejected.text) for one in ann.preferences.select_related("chosen", "rejected")}
+    one, two = HELPSTEER["response1"], HELPSTEER["response2"]
+    assert pairs == {(one, two), ("Better.", one), ("Better.", two)}
+    assert list(project.comparisons.values_list("judgments_wanted", "depth")) == [(2, 2)]
+
+
 def test_an_answer_alone_lands_with_its_label_and_not_without(landed: Callable[..., None], project: Project) -> None:
     rows = [
         {"prompt": "Why?", "completion": "Because.", "label": True},
         {"prompt": "Why?", "completion": "No.", "label": False},
     ]
     landed(*rows, judged_by="raters")
-    votes = Judgment.objects.order_by("id").values_list("both_bad", "comparison__response_ids__len")
-    assert list(votes) == [(False, 1), (True, 1)]
+    votes = Judgment.objects.order_by("id").values_list("acceptable", "both_bad", "comparison__response_ids")
+    assert list(votes) == [({str(pk): good}, False, [pk]) for pk, good in zip(answers(), (True, False), strict=True)]
     assert [judgment.verdict for judgment in Judgment.objects.order_by("id")] == ["good", "bad"]
     assert Prompt.objects.count() == 1
 

@@ -15,6 +15,8 @@ from django.test import Client
 from django.urls import reverse
 
 from annotation import personal_data, queue
+from annotation.ballots import Ballot
+from annotation.judging import write_judgment
 from annotation.models import (
     AuditEvent,
     Batch,
@@ -93,6 +95,18 @@ def test_a_vote_is_told_by_sides_and_not_by_ids(project: Project, ann: User, mak
     told = everything_about(ann)["judgments"]
     assert [judgment["tiers"] for judgment in told] == [[["B"], ["A"]], [["A", "B"]]]
     assert not any("shown_order" in judgment for judgment in told)
+
+
+def test_what_was_said_beside_a_vote_is_told_by_sides_too(
+    project: Project, ann: User, make_comparison: MakeComparison
+) -> None:
+    comparison = make_comparison()
+    order = comparison.response_ids[::-1]
+    said = Ballot(choice="a", acceptable={"A": True}, aspects={"true": "B"}, edits={"B": "My words"})
+    write_judgment(comparison, ann, said.verdict(order), seat=1, shown_order=order)
+    (told,) = everything_about(ann)["judgments"]
+    assert (told["acceptable"], told["aspects"]) == ({"A": True}, {"true": [["B"], ["A"]]})
+    assert (told["edited"], told["edit_of"]) == ("My words", "B")
 
 
 def test_it_is_of_one_person_alone(ida: User, project: Project, ann: User, make_comparison: MakeComparison) -> None:

@@ -6,10 +6,14 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.timezone import now
 
 from annotation import gold, queue
+from annotation.ballots import Ballot
+from annotation.corrections import NotStandingError, correct
 from annotation.judging import Verdict
 from annotation.models import Arm, Comparison, Judgment, Preference, Project, User
+from annotation.queue import AHEAD_NEEDS
 from annotation.work import why_nothing_is_left
 from tests.annotation.conftest import MakeComparison
 from tests.annotation.test_labelling_page import Forms
@@ -162,3 +166,25 @@ def test_gold_is_never_told(
     assert Judgment.objects.get().arm == Arm.GOLD
     for word in ("Told to nobody", "xpected", "gold", "Gold"):
         assert word not in answer
+
+
+def test_no_pair_is_ready_before_one_has_been_told_what_was_expected(
+    project: Project, practice: list[Comparison], ann: User, make_comparison: MakeComparison
+) -> None:
+    for _ in range(AHEAD_NEEDS + 2):
+        make_comparison()
+    lease_for(project, ann)
+    assert queue.lease_ahead(project=project, annotator=ann) is None
+    project.memberships.filter(user=ann).update(passed_at=now())
+    assert queue.lease_ahead(project=project, annotator=ann) is not None
+
+
+def test_what_was_said_in_practice_stays_said(
+    project: Project, practice: list[Comparison], ann: User, signed_in: SignIn
+) -> None:
+    said = judge(project, ann, rightly=False)
+    client = signed_in(ann)
+    assert "You have not voted here yet" in client.get(reverse("history", args=[project.slug])).content.decode()
+    assert client.get(reverse("change-judgment", args=[project.slug, said.pk])).status_code == 404
+    with pytest.raises(NotStandingError):
+        correct(judgment_id=said.pk, annotator=ann, ballot=Ballot(choice="tie"))

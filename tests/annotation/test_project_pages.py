@@ -96,7 +96,7 @@ def test_a_projects_page_asks_the_database_as_often_for_few_as_for_many(
         comparison = make_comparison()
         record_judgment(comparison=comparison, annotator=person, tiers=[[pk] for pk in comparison.response_ids])
     client = signed_in(manager)
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         client.get(project.get_absolute_url())
 
 

@@ -12,7 +12,7 @@ from annotation import gold, queue
 from annotation.importing.gold import BadLineError, import_gold
 from annotation.judging import Verdict
 from annotation.models import Batch, Comparison, Gold, Project, Role, Team, User
-from annotation.services import create_project, set_role
+from annotation.services import AnswerIn, create_project, set_role
 from tests.annotation.conftest import MakeComparison
 from tests.annotation.test_queue import vote
 
@@ -84,6 +84,18 @@ def test_gold_is_listed_with_what_people_said(
     html = page(signed_in(manager), "gold", project)
     assert "Question 1?" in html
     assert "1 (50 %)" in html
+
+
+def test_only_pairs_are_found_to_become_gold(
+    project: Project, signed_in: SignIn, manager: User, make_comparison: MakeComparison
+) -> None:
+    make_comparison()
+    ranking = make_comparison(responses=[AnswerIn(text) for text in "xyz"])
+    found = signed_in(manager).get(reverse("gold", args=[project.slug]), {"q": "question"}).content.decode()
+    assert "Question 1?" in found
+    assert "Question 2?" not in found
+    mark = reverse("mark-gold", args=[project.slug, ranking.pk])
+    assert signed_in(manager).get(mark).status_code == 404
 
 
 def test_a_pair_is_found_and_marked(

@@ -37,11 +37,22 @@ def conversations(draw: st.DrawFn) -> list[dict[str, str]]:
     return [*messages, {"role": "user", "content": draw(WORDS)}]
 
 
+SIDES = st.sampled_from([-1, 0, 1])
+NAMES = (WORDS | st.just('a "b" \\')).map(lambda name: name[:40]).filter(str.strip)
 VOTE = st.one_of(
-    st.tuples(st.sampled_from([-1, 1]), st.sampled_from([None, 1, 2, 3]), st.just(False)),
-    st.tuples(st.just(0), st.none(), st.booleans()),
+    st.tuples(st.sampled_from([-1, 1]), st.sampled_from([None, 1, 2, 3]), st.just("")),
+    st.tuples(st.just(0), st.none(), st.sampled_from(["", "both_bad", "both_good"])),
 )
-VOTES = st.lists(st.tuples(VOTE, st.just("") | WORDS), min_size=1, max_size=4)
+MORE = st.fixed_dictionaries(
+    {},
+    optional={
+        "tags": st.lists(NAMES, max_size=2, unique=True),
+        "acceptable": st.dictionaries(st.sampled_from([0, 1]), st.booleans()),
+        "aspects": st.dictionaries(NAMES, SIDES, max_size=2),
+        "edit": st.tuples(st.sampled_from([0, 1]), WORDS),
+    },
+)
+VOTES = st.lists(st.tuples(VOTE, st.just("") | WORDS, st.just({}) | MORE), min_size=1, max_size=4)
 ANSWERS = st.lists(st.tuples(WORDS, st.just("") | WORDS), min_size=2, max_size=2, unique_by=lambda answer: answer[0])
 PAIR = st.tuples(conversations(), ANSWERS, VOTES)
 PROJECTS = st.lists(PAIR, min_size=1, max_size=4, unique_by=lambda pair: repr(pair[0]))
@@ -57,18 +68,27 @@ def made(pairs: list[Any]) -> Project:
             responses=[AnswerIn(text, author_label=label) for text, label in answers],
             judgments_wanted=len(votes),
         )
-        first, second = comparison.response_ids
-        for n, ((side, strength, both_bad), reason) in enumerate(votes):
-            tiers: Tiers = {-1: [[first], [second]], 0: [[first, second]], 1: [[second], [first]]}[side]
+        ids = comparison.response_ids
+        for n, ((side, strength, both), reason, more) in enumerate(votes):
             record_judgment(
                 comparison=comparison,
                 annotator=rule_judge(f"judge-{n}"),
-                tiers=tiers,
-                both_bad=both_bad,
+                tiers=tiers_of(ids, side),
+                both_bad=both == "both_bad",
+                both_good=both == "both_good",
                 strength=strength,
                 reason=reason,
+                tags=more.get("tags", []),
+                acceptable={ids[n]: said for n, said in more.get("acceptable", {}).items()},
+                aspects={name: tiers_of(ids, side) for name, side in more.get("aspects", {}).items()},
+                edits={ids[more["edit"][0]]: more["edit"][1]} if "edit" in more else {},
             )
     return project
+
+
+def tiers_of(ids: list[int], side: int) -> Tiers:
+    first, second = ids
+    return {-1: [[first], [second]], 0: [[first, second]], 1: [[second], [first]]}[side]
 
 
 def brought_in(project: Project, wanted: Wanted) -> Project:
@@ -86,16 +106,33 @@ def everything(project: Project) -> list[Any]:
     """Every vote of a project with all that it hangs on, without ids; names as an import of them gives."""
     found = []
     for one in Judgment.objects.filter(comparison__project=project).select_related("comparison__prompt", "annotator"):
-        texts = {answer.pk: (answer.text, answer.author_label) for answer in one.comparison.prompt.responses.all()}
-        tiers = [sorted(texts[pk] for pk in tier) for tier in one.tiers]
-        name = one.annotator.username.removeprefix("copy.")
-        preferences = sorted((p.chosen.text, p.rejected.text, p.strength, p.weight) for p in one.preferences.all())
-        found.append((one.comparison.prompt.messages, tiers, one.both_bad, one.strength, one.reason, name, preferences))
+        written = one.comparison.prompt.responses.all()
+        texts = {answer.pk: (answer.text, "" if answer.written_by_id else answer.author_label) for answer in written}
+
+        def by_texts(tiers: Tiers, texts: dict[int, tuple[str, str]] = texts) -> list[list[tuple[str, str]]]:
+            return [sorted(texts[pk] for pk in tier) for tier in tiers]
+
+        preferences = sorted((p.chosen.text, p.rejected.text, p.strength or 0, p.weight) for p in one.preferences.all())
+        found.append(
+            {
+                "messages": one.comparison.prompt.messages,
+                "tiers": by_texts(one.tiers),
+                "both": (one.both_bad, one.both_good),
+                "strength": one.strength,
+                "reason": one.reason,
+                "tags": one.tags,
+                "acceptable": sorted((texts[int(pk)], said) for pk, said in one.acceptable.items()),
+                "aspects": {name: by_texts(tiers) for name, tiers in one.aspects.items()},
+                "edit": one.edited_id and (texts[one.edited_id], texts[one.edit_of_id or 0]),
+                "name": one.annotator.username.removeprefix("copy."),
+                "preferences": preferences,
+            }
+        )
     return sorted(found, key=repr)
 
 
 # Few examples of what starts a process for each file, to read it.
-FILES_AND_EXAMPLES = {"jsonl": 25, "csv": 25, "parquet": 4}
+FILES_AND_EXAMPLES = {"jsonl": 8, "csv": 6, "parquet": 2}
 SHAPES = ["preference", "preference-text", "kto", "llama-factory"]
 
 
@@ -131,8 +168,8 @@ def test_what_a_file_says_comes_back_as_the_same_file(shape: str, file: str) -> 
     @many(FILES_AND_EXAMPLES[file] // 2)
     @given(pairs=PROJECTS)
     def holds(pairs: list[Any]) -> None:
-        # One vote a pair: rows that contradict each other would be votes of one source against itself.
-        project = made([(messages, answers, votes[:1]) for messages, answers, votes in pairs])
+        # One vote a pair, and no edit: rows that contradict each other would be votes of one source against itself.
+        project = made([(messages, answers, [(*votes[0][:2], {})]) for messages, answers, votes in pairs])
         if not next(export_rows(project, wanted), None):
             return  # only ties, which prefer nothing
         other = brought_in(project, wanted)
@@ -147,7 +184,7 @@ def by_text(rows: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.django_db
 def test_a_persons_votes_come_back_as_a_sources(ann: User) -> None:
-    project = made([([{"role": "user", "content": "Why?"}], [("a", ""), ("b", "")], [((-1, 2, False), "so")])])
+    project = made([([{"role": "user", "content": "Why?"}], [("a", ""), ("b", "")], [((-1, 2, ""), "so", {})])])
     Judgment.objects.update(annotator=ann)
     other = brought_in(project, Wanted(shape="votes"))
     vote = Judgment.objects.get(comparison__project=other)

@@ -68,6 +68,14 @@ def test_more_answers_make_every_pair(project: Project, prompt: Prompt, policy: 
     }
 
 
+def test_a_ranking_project_ranks_what_a_version_answered(project: Project, prompt: Prompt, policy: Version) -> None:
+    project.kind = Project.Kind.RANKING
+    project.save()
+    for _ in range(2):  # the same batch again changes nothing
+        land(project=project, author=policy, against=None, batch=[answered(prompt, "a", "b", "c", "d")])
+        assert texts_of(Comparison.objects.get()) == {"a", "b", "c", "d"}
+
+
 def test_equal_answers_are_kept_once_and_not_compared(project: Project, prompt: Prompt, policy: Version) -> None:
     other = make_prompt(project, "Why?")
     batch = [answered(prompt, "Same.", "Same.\n", " Same."), answered(other, "", " \n", "Only one.")]

@@ -1,6 +1,7 @@
 """Projects over the API."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,19 @@ from api.models import Scope
 from tests.annotation.conftest import MakeComparison
 from tests.api.conftest import ProgramOf, error_of
 
-SETTINGS = {"name": "New", "guidelines": "Be kind.", "overlap": 2, "asks_strength": False, "asks_reason": True}
+SETTINGS = {
+    "name": "New",
+    "guidelines": "Be kind.",
+    "overlap": 2,
+    "kind": "ranking",
+    "asks_strength": False,
+    "offers_both_good": True,
+    "asks_acceptability": True,
+    "aspects": ["helpful", "true"],
+    "reason_tags": ["clear"],
+    "asks_reason": True,
+    "offers_edit": True,
+}
 
 
 def test_one_sees_the_projects_one_is_in_with_their_progress(
@@ -80,10 +93,35 @@ def test_a_manager_changes_what_is_given_and_nothing_else(
     )
 
 
-@pytest.mark.parametrize("wrong", [{"overlap": 0}, {"overlap": 51}, {"name": ""}, {"name": "   "}, {"name": "x" * 121}])
+def test_what_waits_follows_a_new_kind(
+    project: Project, manager: User, program_of: ProgramOf, django_capture_on_commit_callbacks: Callable[..., Any]
+) -> None:
+    program = program_of(manager)
+    with django_capture_on_commit_callbacks() as to_do:
+        assert program.patch("/projects/everyday-help", {"kind": "single"}).json()["kind"] == "single"
+    assert len(to_do) == 1
+    with django_capture_on_commit_callbacks() as to_do:
+        assert program.patch("/projects/everyday-help", {"kind": "single"}).json()["kind"] == "single"
+    assert to_do == []
+
+
+WRONG = (
+    {"overlap": 0},
+    {"overlap": 51},
+    {"name": ""},
+    {"name": "   "},
+    {"name": "x" * 121},
+    {"kind": "other"},
+    {"aspects": ["one, two"]},
+    {"aspects": [""]},
+    {"reason_tags": ["x"] * 13},
+)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_bad_settings_are_refused(
     project: Project, manager: User, program_of: ProgramOf, wrong: dict[str, object]
 ) -> None:
     refused = program_of(manager).patch("/projects/everyday-help", wrong)
     assert error_of(refused) == (422, "invalid")
-    assert [field["where"] for field in refused.json()["error"]["fields"]] == [f"body.{next(iter(wrong))}"]
+    assert [field["where"].split(".")[:2] for field in refused.json()["error"]["fields"]] == [["body", *wrong]]

@@ -12,7 +12,7 @@ from annotation import queue
 from annotation.gold import mark
 from annotation.judging import Verdict
 from annotation.models import Comparison, Judgment, Lease, Project, Response, Skip, User
-from annotation.services import record_judgment
+from annotation.services import AnswerIn, add_comparison, record_judgment
 from api.models import RememberedAnswer, Scope
 from api.once import KEPT_FOR, forget_old_answers
 from tests.annotation.conftest import MakeComparison
@@ -65,14 +65,68 @@ def test_nothing_of_authors_ids_or_other_peoples_votes_reaches_an_annotators_pro
 
     assert set(pair) == {"ticket", "comparison", "expires_at", "messages", "answers", "choices"}
     assert {name for answer in pair["answers"] for name in answer} == {"side", "text"}
-    of_a_vote = {"id", "comparison", "choice", "reason", "active_seconds", "created_at", "counts", "feedback"}
-    assert set(vote.json()) == of_a_vote
+    beside = {"ranks", "reason", "tags", "acceptable", "aspects", "edits"}
+    of_a_vote = {"id", "comparison", "choice", "active_seconds", "created_at", "counts", "feedback"}
+    assert set(vote.json()) == of_a_vote | beside
     assert [judgment["id"] for judgment in mine.json()["items"]] == [vote.json()["id"]]
     seen = f"{pair} {vote.json()} {mine.json()}"
     assert "model-one" not in seen
     assert "ben says so" not in seen
     for path in ("judgments", "comparisons", "preferences", "export", "imports"):
         assert error_of(program.get(f"/projects/everyday-help/{path}")) == (404, "not_found")
+
+
+def test_a_program_puts_three_answers_in_order(program: Program, project: Project) -> None:
+    asked = [{"role": "user", "content": "Which?"}]
+    add_comparison(project=project, messages=asked, responses=[AnswerIn(letter) for letter in "xyz"])
+    pair = lease(program)
+    assert ([answer["side"] for answer in pair["answers"]], pair["choices"]) == (["A", "B", "C"], [])
+
+    vote = {"ticket": pair["ticket"], "ranks": {"A": 2, "B": 1, "C": 2}}
+    assert error_of(program.post(f"{QUEUE}/submit", vote | {"ranks": {"A": 1}})) == (422, "invalid")
+    assert program.post(f"{QUEUE}/submit", vote).json()["choice"] == ""
+    texts = [[Response.objects.get(pk=pk).text for pk in tier] for tier in Judgment.objects.get().tiers]
+    by_side = {answer["side"]: answer["text"] for answer in pair["answers"]}
+    assert [sorted(tier) for tier in texts] == [[by_side["B"]], sorted([by_side["A"], by_side["C"]])]
+
+
+BESIDE = {
+    "tags": ["clearer"],
+    "acceptable": {"A": True, "B": False},
+    "aspects": {"true": "B", "helpful": "tie"},
+    "edits": {"A": "Better still."},
+}
+
+
+def test_a_program_says_what_is_asked_beside_the_vote(
+    program: Program, project: Project, manager: User, program_of: ProgramOf, make_comparison: MakeComparison
+) -> None:
+    asks = {"reason_tags": ["correct", "clearer"], "asks_acceptability": True, "offers_edit": True}
+    Project.objects.update(**asks, aspects=["helpful", "true"])
+    make_comparison()
+    pair = lease(program)
+
+    said = program.post(f"{QUEUE}/submit", {"ticket": pair["ticket"], "choice": "a2", **BESIDE}).json()
+
+    assert {name: said[name] for name in BESIDE} == BESIDE
+    judgment = Judgment.objects.get()
+    a, b = judgment.shown_order
+    assert (judgment.tags, judgment.acceptable) == (["clearer"], {str(a): True, str(b): False})
+    assert judgment.aspects == {"helpful": [sorted([a, b])], "true": [[b], [a]]}
+    assert judgment.edited is not None
+    assert (judgment.edited.text, judgment.edit_of_id) == ("Better still.", a)
+    mine = program.get("/projects/everyday-help/judgments/mine").json()["items"]
+    assert [{name: one[name] for name in BESIDE} for one in mine] == [BESIDE]
+    (seen,) = program_of(manager).get("/projects/everyday-help/judgments").json()["items"]
+    assert (seen["edited"], seen["edit_of"], seen["aspects"]) == (judgment.edited_id, a, judgment.aspects)
+
+
+def test_what_the_project_does_not_ask_is_passed_over(program: Program, make_comparison: MakeComparison) -> None:
+    make_comparison()
+    vote = {"ticket": lease(program)["ticket"], "choice": "a2", **BESIDE}
+    assert error_of(program.post(f"{QUEUE}/submit", vote | {"aspects": {"true": "both"}})) == (422, "invalid")
+    said = program.post(f"{QUEUE}/submit", vote).json()
+    assert {name: said[name] for name in BESIDE} == {"tags": [], "acceptable": {}, "aspects": {}, "edits": {}}
 
 
 def test_a_practice_pair_is_answered_with_what_was_expected(

@@ -33,11 +33,14 @@ def make_project(*, pairs: tuple[Pair, ...] = PAIRS, **fields: object) -> Projec
 
 
 def add_pair(project: Project, pair: Pair) -> Comparison:
-    comparison = add_comparison(
-        project=project,
-        messages=[{"role": "user", "content": pair.prompt}],
-        responses=[AnswerIn(pair.better, author_label="secret-model-a"), AnswerIn(pair.worse, author_label="secret-b")],
-    )
+    asked = [{"role": "user", "content": pair.prompt}]
+    answers = AnswerIn(pair.better, author_label="secret-model-a"), AnswerIn(pair.worse, author_label="secret-b")
+    return add_in_order(project, asked, *answers)
+
+
+def add_in_order(project: Project, messages: list[dict[str, str]], *answers: AnswerIn) -> Comparison:
+    """A comparison that comes after those that are there."""
+    comparison = add_comparison(project=project, messages=messages, responses=answers)
     # Lots past 1 in order of age: the random arm, which begins between 0 and 1, takes the oldest too.
     Comparison.objects.filter(pk=comparison.pk).update(lot=comparison.pk)
     return comparison

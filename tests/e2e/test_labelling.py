@@ -195,7 +195,7 @@ def test_without_javascript(other_context: BrowserContext) -> None:
     shows(page, PAIRS[0])
     assert Preference.objects.count() == 0
     page.locator("#skip summary").click()
-    page.get_by_role("button", name="The two answers say the same").click()
+    page.get_by_role("button", name="The answers say the same").click()
     shows(page, PAIRS[1])
     assert Skip.objects.count() == 1
 
@@ -204,15 +204,11 @@ PHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobil
 
 
 @pytest.mark.parametrize("other_context", [PHONE], indirect=True)
-def test_on_a_phone_answers_are_stacked_and_the_bar_is_in_reach(other_context: BrowserContext) -> None:
+def test_on_a_phone_the_bar_is_in_reach(other_context: BrowserContext) -> None:
     page = other_context.new_page()
     page.goto(LABEL)
     shows(page, PAIRS[0])
     page.keyboard.press("Escape")
-    first, second = (page.locator(".answer").nth(index).bounding_box() for index in (0, 1))
-    assert first is not None
-    assert second is not None
-    assert second["y"] >= first["y"] + first["height"]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     button = page.get_by_role("button", name="A clearly")
     box = button.bounding_box()

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.sessions.models import Session
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from annotation.models import Judgment, Membership, Project, User
+from annotation.models import Judgment, Lease, Membership, Project, User
 from annotation.people import sign_in_link
+from annotation.services import record_judgment
 from tests.e2e.conftest import Stack
 from tests.e2e.people import PAIRS, make_annotator, make_project
 
@@ -60,14 +61,21 @@ def test_a_vote_outlives_its_session(page: Page, nina: User, live_stack: Stack) 
     assert Judgment.objects.get().strength == 2
 
 
-def test_a_server_that_stumbles_gets_the_vote_again(page: Page, nina: User) -> None:
+STUMBLES = {
+    "a proxy without its server": (502, "bad gateway"),
+    "a hotel's network": (200, "<h1>Welcome to our hotel</h1>"),
+}
+
+
+@pytest.mark.parametrize(("status", "body"), STUMBLES.values(), ids=list(STUMBLES))
+def test_a_vote_that_did_not_get_through_is_sent_again(page: Page, nina: User, status: int, body: str) -> None:
     open_page(page)
     failed: list[str] = []
 
     def fail_once(route: Route) -> None:
         if route.request.method == "POST" and not failed:
             failed.append(route.request.url)
-            route.fulfill(status=502, body="bad gateway")
+            route.fulfill(status=status, body=body, content_type="text/html")
         else:
             route.fallback()
 
@@ -77,6 +85,41 @@ def test_a_server_that_stumbles_gets_the_vote_again(page: Page, nina: User) -> N
     shows(page, 1)
     assert Judgment.objects.count() == 1
     assert len(failed) == 1
+
+
+def test_a_vote_that_came_late_is_told_to_wait_and_not_called_saved(page: Page, nina: User, project: Project) -> None:
+    open_page(page)
+    Lease.objects.all().delete()
+    first = project.comparisons.earliest("pk")
+    record_judgment(comparison=first, annotator=make_annotator(project, "otto"), tiers=[first.response_ids])
+    page.keyboard.press("2")
+    shows(page, 1)
+    expect(page.locator("p.notice")).to_contain_text("It is kept, and counts as soon as one of them lets go")
+    expect(page.locator(".state")).to_have_text("")
+
+
+def test_a_vote_of_a_page_closed_offline_is_sent_by_the_next_page_of_the_same_person(
+    page: Page, nina: User, project: Project, context: BrowserContext, sign_in: SignIn
+) -> None:
+    open_page(page)
+    context.set_offline(True)
+    page.keyboard.press("2")
+    expect(page.locator(".state")).to_contain_text("Offline")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.close(run_before_unload=False)
+    context.set_offline(False)
+    other = context.new_page()
+    sign_in(make_annotator(project, "otto"))
+    other.goto(LABEL)
+    shows(other, 1)
+    other.wait_for_load_state("networkidle")
+    assert not Judgment.objects.exists()
+    sign_in(nina)
+    other.goto(LABEL)
+    shows(other, 2)
+    judgment = Judgment.objects.get()
+    assert (judgment.annotator, judgment.verdict) == (nina, "A clearly")
+    other.close()
 
 
 def test_a_vote_that_is_refused_for_good_is_not_sent_for_ever(page: Page, nina: User, project: Project) -> None:

@@ -100,6 +100,12 @@ RULES = {
     "undo": Rule(MEMBERS, SEND, "project"),
     "heartbeat": Rule(MEMBERS, SEND, "project"),
     "release": Rule(MEMBERS, SEND, "project"),
+    "ahead": Rule(MEMBERS, SEND, "project"),
+    "flag": Rule(MEMBERS, SEND, "project"),
+    "history": Rule(MEMBERS, READ, "project"),
+    "change-judgment": Rule(frozenset({Who.ANNOTATOR}), FORM, "judgment"),
+    "flags": Rule(MANAGERS, READ, "project"),
+    "settle-flag": Rule(MANAGERS, SEND, "flag"),
     # Data in and out
     "import": Rule(MANAGERS, FORM, "project"),
     "import-report": Rule(MANAGERS, READ, "report"),

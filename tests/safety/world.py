@@ -19,6 +19,7 @@ from django.utils.timezone import now
 from annotation.models import (
     Batch,
     Comparison,
+    Flag,
     Gold,
     ImportReport,
     Lease,
@@ -57,6 +58,8 @@ class Side:
 
     project: Arguments
     membership: Arguments
+    judgment: Arguments
+    flag: Arguments
     report: Arguments
     version: Arguments
     artifact: Arguments
@@ -116,8 +119,8 @@ def make_world(artifacts: Path) -> World:
         people=people,
         tokens={who: text for who, (_, text) in tokens.items()},
         token={"pk": tokens[Who.MANAGER][0].pk},
-        mine=_fill(project, artifacts),
-        theirs=_fill(neighbours, artifacts),
+        mine=_fill(project, artifacts, people[Who.ANNOTATOR]),
+        theirs=_fill(neighbours, artifacts, people[Who.NEIGHBOUR]),
         link={"token": urlsplit(sign_in_link(invited, "http://x")).path.split("/")[-2]},
         artifacts=artifacts,
     )
@@ -133,7 +136,8 @@ def _person(who: Who) -> User:
     return person
 
 
-def _fill(project: Project, artifacts: Path) -> Side:
+def _fill(project: Project, artifacts: Path, annotator: User) -> Side:
+    """`annotator` has given one judgment, their colleague the rest."""
     colleague = User.objects.create_user(f"colleague-of-{project.slug}", display_name=COLLEAGUE)
     membership = Membership.objects.create(project=project, user=colleague)
     comparisons = [_comparison(project, n) for n in range(4)]
@@ -142,6 +146,11 @@ def _fill(project: Project, artifacts: Path) -> Side:
         comparison=judged, annotator=colleague, tiers=[[pk] for pk in judged.response_ids], reason=REASON, strength=2
     )
     judgment = judged.judgments.get()
+    own = _comparison(project, 6)
+    own_judgment = record_judgment(
+        comparison=own, annotator=annotator, tiers=[[pk] for pk in own.response_ids], strength=1
+    )
+    flag = Flag.objects.create(comparison=judged, annotator=colleague, comment=REASON)
     chosen, rejected = judged.response_ids
     Preference.objects.get_or_create(
         judgment=judgment,
@@ -158,6 +167,8 @@ def _fill(project: Project, artifacts: Path) -> Side:
     return Side(
         project=where,
         membership={**where, "pk": membership.pk},
+        judgment={**where, "pk": own_judgment.pk},
+        flag={**where, "pk": flag.pk},
         report={**where, "pk": report.pk},
         version={"slug": version.model.slug, "number": version.number},
         artifact={"slug": version.model.slug, "number": version.number, "format": "full"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,13 +12,27 @@ from django.utils.timezone import now
 from hypothesis import given
 from hypothesis import strategies as st
 
+from annotation.ballots import Ballot
+from annotation.judging import write_judgment
 from annotation.models import Comparison, Preference, Project, Prompt, User
+from annotation.services import AnswerIn, add_comparison
 from training.models import Snapshot
 from training.snapshots import Filter, FilterError, freeze, held_out, preview, read_rows
 
 from .conftest import sha, vote
 
 pytestmark = pytest.mark.django_db
+
+MakeComparison = Callable[..., Comparison]
+
+
+@pytest.fixture
+def make_comparison(project: Project) -> MakeComparison:
+    def make(question: str, *answers: str) -> Comparison:
+        asked = [{"role": "user", "content": question}]
+        return add_comparison(project=project, messages=asked, responses=[AnswerIn(text) for text in answers])
+
+    return make
 
 
 def rows(snapshot: Snapshot, name: str) -> list[dict[str, object]]:
@@ -77,6 +92,24 @@ def test_the_hash_is_that_of_the_files(
         assert sha(content) == entry["sha256"]
         assert content.count("\n") == entry["rows"]
     assert snapshot.sha256 == sha(snapshot.files["eval"]["sha256"] + snapshot.files["train"]["sha256"])
+
+
+def test_sft_learns_from_an_edit_instead_of_its_original_and_from_the_first_of_a_ranking(
+    project: Project, annotator: User, make_comparison: MakeComparison
+) -> None:
+    edited = make_comparison("Edited?", "Good.", "Bad.")
+    verdict = Ballot(choice="a2", edits={"A": "Better."}).verdict(edited.response_ids)
+    write_judgment(edited, annotator, verdict, seat=1, shown_order=edited.response_ids)
+    ranked = make_comparison("Ranked?", "Third.", "First.", "Second.")
+    verdict = Ballot(ranks={"A": 3, "B": 1, "C": 2}).verdict(ranked.response_ids)
+    write_judgment(ranked, annotator, verdict, seat=1, shown_order=ranked.response_ids)
+
+    sft = freeze(method="sft", project=project, created_by=annotator)
+
+    answers = sorted(str(row["response"]) for name in ("train", "eval") for row in rows(sft, name))
+    assert answers == ["Better.", "First."]
+    assert preview("sft", project).rows == 2
+    assert preview("dpo", project).rows == 6
 
 
 def test_ppo_gets_every_prompt_once_and_sft_every_winning_answer_once(

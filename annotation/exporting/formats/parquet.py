@@ -33,7 +33,20 @@ def _type(kind: str) -> pyarrow.DataType:
 
     text, whole, truth = pa.string(), pa.int64(), pa.bool_()
     turn = pa.struct([("from", text), ("value", text)])
-    vote = [("score", whole), ("strength", whole), ("both_bad", truth), ("reasoning", text), ("annotator", text)]
+    aspect = pa.struct([("aspect", text), ("better", whole)])
+    vote = [
+        ("score", whole),
+        ("strength", whole),
+        ("both_bad", truth),
+        ("both_good", truth),
+        ("reasoning", text),
+        ("tags", pa.list_(text)),
+        ("acceptable", pa.list_(truth)),
+        ("aspects", pa.list_(aspect)),
+        ("edited", whole),
+        ("edit", text),
+        ("annotator", text),
+    ]
     kinds = {
         "text": text,
         "whole": whole,

@@ -28,5 +28,5 @@ def read(row: Mapping[str, Any]) -> Row:
 
 def rated(messages: list[Message], answer: str, label: object, name: str) -> Row:
     """One answer, said to be good or bad. Raises BadRowError if the label is neither."""
-    vote = Vote((0,), both_bad=not read_bool(label, name))
+    vote = Vote((0,), acceptable=(read_bool(label, name),))
     return Row(messages, [Answer(answer)], (vote,))
