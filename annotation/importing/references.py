@@ -1,8 +1,9 @@
 """Foreign keys of copied rows, checked by one query for a key instead of one for a row.
 
-PostgreSQL checks a foreign key row by row, which is half of the server's work on a pair (docs/decisions.md). A
-superuser may put that off for one statement, in the role that replicated rows are written in; the rows of any other
-account are checked as ever. What rows refer to must stay meanwhile: it is new in this transaction, or locked by it.
+PostgreSQL checks a foreign key row by row, which is a third of the server's work on a pair (docs/decisions.md). An
+account that may write rows in the role of replication (a superuser, or one that was granted it) leaves that to us; the
+rows of any other account are checked as ever. What rows refer to must stay meanwhile: it is new in this transaction, or
+locked by it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import NamedTuple
 
 from django.db import IntegrityError, connection, models
 
-# One row if it is done, none if this session may not.
+# One row if it is done, none if this account may not.
 LEAVE_ROWS_TO_US = (
-    "SELECT set_config('session_replication_role', 'replica', true) WHERE current_setting('is_superuser') = 'on'"
+    "SELECT set_config('session_replication_role', 'replica', true)"
+    " WHERE has_parameter_privilege('session_replication_role', 'SET')"
 )
 # The keys are looked up one by one: without statistics of rows this new the planner may read the whole other table.
 BEGIN_CHECKS = (
