@@ -140,7 +140,7 @@ class ImportForm(forms.Form):
         required=False,
         max_length=120,
         help_text="The source whose votes the file holds: they are kept as its judgments, and people are not asked."
-        " Where the file tells voters apart, they follow after a dot. Empty: have people judge every pair.",
+        " Where the file tells voters apart, they follow after a dot. Empty: people judge.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     author_label = forms.CharField(

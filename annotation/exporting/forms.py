@@ -38,7 +38,7 @@ class ExportForm(forms.Form):
         required=False,
         min_value=0,
         max_value=100,
-        help_text="The share of a pair's votes that say the same.",
+        help_text="The share of a comparison's votes that say the same.",
     )
     purpose = forms.ChoiceField(
         label="Comparisons made to",

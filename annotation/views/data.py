@@ -29,6 +29,11 @@ from annotation.services import rule_judge
 JSON_LINES = "application/jsonl; charset=utf-8"
 SHOWN_ERRORS = 50
 SHOWN_ROWS = 5
+ASKED = {
+    Project.Kind.PAIRS: "every pair",
+    Project.Kind.RANKING: "all answers to a prompt at once",
+    Project.Kind.SINGLE: "every answer by itself",
+}
 
 
 @login_required
@@ -112,6 +117,7 @@ def _confirmation(request: SignedInRequest, draft: ImportReport, form: ImportFor
         "shapes": SHAPE_CHOICES,
         "place": PLACES[found.format],
         "rows": found.rows[:SHOWN_ROWS],
+        "asked": ASKED[draft.project.kind],
         "form": form or ImportForm(initial=_proposed(found)),
         "section": "projects",
     }

@@ -73,7 +73,7 @@ class ExportQuery(Schema):
     since: AwareDatetime | None = Field(None, description="Votes of this moment or later.")
     before: AwareDatetime | None = Field(None, description="Votes earlier than this moment.")
     annotators: list[Text] = Field([], max_length=100, description="Votes of these usernames; none: everybody's.")
-    agreement: float = Field(0.0, ge=0, le=1, description="The least share of a pair's votes that say the same.")
+    agreement: float = Field(0.0, ge=0, le=1, description="The least share of a comparison's votes that say the same.")
     purpose: str = Field(
         Wanted.purpose,
         json_schema_extra={"enum": [*PURPOSES, ANY]},
