@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from string import ascii_letters, digits
 
 STARTS_A_FORMULA = ("=", "+", "-", "@")
+HARMLESS = frozenset(ascii_letters + digits + "[{")  # whatever follows; most texts begin so
 BEGINS = 8  # characters looked at: a sign of wide letters is one or two
 
 
@@ -27,6 +29,8 @@ def csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 def would_run(text: str) -> bool:
     """Whether a spreadsheet may take a text for a formula, behind spaces, in wide letters, and behind apostrophes too:
     so one apostrophe more tells it is text, and one less gives it back as it was."""
+    if text[:1] in HARMLESS:
+        return False
     bare = text.lstrip("'")
     begins = unicodedata.normalize("NFKC", bare.lstrip()[:BEGINS]).lstrip()
     return begins.startswith(STARTS_A_FORMULA) or bare[:1] in ("\t", "\r")
