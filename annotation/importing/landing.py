@@ -22,7 +22,8 @@ from annotation.importing.formats import jsonl
 from annotation.importing.formats.raw import Bytes, Numbered
 from annotation.importing.reading import Source, detect_format, opened, shaped
 from annotation.importing.rows import BadFileError, BadRowError, Row
-from annotation.importing.writing import Keyed, Landed, Votes, write_rows
+from annotation.importing.voices import Votes
+from annotation.importing.writing import Keyed, Landed, write_rows
 from annotation.models import ImportReport, Project, User
 from annotation.models.importing import LostImportError
 from annotation.services import rule_judge

@@ -7,7 +7,6 @@ that nothing has to be read back: 10,000 new pairs are one look-up and three COP
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -21,20 +20,16 @@ from django.db.models import F
 from django.utils.timezone import now
 
 from annotation.importing.copying import NULL, copy_rows, field, new_ids
-from annotation.importing.rows import BadFileError, Row, Vote
+from annotation.importing.grouping import Compared, group
+from annotation.importing.rows import Row, Vote
+from annotation.importing.voices import Votes
 from annotation.judging import NoSeatLeftError, Tiers
 from annotation.models import Comparison, Judgment, Preference, Project, Prompt, Response, User
 from annotation.regroup import regroup
-from annotation.services import canonical_json, record_judgment, rule_judge
-
-MOST_VOTERS = 1_000  # of one file: each is an account
-NOT_IN_A_NAME = re.compile(r"[^\w.@+-]+")
-LONGEST_NAME = 150
+from annotation.services import canonical_json, record_judgment
 
 AnswerKey = tuple[str, str]  # content hash, author's label
 ResponseKey = tuple[int, str, str]  # prompt id, content hash, author's label
-# Sorted response ids: what makes a comparison that one, for responses have one prompt.
-Compared = tuple[int, ...]
 
 
 class Keyed(NamedTuple):
@@ -62,41 +57,6 @@ class Landed(NamedTuple):
     added: int
     judged: int
     duplicates: int
-
-
-class Votes:
-    """Under whose names the file's votes are kept; without a judge they are not kept."""
-
-    def __init__(self, judge: User | None) -> None:
-        self.judge = judge
-        self._by_voter: dict[str, User] = {} if judge is None else {"": judge}
-
-    def meet(self, rows: Iterable[Row]) -> None:
-        """Make accounts for voices that are new. Raises BadFileError if they get too many, or one is a person's."""
-        if self.judge is None:
-            return
-        for voter in {vote.voter for row in rows for vote in row.votes} - self._by_voter.keys():
-            if len(self._by_voter) > MOST_VOTERS:
-                raise BadFileError(f"The file has votes by more than {MOST_VOTERS:,} voices.")
-            self._by_voter[voter] = rule_judge(_account_name(self.judge.username, voter))
-
-    def by(self, voter: str) -> User:
-        return self._by_voter[voter]
-
-    def hold(self) -> None:
-        """Keep the accounts from being deleted until the transaction ends."""
-        accounts = [user.pk for user in self._by_voter.values()]
-        _read("SELECT id FROM annotation_user WHERE id = ANY(%s) FOR KEY SHARE", [accounts])
-
-
-def _account_name(source: str, voter: str) -> str:
-    """The source's name, a dot and the voter's; with a mark where the name had to be changed: no two share one."""
-    plain = NOT_IN_A_NAME.sub("-", voter)
-    name = f"{source}.{plain}"
-    if plain == voter and len(name) <= LONGEST_NAME:
-        return name
-    mark = "-" + sha256(voter.encode()).hexdigest()[:8]
-    return name[: LONGEST_NAME - len(mark)] + mark
 
 
 class _Said(NamedTuple):
@@ -152,34 +112,40 @@ def write_rows(rows: list[Keyed], project: Project, votes: Votes) -> Landed:
     if votes.judge is not None:
         votes.hold()
     prompts, old = _prompt_ids(rows, project)
-    known = _responses(old)
-    asked = set() if project.kind == Project.Kind.PAIRS else set(known.values())
-    answered = _response_ids(rows, prompts, known)
+    answered = _response_ids(rows, prompts, old)
     there = _comparisons(old)
     new: dict[Compared, _New] = {}
     late: list[tuple[int, _Said]] = []
-    pairs = 0
-    for prompt, compared, said in _pairs(rows, prompts, answered, votes):
+    pairs = duplicates = 0
+    only_voted = project.kind != Project.Kind.PAIRS
+    for prompt, compared, said in _pairs(rows, prompts, answered, votes, only_voted=only_voted):
         pairs += 1
         if compared in there:
             late.extend((there[compared], one) for one in said)
             continue
-        if not said and asked.issuperset(compared):
-            continue  # people see these answers already, in another set
         if compared not in new:
             new[compared] = _New(prompt, {})
         for one in said:
             new[compared].said.setdefault(one.annotator.pk, one)
+    duplicates = pairs - len(new)
+    mixed = set[int]()
+    if only_voted:
+        unvoted = [(prompts[row.prompt], ids) for row, ids in zip(rows, answered, strict=True) if not votes.of(row.row)]
+        grouped = group(unvoted, project, there)
+        for compared, prompt in grouped.sets.items():
+            new.setdefault(compared, _New(prompt, {}))
+        duplicates += grouped.duplicates
+        mixed = set(old).intersection(grouped.sets.values())
     ids = _add_comparisons(new, project)
     for pk, comparison in zip(ids, new.values(), strict=True):
         if comparison.has_edits:
             late.extend((pk, one) for one in comparison.said.values())
     judged = _add_judgments(new, ids, project) + _vote_on(late)
     added = len(new)
-    if project.kind != Project.Kind.PAIRS:
-        made = regroup(project, set(prompts.values()))
+    if mixed:
+        made = regroup(project, mixed)
         added = made + Comparison.objects.filter(pk__in=ids).count()
-    return Landed(added=added, judged=judged, duplicates=pairs - len(new))
+    return Landed(added=added, judged=judged, duplicates=duplicates)
 
 
 def _prompt_ids(rows: list[Keyed], project: Project) -> tuple[dict[str, int], list[int]]:
@@ -213,8 +179,9 @@ def _metadata(row: Row) -> str:
     return field(json.dumps(dict(row.metadata), ensure_ascii=False)) if row.metadata else "{}"
 
 
-def _response_ids(rows: list[Keyed], prompts: Mapping[str, int], ids: dict[ResponseKey, int]) -> list[list[int]]:
-    """For every row the ids of its answers. Responses that are missing are made, and added to `ids`."""
+def _response_ids(rows: list[Keyed], prompts: Mapping[str, int], old_prompts: list[int]) -> list[list[int]]:
+    """For every row the ids of its answers. Responses that are missing are made."""
+    ids = _responses(old_prompts)
     answered: list[list[int]] = []
     fresh = new_ids(Response, sum(len(keyed.answers) for keyed in rows))  # enough for all to be new
     unused = iter(fresh)
@@ -249,11 +216,15 @@ def _responses(prompts: list[int]) -> dict[ResponseKey, int]:
     return {(prompt, key, label): pk for prompt, key, label, pk in found}
 
 
-def _pairs(rows: list[Keyed], prompts: Mapping[str, int], answered: list[list[int]], votes: Votes) -> Iterator[_Pair]:
+def _pairs(
+    rows: list[Keyed], prompts: Mapping[str, int], answered: list[list[int]], votes: Votes, *, only_voted: bool
+) -> Iterator[_Pair]:
     """Every pair of answers of every row, or its only answer, with what is kept of the row's votes on it."""
     for keyed, ids in zip(rows, answered, strict=True):
         prompt = prompts[keyed.prompt]
-        kept = keyed.row.votes if votes.judge is not None else ()
+        kept = votes.of(keyed.row)
+        if only_voted and not kept:
+            continue
         if len(ids) <= 2:
             yield _pair(prompt, tuple(ids), kept, votes)
             continue
@@ -279,12 +250,11 @@ def _tiers(places: Sequence[int], responses: tuple[int, ...]) -> Tiers:
 
 
 def _comparisons(prompts: list[int]) -> dict[Compared, int]:
-    """The ids of these prompts' comparisons of one or two answers, by their answers."""
+    """The ids of these prompts' comparisons, by their answers."""
     if not prompts:
         return {}
     found = _read(
-        "SELECT response_ids, id FROM annotation_comparison"
-        " WHERE purpose = 'collect' AND prompt_id = ANY(%s) AND cardinality(response_ids) <= 2",
+        "SELECT response_ids, id FROM annotation_comparison WHERE purpose = 'collect' AND prompt_id = ANY(%s)",
         [prompts],
     )
     return {tuple(responses): pk for responses, pk in found}

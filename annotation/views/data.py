@@ -29,7 +29,7 @@ from annotation.services import rule_judge
 JSON_LINES = "application/jsonl; charset=utf-8"
 SHOWN_ERRORS = 50
 SHOWN_ROWS = 5
-ASKED = {
+ASKED: dict[str, str] = {
     Project.Kind.PAIRS: "every pair",
     Project.Kind.RANKING: "all answers to a prompt at once",
     Project.Kind.SINGLE: "every answer by itself",

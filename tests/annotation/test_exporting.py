@@ -238,6 +238,14 @@ def test_an_edit_is_preferred_rated_and_imitated(ranked: Comparison, signed_in: 
     assert of_answers(download(client, ranked.project, shape="sft"), "messages") == [("a",), ("B!",)]
 
 
+def test_an_edit_is_better_than_what_its_original_was_tied_with(
+    ranked: Comparison, signed_in: SignIn, manager: User
+) -> None:
+    rank(ranked, "one", "ab c", edits={ranked.response_ids[1]: "B!"})
+    rows = download(signed_in(manager), ranked.project)
+    assert of_answers(rows, "chosen", "rejected")[-3:] == [("B!", "b"), ("B!", "a"), ("B!", "c")]
+
+
 def test_an_answer_that_was_edited_is_left_to_its_edit(pair: Comparison, signed_in: SignIn, manager: User) -> None:
     fox, badger = pair.response_ids
     record_judgment(comparison=pair, annotator=rule_judge("x"), tiers=[[fox], [badger]], edits={fox: "Ein Fuchs!"})
@@ -305,7 +313,7 @@ def test_filters_keep_the_votes_that_were_asked_for(
 ) -> None:
     for name, side in (("ann", -1), ("b", -1), ("c", 1)):
         vote(pair, name, side)
-    day = datetime(2026, 3, 5, 12, tzinfo=UTC)
+    day = datetime(2026, 3, 5, tzinfo=UTC)  # its first moment
     Judgment.objects.update(created_at=day)
     Judgment.objects.filter(annotator=ann).update(created_at=day - timedelta(days=1))
     client, project = signed_in(manager), pair.project
@@ -322,6 +330,7 @@ def test_filters_keep_the_votes_that_were_asked_for(
     assert chosen(annotators=others) == "FD"
     assert chosen(agreement=66) == "FFD"
     assert chosen(agreement=67) == ""
+    assert chosen(agreement=50, annotators=others) == "FD"
     assert chosen(purpose="gold") == ""
     Comparison.objects.update(purpose="gold")
     assert chosen() == ""

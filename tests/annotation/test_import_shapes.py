@@ -403,7 +403,7 @@ def test_an_answer_alone_needs_the_source_of_its_label(project: Project, tmp_pat
 def test_more_voices_than_accounts_should_be_made_for_end_the_import(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("annotation.importing.writing.MOST_VOTERS", 3)
+    monkeypatch.setattr("annotation.importing.voices.MOST_VOTERS", 3)
     file = tmp_path / "rows"
     file.write_text("".join(json.dumps({**SUMMARIZE, "worker": f"w{n}"}) + "\n" for n in range(9)))
     report = import_file(project=project, path=file, judged_by="sff")
