@@ -354,11 +354,11 @@ def _vote_on(said: list[tuple[int, _Said]]) -> int:
     asked: defaultdict[int, list[int]] = defaultdict(list)
     for comparison, one in said:
         asked[one.annotator.pk].append(comparison)
-    standing = Judgment.objects.standing()
+    kept_before = Judgment.objects.kept()
     voted = {
         (comparison, annotator)
         for annotator, comparisons in asked.items()
-        for comparison in standing.filter(annotator=annotator, comparison__in=comparisons).values_list(
+        for comparison in kept_before.filter(annotator=annotator, comparison__in=comparisons).values_list(
             "comparison", flat=True
         )
     }

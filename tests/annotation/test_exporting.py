@@ -344,7 +344,7 @@ def test_a_wrong_choice_is_explained_and_nothing_is_sent(
     judged: Project, signed_in: SignIn, manager: User, asked: dict[str, str]
 ) -> None:
     answer = signed_in(manager).get(reverse("export-file", args=[judged.slug]), asked)
-    assert "Content-Disposition" not in answer.headers
+    assert (answer.status_code, "Content-Disposition" in answer.headers) == (400, False)
     assert "errorlist" in answer.content.decode()
 
 

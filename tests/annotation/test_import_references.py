@@ -31,7 +31,10 @@ def broken_references() -> list[str]:
     return found
 
 
-@pytest.fixture(params=["superuser", "account with the right", "plain account"])
+ACCOUNTS = ["superuser", "account with the right", "plain account"]
+
+
+@pytest.fixture(params=["superuser", "plain account"])
 def who_checks(
     request: pytest.FixtureRequest, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
@@ -64,6 +67,7 @@ def who_checks(
 ROWS = [{**PAIR, "prompt": f"Question {n}", "strength": 2} for n in range(5)]
 
 
+@pytest.mark.parametrize("who_checks", ACCOUNTS, indirect=True)
 def test_pairs_and_votes_land_and_refer_to_what_is_there(who_checks: str, project: Project) -> None:
     report = bring(project, *ROWS, PAIR, judged_by="some-set")
     report = bring(project, *ROWS, {**PAIR, "chosen": "Else."}, judged_by="some-set")
@@ -121,13 +125,16 @@ def test_a_vote_on_a_seat_that_the_comparison_does_not_want_is_refused(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_a_batch_refers_to_cannot_be_deleted_meanwhile(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("table", ["annotation_prompt", "annotation_project"])
+def test_what_a_batch_refers_to_cannot_be_deleted_meanwhile(
+    project: Project, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
     bring(project, PAIR)
     refused: list[str] = []
     copy = writing.copy_rows
 
     def copy_after_a_deletion(*arguments: Any) -> None:
-        other = threading.Thread(target=delete_the_prompt, args=(refused,))
+        other = threading.Thread(target=delete_all, args=(table, refused))
         other.start()
         other.join(timeout=30)
         copy(*arguments)
@@ -138,12 +145,12 @@ def test_what_a_batch_refers_to_cannot_be_deleted_meanwhile(project: Project, mo
     assert (report.comparisons_added, report.errors, broken_references()) == (1, [], [])
 
 
-def delete_the_prompt(refused: list[str]) -> None:
-    """Delete it, unless another transaction holds it for half a second."""
+def delete_all(table: str, refused: list[str]) -> None:
+    """Delete its rows, unless another transaction holds one for a fifth of a second."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL lock_timeout = '500ms'")
-            cursor.execute("DELETE FROM annotation_prompt")
+            cursor.execute("SET LOCAL lock_timeout = '200ms'")
+            cursor.execute(f"DELETE FROM {table}")
     except OperationalError as error:
         refused.append(str(error))
     finally:

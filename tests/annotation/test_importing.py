@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotation.importing import landing, writing
+from annotation.importing.copying import new_ids
 from annotation.importing.formats import jsonl
 from annotation.importing.formats.raw import LONGEST_ROW
 from annotation.importing.landing import BATCH, import_rows
@@ -249,6 +250,21 @@ def test_texts_and_labels_arrive_as_they_were(project: Project) -> None:
     assert list(answers.values_list("text", "author_label")) == [(text, text) for text in NASTY]
 
 
+def test_answers_whose_author_the_row_does_not_name_get_the_files_label(project: Project) -> None:
+    bring(project, {"prompt": "Why?", "responses": [{"text": "a", "author": "gpt"}, "b"]}, author_label="lm")
+    assert list(Response.objects.order_by("id").values_list("text", "author_label")) == [("a", "gpt"), ("b", "lm")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("step", [1, 2])
+def test_ids_are_drawn_whether_or_not_somebody_else_draws_in_between(step: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER SEQUENCE annotation_prompt_id_seq INCREMENT BY {step}")
+    first, second, third = new_ids(Prompt, 3)
+    assert (second - first, third - second) == (step, step)
+    assert new_ids(Prompt, 1)[0] == third + step
+
+
 def test_a_batch_ends_where_it_gets_too_large(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landing, "BATCH_CHARACTERS", 3_000)
     rows = [(n, read_row({**PAIR, "prompt": f"{n}" + "x" * 1_000})) for n in range(7)]
@@ -271,9 +287,9 @@ def test_a_prompt_that_comes_in_another_way_meanwhile_is_found(
         copy(*arguments)
 
     monkeypatch.setattr(writing, "copy_rows", copy_too_late)
-    report = bring(project, PAIR, {**PAIR, "prompt": "And?"})
-    assert (report.comparisons_added, report.duplicates, report.error_count) == (1, 1, 0)
-    assert Prompt.objects.count() == 2
+    report = bring(project, PAIR)  # one row: a batch of more would be parted, and find it then
+    assert (report.comparisons_added, report.duplicates, report.errors) == (0, 1, [])
+    assert Prompt.objects.count() == 1
 
 
 def add_elsewhere(project: Project, messages: list[dict[str, str]], answers: list[AnswerIn]) -> None:

@@ -130,6 +130,13 @@ def test_an_answer_more_joins_the_ranking(project: Project) -> None:
     assert report.comparisons_added == 1
 
 
+def test_a_judged_pair_keeps_no_answer_from_being_asked_about_alone(project: Project) -> None:
+    Project.objects.update(kind="single")
+    import_rows(project=project, file=lines_of({"prompt": "Which?", "chosen": "one", "rejected": "two"}), judged_by="x")
+    import_rows(project=project, file=lines_of({**THREE, "responses": ["one", "two"]}))
+    assert sorted(len(ids) for ids in sets(project)) == [1, 1, 2]
+
+
 def test_what_comes_with_votes_stays_as_it_was_judged(project: Project) -> None:
     Project.objects.update(kind="ranking")
     voted = {"prompt": "Which?", "chosen": "one", "rejected": "two"}

@@ -61,22 +61,17 @@ def _type(kind: str) -> pyarrow.DataType:
 
 
 class _Taken(io.RawIOBase):
-    """A file that forgets what was taken from it, but not how long it is."""
+    """A file that forgets what was taken from it."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
-        self._length = 0
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any, /) -> int:
         self._pieces.append(bytes(data))
-        self._length += len(self._pieces[-1])
         return len(self._pieces[-1])
-
-    def tell(self) -> int:
-        return self._length
 
     def take(self) -> bytes:
         taken, self._pieces = b"".join(self._pieces), []
