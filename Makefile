@@ -3,6 +3,7 @@
 # make check   the checks alone, without the tests
 # make bench   ours beside its peers on this machine; ROWS=dpo STEPS=3 measures one row with few rounds
 # make bench-gpu   the same on a GPU
+# make bench-data  import and export: PAIRS=1000000 in, VOTED=100000 in with their votes and out in every format
 # make bench-queue   the labelling queue under load: a crowd that is killed at random, then speed at a million comparisons
 #
 # PORT=8001 moves the demo to another port, PYTHON=/path/to/python3 names the Python to build .venv with.
@@ -20,8 +21,10 @@ STEPS = 0
 DATA =
 BENCH = -m bench --rows "$(ROWS)" --kinds "$(KINDS)" --arms "$(ARMS)" --steps "$(STEPS)" --data "$(DATA)"
 MODEL = 0.5b
+PAIRS = 1000000
+VOTED = 100000
 
-.PHONY: demo test check bench bench-gpu bench-queue
+.PHONY: demo test check bench bench-gpu bench-queue bench-data
 
 demo:
 	@$(SETUP) demo
@@ -46,6 +49,10 @@ bench:
 bench-gpu:
 	@$(SETUP) bench
 	@$(RUN) $(BENCH) --precision bf16 --device cuda --model $(MODEL)
+
+bench-data:
+	@$(SETUP) demo
+	@$(RUN) -m bench.import_export --pairs $(PAIRS) --voted $(VOTED)
 
 bench-queue:
 	@$(SETUP) test

@@ -175,6 +175,7 @@ class PreferenceAdmin(ReadOnly):
 
 @admin.register(ImportReport)
 class ImportReportAdmin(ReadOnly):
+    exclude = ("upload",)
     list_display = ("file_name", "project", "created_by", "rows", "comparisons_added", "error_count", "created_at")
     list_filter = ("project",)
     list_select_related = ("project", "created_by")

@@ -26,9 +26,9 @@ View = Callable[[HttpRequest], HttpResponseBase]
 # What an address does, by its name and the method, where no service of ours does it and says so itself.
 BY_ADDRESS = {
     ("download", "GET"): Action.DOWNLOADED,
-    ("export-preferences", "GET"): Action.EXPORTED,
     ("quality-csv", "GET"): Action.EXPORTED,
-    ("import", "POST"): Action.IMPORTED,
+    ("export-file", "GET"): Action.EXPORTED,
+    ("import-cancel", "POST"): Action.CANCELLED,
     ("project-settings", "POST"): Action.SETTINGS,
     ("run-cancel", "POST"): Action.CANCELLED,
     ("password", "POST"): Action.RENEWED,

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from string import ascii_letters, digits
 
 STARTS_A_FORMULA = ("=", "+", "-", "@")
+HARMLESS = frozenset(ascii_letters + digits + "[{")  # whatever follows; most texts begin so
+BEGINS = 8  # characters looked at: a sign of wide letters is one or two
 
 
 class _Echo:
@@ -23,9 +26,16 @@ def csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:
         yield writer.writerow([_cell(value) for value in row])
 
 
+def would_run(text: str) -> bool:
+    """Whether a spreadsheet may take a text for a formula, behind spaces, in wide letters, and behind apostrophes too:
+    so one apostrophe more tells it is text, and one less gives it back as it was."""
+    if text[:1] in HARMLESS:
+        return False
+    bare = text.lstrip("'")
+    begins = unicodedata.normalize("NFKC", bare.lstrip()[:BEGINS]).lstrip()
+    return begins.startswith(STARTS_A_FORMULA) or bare[:1] in ("\t", "\r")
+
+
 def _cell(value: object) -> object:
-    """Numbers as they are; texts that begin like a formula, also behind spaces and in wide letters, as text."""
-    if not isinstance(value, str):
-        return value
-    begins = unicodedata.normalize("NFKC", value).lstrip()
-    return f"'{value}" if begins.startswith(STARTS_A_FORMULA) or value[:1] in ("\t", "\r") else value
+    """Numbers as they are; texts that begin like a formula as text."""
+    return f"'{value}" if isinstance(value, str) and would_run(value) else value

@@ -9,6 +9,7 @@ from django.contrib.postgres.forms import SimpleArrayField
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext_lazy as _
 
+from annotation.importing.reading import SHAPES
 from annotation.models import Project, Role, User
 from annotation.services import check_source_name
 
@@ -116,36 +117,54 @@ class MemberForm(forms.Form):
         return named
 
 
-LARGEST_UPLOAD = 50 * 2**20  # bytes
+LARGEST_UPLOAD = 2 * 2**30  # bytes
+
+
+class UploadForm(forms.Form):
+    """A file that is looked at before anything of it lands."""
+
+    file = forms.FileField(help_text="JSON Lines, JSON, CSV or Parquet; JSON and CSV may be gzipped. At most 2 GB.")
+
+    def clean_file(self) -> UploadedFile[bytes]:
+        file: UploadedFile[bytes] = self.cleaned_data["file"]
+        if (file.size or 0) > LARGEST_UPLOAD:
+            raise forms.ValidationError(
+                "The file is larger than 2 GB. On the server, manage.py import_comparisons takes any size."
+            )
+        return file
+
+
+EACH_ROW = "mixed"  # how the form and the address say that each row is read in its own shape
+SHAPE_CHOICES = [(EACH_ROW, "several shapes, each row for its own"), *((n, shape.TITLE) for n, shape in SHAPES.items())]
 
 
 class ImportForm(forms.Form):
-    """A JSON Lines file, and what its rows mean."""
+    """What the rows of an uploaded file mean. The shape is the one that the page shows them in."""
 
-    file = forms.FileField(label="JSON Lines file", widget=forms.FileInput(attrs={"accept": ".jsonl,.ndjson,.json"}))
+    shape = forms.CharField(widget=forms.HiddenInput)
     judged_by = forms.CharField(
-        label="Already judged by",
+        label="Votes by",
         required=False,
-        max_length=150,
-        help_text="Leave empty to have people judge every pair. With a name (say, the data set's), chosen over rejected"
-        " is kept as a vote of that source, and the pair is not shown to people.",
+        max_length=120,
+        help_text="The source whose votes the file holds: they are kept as its judgments, and people are not asked."
+        " Where the file tells voters apart, they follow after a dot. Empty: people judge.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     author_label = forms.CharField(
-        label="Written by",
+        label="Answers written by",
         required=False,
         max_length=200,
         help_text="A label for whoever wrote the answers, where the rows name nobody. Annotators never see it.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
-    def clean_file(self) -> UploadedFile[bytes]:
-        file: UploadedFile[bytes] = self.cleaned_data["file"]
-        if (file.size or 0) > LARGEST_UPLOAD:
-            raise forms.ValidationError(
-                "The file is larger than 50 MB. On the server, manage.py import_comparisons takes any size."
-            )
-        return file
+    def clean(self) -> dict[str, Any]:
+        told = super().clean() or {}
+        if told.get("shape") not in dict(SHAPE_CHOICES):
+            raise forms.ValidationError("Choose one of the shapes.")
+        if told["shape"] == EACH_ROW:
+            told["shape"] = ""
+        return told
 
     def clean_judged_by(self) -> str:
         name: str = self.cleaned_data["judged_by"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+import orjson
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.text import slugify
@@ -88,10 +88,14 @@ def check_source_name(name: str) -> None:
         raise ValidationError("%(name)s is a person's account: choose another name.", params={"name": name})
 
 
+def canonical_json(content: object) -> bytes:
+    """The same bytes for the same texts and messages: UTF-8, keys sorted, nothing between the parts."""
+    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+
+
 def content_hash(content: object) -> str:
     """The sha256 (hex) of a text or of messages, the same for the same content."""
-    canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
 @transaction.atomic
@@ -145,8 +149,11 @@ def record_judgment(
     strength: int | None = None,
     reason: str = "",
     shown_order: Sequence[int] | None = None,
+    **more: Any,
 ) -> Judgment:
     """A judgment by a rule or a named source, which asks no queue. One that is there already is returned as it is.
+
+    `more` is what else a Verdict holds.
 
     Raises ValueError for tiers that do not fit the comparison, NoSeatLeftError if it has all the judgments it wants.
     """
@@ -157,7 +164,7 @@ def record_judgment(
     seat = free_seat(locked)
     if seat is None:
         raise NoSeatLeftError(f"{comparison} has all the judgments it wants.")
-    verdict = Verdict(tiers=tiers, both_bad=both_bad, strength=strength, reason=reason)
+    verdict = Verdict(tiers=tiers, both_bad=both_bad, strength=strength, reason=reason, **more)
     order = list(shown_order or locked.response_ids)
     return write_judgment(locked, annotator, verdict, seat=seat, shown_order=order)
 

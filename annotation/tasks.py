@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from celery import shared_task
+from celery import current_task, shared_task
 
+from annotation.importing import background
 from annotation.models import Project, QualityReport
 from annotation.regroup import regroup
+
+
+@shared_task(ignore_result=True)
+def run_import(import_id: int) -> None:
+    background.run(import_id, worker=getattr(current_task.request, "hostname", None) or "direct")
+
+
+@shared_task(ignore_result=True)
+def tend_imports() -> None:
+    background.tend()
 
 
 @shared_task(ignore_result=True)

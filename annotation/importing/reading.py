@@ -1,77 +1,159 @@
-"""JSON Lines, one line at a time: numbered rows, or the reason why a line is none."""
+"""A file, whatever its format and shape, as numbered rows, or the reasons why they are none; one in memory."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+import gzip
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
 
-from annotation.importing import preference, responses
-from annotation.importing.rows import BadRowError, Row
-
-LONGEST_LINE = 2_000_000  # bytes
-# To add a shape, copy a sibling file and add its two functions here.
-SHAPES: tuple[tuple[Callable[[dict[str, Any]], bool], Callable[[dict[str, Any]], Row]], ...] = (
-    (preference.recognises, preference.read),
-    (responses.recognises, responses.read),
+from annotation.importing.formats import csv_table, json_list, jsonl, parquet
+from annotation.importing.formats.raw import Numbered
+from annotation.importing.rows import BadFileError, BadRowError, Row
+from annotation.importing.shapes import (
+    alpaca,
+    alpaca_eval,
+    arena,
+    arena_table,
+    helpsteer,
+    hh,
+    kto,
+    preference,
+    responses,
+    sharegpt,
+    summarize,
+    ultrafeedback,
 )
 
 
-class Lines(Protocol):
-    """An open file, in bytes."""
+class Shape(Protocol):
+    """What each file of `shapes` holds."""
 
-    def readline(self, limit: int, /) -> bytes: ...
+    TITLE: str
+    FORM: str
+    SOURCE: str  # a name for its votes, where the data set has one
+
+    def recognises(self, row: Mapping[str, Any], /) -> bool: ...
+
+    def read(self, row: Mapping[str, Any], /) -> Row: ...
 
 
-def read_rows(file: Lines) -> Iterator[tuple[int, Row | BadRowError]]:
-    """(line number from 1, row or reason) for every line that is not blank. Holds one line in memory."""
-    for number, line in enumerate(_lines(file), start=1):
-        if isinstance(line, bytes) and not line.strip(b" \t\r\n\xef\xbb\xbf"):
+# To add a shape, copy a sibling file and name it here. The first that recognises a row reads it.
+SHAPES: dict[str, Shape] = {
+    "helpsteer": helpsteer,
+    "summarize": summarize,
+    "arena": arena,
+    "arena-table": arena_table,
+    "ultrafeedback": ultrafeedback,
+    "alpaca-eval": alpaca_eval,
+    "hh": hh,
+    "sharegpt": sharegpt,
+    "alpaca": alpaca,
+    "kto": kto,
+    "responses": responses,
+    "preference": preference,
+}
+TEXT_FORMATS = {"jsonl": jsonl, "json": json_list, "csv": csv_table}
+FORMATS = {**{name: module.TITLE for name, module in TEXT_FORMATS.items()}, "parquet": parquet.TITLE}
+PLACES = {**{name: module.PLACE for name, module in TEXT_FORMATS.items()}, "parquet": parquet.PLACE}
+
+START = 1 << 16  # bytes that tell the format
+GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
+MOST_UNPACKED = 50 << 30  # bytes
+SUSPICIOUS_RATIO, SUSPICIOUS_FROM = 200, 100 << 20  # text packs 3 to 20 times; bytes
+
+
+def shaped(rows: Iterator[Numbered], shape: str = "") -> Iterator[tuple[int, Row | BadRowError]]:
+    """The rows in one shape, or each in the shape that recognises it."""
+    read = SHAPES[shape].read if shape else read_row
+    for number, row in rows:
+        if isinstance(row, BadRowError):
+            yield number, row
             continue
         try:
-            yield number, read_row(line)
+            yield number, read(row)
         except BadRowError as reason:
             yield number, reason
+        except KeyError as missing:
+            yield number, BadRowError(f"The row has no {missing.args[0]}.")
 
 
-def read_row(line: bytes | BadRowError) -> Row:
-    """One line as a row of the first shape that recognises it. Raises BadRowError."""
-    if isinstance(line, BadRowError):
-        raise line
-    row = _read_object(line)
-    for recognises, read in SHAPES:
-        if recognises(row):
-            return read(row)
-    raise BadRowError("The row has neither chosen and rejected nor responses.")
+def read_row(row: Mapping[str, Any]) -> Row:
+    """One object as a row of the first shape that recognises it. Raises BadRowError."""
+    for shape in SHAPES.values():
+        if shape.recognises(row):
+            return shape.read(row)
+    raise BadRowError("The row has none of the known shapes, such as chosen and rejected, or responses.")
 
 
-def _lines(file: Lines) -> Iterator[bytes | BadRowError]:
-    while line := file.readline(LONGEST_LINE + 1):
-        if len(line) <= LONGEST_LINE:
-            yield line
-            continue
-        while line and not line.endswith(b"\n"):
-            line = file.readline(LONGEST_LINE)
-        yield BadRowError(f"The line is longer than {LONGEST_LINE:,} bytes.")
+@dataclass(frozen=True)
+class Source:
+    """An open file: its rows, and the share of it that is read, from 0 to 1."""
+
+    rows: Iterator[Numbered]
+    share: Callable[[], float]
 
 
-def _read_object(line: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(line.decode("utf-8-sig"), parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise BadRowError(f"The line is not UTF-8 (byte {error.start + 1}).") from None
-    except RecursionError:
-        raise BadRowError("The line is nested too deep.") from None
-    except BadRowError:
-        raise
-    except ValueError as error:
-        raise BadRowError(f"The line is not JSON: {error}.") from None
-    if not isinstance(row, dict):
-        raise BadRowError(
-            "The line is not a JSON object. JSON Lines has one object a line, without a list around them."
-        )
-    return row
+@contextmanager
+def opened(path: Path, format: str) -> Iterator[Source]:
+    """The file's rows. Reading them raises BadFileError where the file cannot be read on."""
+    if format == "parquet":
+        table = parquet.Table(path)
+        try:
+            yield Source(table.rows(), table.share)
+        finally:
+            table.close()
+        return
+    size = max(path.stat().st_size, 1)
+    with path.open("rb") as file:
+        packed = file.read(len(GZIP)) == GZIP
+        file.seek(0)
+        rows = TEXT_FORMATS[format].read(_Unpacked(file) if packed else file)
+        yield Source(rows, lambda: min(file.tell() / size, 1.0))
 
 
-def _refuse_constant(name: str) -> None:
-    raise BadRowError(f"The line contains {name}, which is not JSON.")
+def detect_format(path: Path) -> str:
+    """The format by what the file holds, never by its name. Raises BadFileError."""
+    with path.open("rb") as file:
+        start = file.read(START)
+        if start.startswith(GZIP):
+            file.seek(0)
+            start = _Unpacked(file).read(START)
+    if start.startswith(ZIP):
+        raise BadFileError("This is a ZIP archive. Unpack it, and send the file that is in it.")
+    if parquet.recognises(start):
+        return "parquet"
+    if not start.strip():
+        raise BadFileError("The file is empty.")
+    for name, module in TEXT_FORMATS.items():
+        if module.recognises(start):
+            return name
+    raise BadFileError("The file is none of JSON Lines, a JSON list, CSV and Parquet.")
+
+
+class _Unpacked:
+    """A gzip file's content. Raises BadFileError for one that is broken, or unpacks to out of all proportion."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._packed, self._unpacked, self._count = file, gzip.GzipFile(fileobj=file), 0
+
+    def read(self, size: int, /) -> bytes:
+        return self._checked(self._unpacked.read, size)
+
+    def readline(self, limit: int, /) -> bytes:
+        return self._checked(self._unpacked.readline, limit)
+
+    def _checked(self, read: Callable[[int], bytes], size: int) -> bytes:
+        try:
+            data = read(size)
+        except (OSError, EOFError, zlib.error) as error:
+            raise BadFileError(f"The file cannot be unpacked: {error}.") from None
+        self._count += len(data)
+        if self._count > MOST_UNPACKED or (
+            self._count > SUSPICIOUS_FROM and self._count > SUSPICIOUS_RATIO * self._packed.tell()
+        ):
+            raise BadFileError("The file unpacks to far more than text does; it is read no further.")
+        return data

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Exists, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce, Random
+from django.db.models.functions import Cast, Coalesce, Random
 from django.utils.timezone import now
 
 from annotation.models.assigning import Batch
@@ -28,7 +28,8 @@ class PromptQuerySet(models.QuerySet["Prompt"]):
 class Prompt(models.Model):
     """A conversation that ends with the user's turn: `messages` is a list of `{"role", "content"}`."""
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="prompts")
+    # Without an index of its own: the unique constraint begins with it. The same goes for a response's prompt.
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="prompts", db_index=False)
     messages = models.JSONField()
     metadata = models.JSONField(default=dict, blank=True)
     content_hash = models.CharField(max_length=64)
@@ -55,10 +56,15 @@ class Response(models.Model):
     `sampling` of a model's answer says `ended`: false when the token limit cut it off.
     """
 
-    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="responses")
+    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="responses", db_index=False)
     text = models.TextField()
     author = models.ForeignKey(
-        "models_registry.Version", on_delete=models.PROTECT, null=True, blank=True, related_name="responses"
+        "models_registry.Version",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="responses",
+        db_index=False,  # `responses_by_author` leaves out what was imported
     )
     author_label = models.CharField(max_length=200, blank=True)
     # The person who wrote or edited it, who is never asked to judge it.
@@ -80,9 +86,10 @@ class Response(models.Model):
             )
         ]
         indexes = [
+            models.Index(fields=["author"], condition=Q(author__isnull=False), name="responses_by_author"),
             models.Index(
                 fields=["written_by"], condition=Q(written_by__isnull=False), name="responses_written_by_people"
-            )
+            ),
         ]
 
     def __str__(self) -> str:
@@ -107,6 +114,15 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         """Comparisons that are asked for their answer, not to check or to train people."""
         return self.filter(purpose__in=WORK)
 
+    def judged_in(self, project: Project) -> Self:
+        """Comparisons of a project that at least one judgment stands on."""
+        return self.filter(project=project, depth__gt=0)
+
+    def page_after(self, pk: int, size: int) -> models.QuerySet[Comparison, Any]:
+        """(id, the prompt's messages as JSON text, response ids) of the next ones, oldest first."""
+        page = self.filter(pk__gt=pk).order_by("pk")
+        return page.values_list("pk", Cast("prompt__messages", models.TextField()), "response_ids")[:size]
+
 
 # Purposes by what a judgment is for: an answer we do not know, or one we do.
 WORK = ("collect", "evaluate")
@@ -129,7 +145,8 @@ class Comparison(models.Model):
         REPEAT = "repeat", "repeat"
         EVALUATE = "evaluate", "evaluate"
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="comparisons")
+    # Without an index of its own: `comparisons_by_project` begins with it.
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="comparisons", db_index=False)
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="comparisons")
     response_ids = ArrayField(models.BigIntegerField())
     purpose = models.CharField(max_length=10, choices=Purpose.choices, default=Purpose.COLLECT)
@@ -189,6 +206,7 @@ class Comparison(models.Model):
         # Work that is open, in the queue's order and in the random arm's; work of batches apart, by batch: PostgreSQL
         # reads an index in order behind an equality, and `IS NULL` is none.
         indexes = [
+            models.Index(fields=["project", "id"], name="comparisons_by_project"),
             models.Index(
                 fields=["project", "depth", "-priority", "id"],
                 condition=Q(closed_at=None, batch=None, purpose__in=WORK),

@@ -264,11 +264,12 @@ class PreferenceQuerySet(models.QuerySet["Preference"]):
 class Preference(models.Model):
     """The triple (x, y_w, y_l), derived from a judgment and never typed in by hand."""
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="preferences")
+    # Project and judgment go without indexes of their own: another index and the unique constraint begin with them.
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="preferences", db_index=False)
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="preferences")
     chosen = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="+")
     rejected = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="+")
-    judgment = models.ForeignKey(Judgment, on_delete=models.CASCADE, related_name="preferences")
+    judgment = models.ForeignKey(Judgment, on_delete=models.CASCADE, related_name="preferences", db_index=False)
     strength = models.PositiveSmallIntegerField(null=True, blank=True)
     weight = models.FloatField(default=1.0)
     created_at = models.DateTimeField(default=now)

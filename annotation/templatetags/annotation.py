@@ -24,6 +24,12 @@ def rich(text: str) -> SafeString:
 
 
 @register.filter
+def grouped(number: int) -> str:
+    """A whole number with its thousands apart: 418,211."""
+    return f"{number:,}"
+
+
+@register.filter
 def ago(moment: datetime) -> SafeString:
     """How long ago, with the exact time on hover."""
     exact = localtime(moment)

@@ -14,6 +14,7 @@ from pydantic import Field
 from annotation.access import get_project_for_manager
 from annotation.forms import LARGEST_UPLOAD
 from annotation.importing.landing import import_rows
+from annotation.importing.reading import SHAPES
 from annotation.models import ImportReport
 from annotation.services import check_source_name
 from api.auth import ApiRequest, needs
@@ -25,8 +26,8 @@ from api.paging import Page, Paging, page_of
 router = Router(tags=["imports"])
 JSON_LINES = "application/jsonl"
 ABOUT_BODY = (
-    'One object a line: `{"prompt", "chosen", "rejected"}` or `{"prompt", "responses": [...]}`; prompts are texts or'
-    " lists of messages."
+    'One object a line: `{"prompt", "chosen", "rejected"}`, `{"prompt", "responses": [...]}` or another of the shapes'
+    " that the import's page lists; prompts are texts or lists of messages."
 )
 
 
@@ -36,10 +37,15 @@ class BadRowOut(Schema):
 
 
 class ImportOut(Schema):
-    """`finished_at` is null while rows are still coming in; ask again. `errors` lists the first bad rows."""
+    """`finished_at` is null while rows are still coming in; ask again. `errors` lists the first bad rows.
+
+    `error` says why a file was read no further; what is counted is in all the same.
+    """
 
     id: int
     file_name: str
+    state: str
+    error: str
     judged_by: str | None
     rows: int
     comparisons_added: int
@@ -55,6 +61,8 @@ class ImportOut(Schema):
         return cls(
             id=report.pk,
             file_name=report.file_name,
+            state=report.state,
+            error=report.error,
             judged_by=report.judged_by.username if report.judged_by else None,
             rows=report.rows,
             comparisons_added=report.comparisons_added,
@@ -70,8 +78,13 @@ class ImportOut(Schema):
 class ImportQuery(Schema):
     """What the rows mean."""
 
+    shape: str = Field(
+        "",
+        json_schema_extra={"enum": ["", *SHAPES]},
+        description="Read every row in this shape; empty: each in the one that recognises it.",
+    )
     judged_by: Text = Field(
-        "", max_length=150, description="Keep chosen over rejected as votes of this source; empty: people judge."
+        "", max_length=150, description="Keep the rows' votes as this source's; empty: people judge."
     )
     author_label: Text = Field("", max_length=200, description="Who wrote the answers, where the rows do not say.")
     file_name: Text = Field("", max_length=255)
@@ -94,6 +107,8 @@ def new_import(request: ApiRequest, slug: str, which: Query[ImportQuery]) -> Sta
     a file whose import broke off can be sent again as it is."""
     project = get_project_for_manager(request, slug)
     _check_length(request)
+    if which.shape and which.shape not in SHAPES:
+        raise invalid("query.shape", f"Take one of {', '.join(SHAPES)}, or none.")
     try:
         if which.judged_by:
             check_source_name(which.judged_by)
@@ -102,6 +117,7 @@ def new_import(request: ApiRequest, slug: str, which: Query[ImportQuery]) -> Sta
     report = import_rows(
         project=project,
         file=request,
+        shape=which.shape,
         judged_by=which.judged_by,
         author_label=which.author_label,
         file_name=which.file_name,

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Self
 
 from django.http import StreamingHttpResponse
 from ninja import Query, Router, Schema
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from annotation.access import get_project_for_manager
-from annotation.exporting import CONVERSATIONAL, FORMS, preference_lines
-from annotation.models import Preference
+from annotation.exporting.files import FILES
+from annotation.exporting.streaming import SHAPES, export_bytes
+from annotation.exporting.verdicts import RULE_TITLES
+from annotation.exporting.wanted import Wanted
+from annotation.models import Comparison, Preference, User
 from api.auth import ApiRequest, needs
 from api.endpoints.comparisons import PromptOut, ResponseOut
 from api.errors import invalid
-from api.fields import replies
+from api.fields import Text, replies
 from api.models import Scope
 from api.paging import Page, Paging, page_of
 
 router = Router(tags=["preferences"])
-JSON_LINES = "application/jsonl"
+PURPOSES, ANY = Comparison.Purpose.values, "any"
+NOBODY = 0  # no account has this id
+CONTENT_TYPES = [file.CONTENT_TYPE.partition(";")[0] for file in FILES.values()]
 
 
 class PreferenceOut(Schema):
@@ -49,12 +55,59 @@ class PreferenceOut(Schema):
         )
 
 
+def _told(titles: Mapping[str, str]) -> str:
+    return "; ".join(f"`{name}`: {title}" for name, title in titles.items()) + "."
+
+
 class ExportQuery(Schema):
-    form: str = Field(
-        CONVERSATIONAL,
-        json_schema_extra={"enum": list(FORMS)},
-        description="`conversational` has message lists, `text` plain texts; TRL reads both as they are.",
+    """The same choice as on the export's page."""
+
+    shape: str = Field(
+        Wanted.shape,
+        json_schema_extra={"enum": list(SHAPES)},
+        description=_told({name: shape.TITLE for name, shape in SHAPES.items()}),
     )
+    file: str = Field(Wanted.file, json_schema_extra={"enum": list(FILES)})
+    votes: str = Field(Wanted.votes, json_schema_extra={"enum": list(RULE_TITLES)}, description=_told(RULE_TITLES))
+    margin: bool = Field(False, description="Say of preferences how much better, 0 to 3.")
+    since: AwareDatetime | None = Field(None, description="Votes of this moment or later.")
+    before: AwareDatetime | None = Field(None, description="Votes earlier than this moment.")
+    annotators: list[Text] = Field([], max_length=100, description="Votes of these usernames; none: everybody's.")
+    agreement: float = Field(0.0, ge=0, le=1, description="The least share of a comparison's votes that say the same.")
+    purpose: str = Field(
+        Wanted.purpose,
+        json_schema_extra={"enum": [*PURPOSES, ANY]},
+        description="What the comparisons were made for.",
+    )
+
+    def wanted(self) -> Wanted:
+        """Raises Problem 422 for a name that is none."""
+        known: dict[str, Collection[str]] = {
+            "shape": SHAPES,
+            "file": FILES,
+            "votes": RULE_TITLES,
+            "purpose": [*PURPOSES, ANY],
+        }
+        for field, names in known.items():
+            if getattr(self, field) not in names:
+                raise invalid(f"query.{field}", f"Take one of {', '.join(names)}.")
+        return Wanted(
+            shape=self.shape,
+            file=self.file,
+            votes=self.votes,
+            margin=self.margin,
+            since=self.since,
+            before=self.before,
+            annotators=self._people(),
+            agreement=self.agreement,
+            purpose="" if self.purpose == ANY else self.purpose,
+        )
+
+    def _people(self) -> tuple[int, ...]:
+        """Whether somebody of a name exists is not told: their votes are asked for, and there are none."""
+        if not self.annotators:
+            return ()
+        return tuple(User.objects.filter(username__in=self.annotators).values_list("pk", flat=True)) or (NOBODY,)
 
 
 @router.get(
@@ -72,12 +125,16 @@ def list_preferences(request: ApiRequest, slug: str, page: Paging) -> Page[Prefe
     auth=needs(Scope.DATA_READ),
     response=replies(None, 404),
     openapi_extra={
-        "responses": {200: {"description": "JSON Lines", "content": {JSON_LINES: {"schema": {"type": "string"}}}}}
+        "responses": {
+            200: {
+                "description": "The file, streamed",
+                "content": {kind: {"schema": {"type": "string"}} for kind in CONTENT_TYPES},
+            }
+        }
     },
 )
 def export(request: ApiRequest, slug: str, which: Query[ExportQuery]) -> StreamingHttpResponse:
-    """`{"prompt", "chosen", "rejected"}` as JSON Lines, streamed, one line for every preferred pair."""
+    """What was judged, as a file that trainers read as it is: JSON Lines unless you ask for another."""
     project = get_project_for_manager(request, slug)
-    if which.form not in FORMS:
-        raise invalid("query.form", f"Take one of {', '.join(FORMS)}.")
-    return StreamingHttpResponse(preference_lines(project, form=which.form), content_type=JSON_LINES)
+    wanted = which.wanted()
+    return StreamingHttpResponse(export_bytes(project, wanted), content_type=FILES[wanted.file].CONTENT_TYPE)

@@ -159,9 +159,12 @@ class Client:
         """How far people agree and what their votes follow. Asking has it computed again if votes have come."""
         return read(Quality, self._json("GET", f"/projects/{slug}/quality"))
 
-    def export(self, slug: str, *, form: str = "conversational") -> Iterator[dict[str, Any]]:
-        """Rows of `prompt`, `chosen`, `rejected`, read as they come; `form` is `conversational` or `text`."""
-        with self._send("GET", f"/projects/{slug}/export", query={"form": form}, stream=True, again=True) as response:
+    def export(
+        self, slug: str, *, shape: str = "preference", votes: str = "raw", **more: str
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of what was judged, read as they come: see the API's description for shapes, votes and filters."""
+        query = {"shape": shape, "votes": votes, **more}
+        with self._send("GET", f"/projects/{slug}/export", query=query, stream=True, again=True) as response:
             for line in response.iter_lines():
                 yield json.loads(line)
 

@@ -198,6 +198,8 @@ class Import:
 
     id: int
     file_name: str
+    state: str
+    error: str
     judged_by: str | None
     rows: int
     comparisons_added: int

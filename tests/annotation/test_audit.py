@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.timezone import now
 
 from annotation import audit
-from annotation.models import Action, AuditEvent, Project, Role, User
+from annotation.models import Action, AuditEvent, ImportReport, Project, Role, User
 from annotation.people import sign_in_link
 from annotation.services import create_project, set_role
 from api.models import Scope
@@ -37,11 +37,13 @@ TOLD_BY_A_SERVICE = {
     "mfa_activate_totp", "mfa_deactivate_totp", "mfa_generate_recovery_codes",  # signals of the second factor
     "openid_connect_login",  # leads away; coming back is a sign-in
     "my-data-delete", "new-project", "members", "invite-member", "remove-member", "next-round",
+    "import-start",
     "api-tokens", "webhooks", "new-webhook-secret", "api-v1:new_project",
 }  # fmt: skip
 NOT_TOLD = {
     "account", "socialaccount_connections",  # one's own display name
     "account_reauthenticate", "mfa_reauthenticate",  # a second look at somebody who is in; a wrong one is told
+    "import",  # a file that is looked at; when it is started that is told
     "label", "skip", "undo", "heartbeat", "release",  # each is a row of its own, with its time and its person
     "ahead", "change-judgment", "flag", "settle-flag",  # the same
     "api-v1:lease", "api-v1:extend", "api-v1:release", "api-v1:submit", "api-v1:skip", "api-v1:undo",  # the same
@@ -103,7 +105,8 @@ def test_what_is_refused_is_not_in_the_log(signed_in: SignIn, project: Project, 
     client.post(reverse("project-settings", args=[project.slug]), {"name": "", "overlap": "0"})
     client.post(reverse("import", args=[project.slug]), {})
     client.post(reverse("members", args=[project.slug]), {"username": "mara", "role": "annotator"})  # the last manager
-    signed_in(ann).get(reverse("export-preferences", args=[project.slug, "conversational"]))
+    client.get(reverse("export-file", args=[project.slug]), {"shape": "none of them"})
+    signed_in(ann).get(reverse("export-file", args=[project.slug]))
     assert [event for event in log()[before:] if event[1] != "signed-in"] == []
 
 
@@ -138,11 +141,13 @@ def test_imports_exports_and_settings(signed_in: SignIn, project: Project, manag
     client = signed_in(manager)
     before = AuditEvent.objects.count()
     client.post(reverse("import", args=[project.slug]), {"file": SimpleUploadedFile("votes.jsonl", ROW)})
-    client.get(reverse("export-preferences", args=[project.slug, "conversational"]))
+    draft = ImportReport.objects.get()
+    client.post(reverse("import-start", args=[project.slug, draft.pk]), {"shape": "preference"})
+    client.get(reverse("export-file", args=[project.slug]))
     client.post(reverse("project-settings", args=[project.slug]), {"name": "Renamed", "overlap": "1"})
     assert log()[before:] == [
         ("mara", "imported", "", project.slug, "votes.jsonl"),
-        ("mara", "exported", "", project.slug, "conversational"),
+        ("mara", "exported", "", project.slug, ""),
         ("mara", "settings", "", project.slug, ""),
     ]
 

@@ -1,7 +1,10 @@
 """The download of preferences: what it holds, who gets it, and that trainers take it as it is."""
 
+import csv
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from annotation.importing.landing import import_rows
-from annotation.models import Preference, Project, User
+from annotation.importing.landing import import_file, import_rows
+from annotation.models import Comparison, Judgment, Preference, Project, User
 from annotation.services import AnswerIn, add_comparison, record_judgment, rule_judge
 from tests.annotation.test_importing import PAIR, lines_of, said
 
@@ -38,17 +41,20 @@ def judged(project: Project, ann: User, ben: User) -> Project:
     return project
 
 
-def download(client: Client, project: Project, form: str = "conversational") -> list[dict[str, Any]]:
-    answer = client.get(reverse("export-preferences", args=[project.slug, form]))
+def download(client: Client, project: Project, **asked: Any) -> list[dict[str, Any]]:
+    answer = client.get(reverse("export-file", args=[project.slug]), asked)
     assert answer.status_code == 200
     return [json.loads(line) for line in b"".join(answer.streaming_content).splitlines()]
+
+
+FOX, BADGER = "Fuchs.", "Dachs."
 
 
 def test_every_preferring_vote_is_a_row_of_messages(judged: Project, signed_in: SignIn, manager: User) -> None:
     rows = download(signed_in(manager), judged)
     assert rows[:2] == [
-        {"prompt": [USER], "chosen": [said("Fuchs.")], "rejected": [said("Dachs.")]},
-        {"prompt": [USER], "chosen": [said("Dachs.")], "rejected": [said("Fuchs.")]},
+        {"prompt": [USER], "chosen": [said(FOX)], "rejected": [said(BADGER)]},
+        {"prompt": [USER], "chosen": [said(BADGER)], "rejected": [said(FOX)]},
     ]
     assert [message["role"] for message in rows[2]["prompt"]] == ["system", "user", "assistant", "user"]
     assert rows[2]["chosen"] == [said("Ein Fuchs.")]
@@ -58,29 +64,317 @@ def test_every_preferring_vote_is_a_row_of_messages(judged: Project, signed_in: 
 def test_as_text_a_single_turn_is_bare_and_a_conversation_names_its_speakers(
     judged: Project, signed_in: SignIn, manager: User
 ) -> None:
-    rows = download(signed_in(manager), judged, "text")
+    rows = download(signed_in(manager), judged, shape="preference-text")
     assert rows[0] == {"prompt": USER["content"], "chosen": "Fuchs.", "rejected": "Dachs."}
     assert rows[2]["prompt"] == (
         "System: Be brief.\n\nUser: Wie heißt das? 🦊\n\nAssistant: Was?\n\nUser: Das!\n\nAssistant: "
     )
 
 
-def test_it_is_a_file_with_a_name(judged: Project, signed_in: SignIn, manager: User) -> None:
-    answer = signed_in(manager).get(reverse("export-preferences", args=[judged.slug, "text"]))
-    assert answer.headers["Content-Disposition"] == 'attachment; filename="everyday-help-preferences-text.jsonl"'
-    assert answer.headers["Content-Type"] == "application/jsonl; charset=utf-8"
+@pytest.fixture
+def pair(project: Project) -> Comparison:
+    return add_comparison(
+        project=project, messages=[USER], responses=[AnswerIn(FOX), AnswerIn(BADGER)], judgments_wanted=9
+    )
 
 
-def test_what_was_exported_imports_to_the_same_preferences(judged: Project, signed_in: SignIn, manager: User) -> None:
-    rows = download(signed_in(manager), judged)
+def vote(pair: Comparison, name: str, side: int, *, strength: int | None = None, both_bad: bool = False) -> None:
+    """-1 for the fox, 1 for the badger, 0 for a tie."""
+    fox, badger = pair.response_ids
+    tiers = {-1: [[fox], [badger]], 0: [[fox, badger]], 1: [[badger], [fox]]}[side]
+    judge = User.objects.filter(username=name).first() or rule_judge(name)
+    record_judgment(comparison=pair, annotator=judge, tiers=tiers, strength=strength, both_bad=both_bad)
+
+
+@pytest.mark.parametrize(
+    ("votes", "majority"),
+    [
+        ([(-1, 3), (-1, 2), (1, 1)], (FOX, 4 / 3)),
+        ([(1, None)], (BADGER, 0.0)),
+        ([(1, 1), (1, 1), (0, None), (-1, 3)], (BADGER, 0.0)),  # more pull back than say it
+        ([(-1, 2), (1, 2)], None),
+        ([(-1, 2), (0, None), (0, None)], None),
+    ],
+)
+def test_the_majority_is_one_row_a_pair_with_the_mean_of_the_strengths(
+    pair: Comparison,
+    signed_in: SignIn,
+    manager: User,
+    votes: list[tuple[int, int | None]],
+    majority: tuple[str, float] | None,
+) -> None:
+    for n, (side, strength) in enumerate(votes):
+        vote(pair, f"source-{n}", side, strength=strength)
+    rows = download(signed_in(manager), pair.project, shape="preference-text", votes="majority", margin="on")
+    assert [(row["chosen"], row["margin"]) for row in rows] == (
+        [] if majority is None else [(majority[0], pytest.approx(majority[1]))]
+    )
+
+
+@pytest.mark.parametrize(
+    ("votes", "soft"),
+    [
+        ([(-1, 3), (-1, 2), (1, 1)], (FOX, 2 / 3, 4 / 3)),
+        ([(1, None)], (BADGER, 1.0, 0.0)),
+        ([(1, 1), (0, None)], (BADGER, 3 / 4, 1 / 2)),  # a tie counts half for each
+        ([(-1, 2), (1, 2)], None),
+        ([(-1, 2), (1, 2), (0, None)], None),
+    ],
+)
+def test_a_soft_label_is_the_share_of_the_votes(
+    pair: Comparison,
+    signed_in: SignIn,
+    manager: User,
+    votes: list[tuple[int, int | None]],
+    soft: tuple[str, float, float] | None,
+) -> None:
+    for n, (side, strength) in enumerate(votes):
+        vote(pair, f"source-{n}", side, strength=strength)
+    rows = download(signed_in(manager), pair.project, shape="preference-text", votes="soft", margin="on")
+    assert [(row["chosen"], row["probability"], row["margin"]) for row in rows] == (
+        [] if soft is None else [(soft[0], pytest.approx(soft[1]), pytest.approx(soft[2]))]
+    )
+
+
+def test_where_most_say_both_bad_a_soft_rating_is_bad(pair: Comparison, signed_in: SignIn, manager: User) -> None:
+    for n, bad in enumerate([True, True, False]):
+        vote(pair, f"source-{n}", 0, both_bad=bad)
+    rows = download(signed_in(manager), pair.project, shape="kto", votes="soft")
+    assert [row["label"] for row in rows] == [False, False]
+
+
+def test_a_raw_margin_is_the_votes_strength_and_zero_where_nobody_said(
+    pair: Comparison, signed_in: SignIn, manager: User
+) -> None:
+    vote(pair, "a", -1, strength=3)
+    vote(pair, "b", 1)
+    rows = download(signed_in(manager), pair.project, margin="on")
+    assert [row["margin"] for row in rows] == [3.0, 0.0]
+
+
+def test_rated_answers_come_from_preferences_ties_both_bad_and_answers_alone(
+    pair: Comparison, signed_in: SignIn, manager: User
+) -> None:
+    for name, side, bad in (("a", 1, False), ("b", 0, False), ("c", 0, True)):
+        vote(pair, name, side, both_bad=bad)
+    alone = [{"prompt": "Why?", "completion": text, "label": text == "Because."} for text in ("Because.", "No.")]
+    import_rows(project=pair.project, file=lines_of(*alone), judged_by="raters")
+    rows = download(signed_in(manager), pair.project, shape="kto")
+    assert [(row["completion"][0]["content"], row["label"]) for row in rows] == [
+        (FOX, False), (BADGER, True), (FOX, True), (BADGER, True), (FOX, False), (BADGER, False),
+        ("Because.", True), ("No.", False),
+    ]  # fmt: skip
+
+
+THREE = ("a", "b", "c")
+
+
+@pytest.fixture
+def ranked(project: Project) -> Comparison:
+    return add_comparison(
+        project=project, messages=[USER], responses=[AnswerIn(text) for text in THREE], judgments_wanted=3
+    )
+
+
+def rank(comparison: Comparison, name: str, order: str, **more: Any) -> None:
+    """`c ab`: c is the best, a and b are tied."""
+    by_text = dict(zip(THREE, comparison.response_ids, strict=True))
+    tiers = [[by_text[text] for text in tier] for tier in order.split()]
+    record_judgment(comparison=comparison, annotator=rule_judge(name), tiers=tiers, **more)
+
+
+def of_answers(rows: list[dict[str, Any]], *names: str) -> list[Any]:
+    """The texts of these columns, and other values as they are."""
+    return [tuple(row[n][-1]["content"] if isinstance(row[n], list) else row[n] for n in names) for row in rows]
+
+
+def test_a_ranking_rates_its_first_and_last_and_is_imitated_in_its_first(
+    ranked: Comparison, signed_in: SignIn, manager: User
+) -> None:
+    rank(ranked, "one", "b a c")
+    client = signed_in(manager)
+    assert of_answers(download(client, ranked.project, shape="kto"), "completion", "label") == [
+        ("b", True), ("c", False)
+    ]  # fmt: skip
+    assert of_answers(download(client, ranked.project, shape="sft"), "messages") == [("b",)]
+    rank(ranked, "two", "b c a")
+    rank(ranked, "three", "a b c")
+    most = {"votes": "majority"}
+    assert of_answers(download(client, ranked.project, shape="sft", **most), "messages") == [("b",)]
+    pairs = of_answers(download(client, ranked.project, **most), "chosen", "rejected")
+    assert pairs == [("b", "a"), ("a", "c"), ("b", "c")]
+
+
+def test_what_was_said_of_an_answer_alone_goes_before_its_place(
+    ranked: Comparison, signed_in: SignIn, manager: User
+) -> None:
+    a, b, _ = ranked.response_ids
+    rank(ranked, "one", "a b c", acceptable={a: False, b: True})
+    client = signed_in(manager)
+    assert of_answers(download(client, ranked.project, shape="kto"), "completion", "label") == [
+        ("a", False), ("b", True), ("c", False)
+    ]  # fmt: skip
+    assert download(client, ranked.project, shape="sft") == []  # nobody should imitate what will not do
+    assert len(download(client, ranked.project)) == 3
+
+
+def test_of_both_good_both_are_good(pair: Comparison, signed_in: SignIn, manager: User) -> None:
+    record_judgment(comparison=pair, annotator=rule_judge("x"), tiers=[pair.response_ids], both_good=True)
+    client = signed_in(manager)
+    assert [row["label"] for row in download(client, pair.project, shape="kto")] == [True, True]
+    assert download(client, pair.project) == []
+    (vote,) = download(client, pair.project, shape="votes")[0]["individual_preference"]
+    assert (vote["both_good"], vote["both_bad"], vote["score"]) == (True, False, 0)
+
+
+def test_an_edit_is_preferred_rated_and_imitated(ranked: Comparison, signed_in: SignIn, manager: User) -> None:
+    rank(ranked, "one", "a b c", edits={ranked.response_ids[1]: "B!"}, strength=2)
+    client = signed_in(manager)
+    rows = download(client, ranked.project, margin="on")
+    assert of_answers(rows, "chosen", "rejected", "margin") == [
+        ("a", "b", 2.0), ("a", "c", 2.0), ("b", "c", 2.0), ("B!", "b", 0.0), ("B!", "c", 0.0)
+    ]  # fmt: skip
+    assert of_answers(download(client, ranked.project, shape="kto"), "completion", "label")[-1] == ("B!", True)
+    assert of_answers(download(client, ranked.project, shape="sft"), "messages") == [("a",), ("B!",)]
+
+
+def test_an_edit_is_better_than_what_its_original_was_tied_with(
+    ranked: Comparison, signed_in: SignIn, manager: User
+) -> None:
+    rank(ranked, "one", "ab c", edits={ranked.response_ids[1]: "B!"})
+    rows = download(signed_in(manager), ranked.project)
+    assert of_answers(rows, "chosen", "rejected")[-3:] == [("B!", "b"), ("B!", "a"), ("B!", "c")]
+
+
+def test_an_answer_that_was_edited_is_left_to_its_edit(pair: Comparison, signed_in: SignIn, manager: User) -> None:
+    fox, badger = pair.response_ids
+    record_judgment(comparison=pair, annotator=rule_judge("x"), tiers=[[fox], [badger]], edits={fox: "Ein Fuchs!"})
+    rows = download(signed_in(manager), pair.project, shape="sft")
+    assert of_answers(rows, "messages") == [("Ein Fuchs!",)]
+
+
+def test_a_vote_is_told_with_all_that_it_says(pair: Comparison, signed_in: SignIn, manager: User) -> None:
+    fox, badger = pair.response_ids
+    record_judgment(
+        comparison=pair,
+        annotator=rule_judge("x"),
+        tiers=[[fox], [badger]],
+        tags=["clearer"],
+        acceptable={badger: True},
+        aspects={"true": [[badger], [fox]], "kind": [[fox, badger]]},
+        edits={badger: "Ein Dachs."},
+    )
+    (vote,) = download(signed_in(manager), pair.project, shape="votes")[0]["individual_preference"]
+    assert (vote["tags"], vote["acceptable"], vote["edited"], vote["edit"]) == (
+        ["clearer"], [None, True], 2, "Ein Dachs."
+    )  # fmt: skip
+    assert vote["aspects"] == [{"aspect": "kind", "better": 0}, {"aspect": "true", "better": 2}]
+
+
+def test_a_late_vote_that_waits_for_a_seat_is_not_exported(pair: Comparison, signed_in: SignIn, manager: User) -> None:
+    vote(pair, "a", -1)
+    vote(pair, "b", -1)
+    Judgment.objects.filter(annotator__username="b").update(seat=None)
+    assert len(download(signed_in(manager), pair.project)) == 1
+
+
+def test_conversations_to_imitate_end_with_the_better_answer(judged: Project, signed_in: SignIn, manager: User) -> None:
+    rows = download(signed_in(manager), judged, shape="sft", votes="majority")
+    assert [[message["content"] for message in row["messages"]][-2:] for row in rows] == [["Das!", "Ein Fuchs."]]
+
+
+def test_votes_are_told_one_by_one(pair: Comparison, signed_in: SignIn, manager: User, ann: User) -> None:
+    vote(pair, "ann", -1, strength=3)
+    vote(pair, "b", 1)
+    vote(pair, "c", 0, both_bad=True)
+    (row,) = download(signed_in(manager), pair.project, shape="votes")
+    assert (row["context"], row["response1"], row["response2"]) == ([USER], FOX, BADGER)
+    told = [(one["annotator"], one["score"], one["strength"], one["both_bad"]) for one in row["individual_preference"]]
+    assert told == [("ann", -3, 3, False), ("b", 2, None, False), ("c", 0, None, True)]
+    assert row["overall_preference"] == 0  # a third of -1
+
+
+def test_llama_factory_gets_turns_from_human_and_gpt(judged: Project, signed_in: SignIn, manager: User) -> None:
+    row = download(signed_in(manager), judged, shape="llama-factory")[2]
+    assert [turn["from"] for turn in row["conversations"]] == ["human", "gpt", "human"]
+    assert (row["system"], row["chosen"]) == ("Be brief.", {"from": "gpt", "value": "Ein Fuchs."})
+
+
+def test_a_ranking_is_every_pair_of_it(project: Project, signed_in: SignIn, manager: User) -> None:
+    three = add_comparison(project=project, messages=[USER], responses=[AnswerIn(text) for text in "abc"])
+    a, b, c = three.response_ids
+    record_judgment(comparison=three, annotator=rule_judge("ranker"), tiers=[[c], [a, b]])
+    rows = download(signed_in(manager), project, shape="preference-text")
+    assert [(row["chosen"], row["rejected"]) for row in rows] == [("c", "a"), ("c", "b")]
+
+
+def test_filters_keep_the_votes_that_were_asked_for(
+    pair: Comparison, signed_in: SignIn, manager: User, ann: User
+) -> None:
+    for name, side in (("ann", -1), ("b", -1), ("c", 1)):
+        vote(pair, name, side)
+    day = datetime(2026, 3, 5, tzinfo=UTC)  # its first moment
+    Judgment.objects.update(created_at=day)
+    Judgment.objects.filter(annotator=ann).update(created_at=day - timedelta(days=1))
+    client, project = signed_in(manager), pair.project
+    others = list(User.objects.filter(username__in="bc").values_list("pk", flat=True))
+
+    def chosen(**asked: Any) -> str:
+        return "".join(row["chosen"][0] for row in download(client, project, shape="preference-text", **asked))
+
+    assert chosen() == "FFD"
+    assert chosen(since="2026-03-05") == "FD"
+    assert chosen(since="2026-03-04", until="2026-03-04") == "F"
+    assert chosen(until="2026-03-03") == ""
+    assert chosen(annotators=[ann.pk]) == "F"
+    assert chosen(annotators=others) == "FD"
+    assert chosen(agreement=66) == "FFD"
+    assert chosen(agreement=67) == ""
+    assert chosen(agreement=50, annotators=others) == "FD"
+    assert chosen(purpose="gold") == ""
+    Comparison.objects.update(purpose="gold")
+    assert chosen() == ""
+    assert (chosen(purpose="gold"), chosen(purpose="any")) == ("FFD", "FFD")
+
+
+@pytest.mark.parametrize(
+    "asked", [{"shape": "secret"}, {"file": "exe"}, {"agreement": "101"}, {"annotators": "0"}, {"since": "soon"}]
+)
+def test_a_wrong_choice_is_explained_and_nothing_is_sent(
+    judged: Project, signed_in: SignIn, manager: User, asked: dict[str, str]
+) -> None:
+    answer = signed_in(manager).get(reverse("export-file", args=[judged.slug]), asked)
+    assert (answer.status_code, "Content-Disposition" in answer.headers) == (400, False)
+    assert "errorlist" in answer.content.decode()
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "'=1", "''+", "'tis", "1=1"])
+def test_no_cell_of_a_table_is_a_formula_and_an_import_reads_the_text(
+    project: Project, signed_in: SignIn, manager: User, tmp_path: Path, text: str
+) -> None:
+    import_rows(project=project, file=lines_of({"prompt": text, "chosen": text, "rejected": "x"}), judged_by="s")
+    client = signed_in(manager)
+    answer = client.get(reverse("export-file", args=[project.slug]), {"file": "csv", "shape": "preference-text"})
+    content = b"".join(answer.streaming_content)
+    header, row = csv.reader(StringIO(content.decode(), newline=""))
+    assert header == ["prompt", "chosen", "rejected"]
+    assert not row[0].startswith(("=", "+", "-", "@", "\t", "\r"))
+    (tmp_path / "file").write_bytes(content)
     other = Project.objects.create(name="Other", slug="other")
-    import_rows(project=other, file=lines_of(rows[0], rows[2]), judged_by="copy")
-    other.memberships.create(user=manager, role="manager")
-    assert download(signed_in(manager), other) == [rows[0], rows[2]]
+    import_file(project=other, path=tmp_path / "file")
+    assert other.prompts.get().messages[0]["content"] == text
+
+
+@pytest.mark.parametrize("file", ["jsonl", "csv", "parquet"])
+def test_it_is_a_file_with_a_name(judged: Project, signed_in: SignIn, manager: User, file: str) -> None:
+    answer = signed_in(manager).get(reverse("export-file", args=[judged.slug]), {"file": file, "votes": "majority"})
+    name = f"everyday-help-preference-majority.{file}"
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+    assert len(b"".join(answer.streaming_content)) > 0
 
 
 @pytest.mark.parametrize("count", [1, 40])
-def test_it_is_one_query_however_many_rows(
+def test_it_is_the_same_number_of_queries_however_many_rows(
     project: Project,
     signed_in: SignIn,
     manager: User,
@@ -90,8 +384,21 @@ def test_it_is_one_query_however_many_rows(
     rows = [{**PAIR, "prompt": f"Question {n}"} for n in range(count)]
     import_rows(project=project, file=lines_of(*rows), judged_by="some-dataset")
     client = signed_in(manager)
-    with django_assert_num_queries(6):  # session, person, project; project and event of the audit log; preferences
+    # Session, person, project; a page of comparisons, its votes, its answers; the page after it, which is empty. Then
+    # the log of who did what: the project again, and its new line.
+    with django_assert_num_queries(9):
         assert len(download(client, project)) == count
+
+
+def test_more_comparisons_than_a_page_all_come_and_in_order(
+    project: Project, signed_in: SignIn, manager: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("annotation.exporting.judged.PAGE", 7)
+    monkeypatch.setattr("annotation.exporting.streaming.BATCH", 5)
+    rows = [{**PAIR, "prompt": f"Question {n}"} for n in range(30)]
+    import_rows(project=project, file=lines_of(*rows), judged_by="some-dataset")
+    asked = [row["prompt"] for row in download(signed_in(manager), project, shape="preference-text")]
+    assert asked == [row["prompt"] for row in rows]
 
 
 def test_the_page_says_how_much_there_is(judged: Project, signed_in: SignIn, manager: User) -> None:
@@ -100,16 +407,22 @@ def test_the_page_says_how_much_there_is(judged: Project, signed_in: SignIn, man
     assert "Fuchs." in html
 
 
+def test_the_page_shows_the_first_row_of_what_is_asked(judged: Project, signed_in: SignIn, manager: User) -> None:
+    html = signed_in(manager).get(reverse("export", args=[judged.slug]), {"shape": "kto"}).content.decode()
+    assert "&quot;completion&quot;" in html
+    html = signed_in(manager).get(reverse("export", args=[judged.slug]), {"purpose": "gold"}).content.decode()
+    assert "Nothing answers this choice" in html
+
+
 def test_the_page_of_an_empty_project_says_what_to_do(project: Project, signed_in: SignIn, manager: User) -> None:
     html = signed_in(manager).get(reverse("export", args=[project.slug])).content.decode()
     assert "There is nothing to download yet" in html
 
 
 def test_only_managers_download(judged: Project, signed_in: SignIn, ann: User, stranger: User, manager: User) -> None:
-    url = reverse("export-preferences", args=[judged.slug, "conversational"])
+    url = reverse("export-file", args=[judged.slug])
     for person in (ann, stranger):
         assert signed_in(person).get(url).status_code == 404
-    assert signed_in(manager).get(reverse("export-preferences", args=[judged.slug, "secret"])).status_code == 404
     assert signed_in(manager).post(url).status_code == 405
 
 
@@ -151,13 +464,21 @@ def tiny_model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def file(judged: Project, signed_in: SignIn, manager: User, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """The download, in the form that the test's parameter names."""
-    answer = signed_in(manager).get(reverse("export-preferences", args=[judged.slug, request.param]))
-    file = tmp_path / "preferences.jsonl"
+    """The download that the test's parameter names: shape and file format."""
+    shape, kind = request.param
+    asked = {"shape": shape, "file": kind, "margin": "on" if shape.startswith("preference") else ""}
+    answer = signed_in(manager).get(reverse("export-file", args=[judged.slug]), asked)
+    file = tmp_path / f"export.{kind}"
     file.write_bytes(b"".join(answer.streaming_content))
     return file
 
 
+PREFERENCES = [
+    ("preference", "jsonl"),
+    ("preference", "parquet"),
+    ("preference-text", "jsonl"),
+    ("preference-text", "csv"),
+]
 ON_CPU = {
     "max_steps": 1,
     "per_device_train_batch_size": 2,
@@ -168,13 +489,20 @@ ON_CPU = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("file", ["conversational", "text"], indirect=True)
-def test_trls_dpo_trainer_trains_on_the_file_as_it_is(file: Path, tiny_model: Path, tmp_path: Path) -> None:
+def loaded(file: Path, tmp_path: Path) -> Any:
+    """The file as a trainer's user loads it: by its kind, and nothing else."""
     from datasets import load_dataset
+
+    kind = {"jsonl": "json"}.get(file.suffix[1:], file.suffix[1:])
+    return load_dataset(kind, data_files=str(file), split="train", cache_dir=str(tmp_path / "cache"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", PREFERENCES, indirect=True)
+def test_trls_dpo_trainer_trains_on_the_file_as_it_is(file: Path, tiny_model: Path, tmp_path: Path) -> None:
     from trl import DPOConfig, DPOTrainer
 
-    data = load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path / "cache"))
+    data = loaded(file, tmp_path)
     arguments = DPOConfig(output_dir=str(tmp_path / "out"), **ON_CPU)
     result = DPOTrainer(model=str(tiny_model), args=arguments, train_dataset=data).train()
 
@@ -183,14 +511,28 @@ def test_trls_dpo_trainer_trains_on_the_file_as_it_is(file: Path, tiny_model: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["conversational", "text"], indirect=True)
+@pytest.mark.parametrize("file", PREFERENCES, indirect=True)
 def test_trls_reward_trainer_trains_on_the_file_as_it_is(file: Path, tiny_model: Path, tmp_path: Path) -> None:
-    from datasets import load_dataset
     from trl import RewardConfig, RewardTrainer
 
-    data = load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path / "cache"))
+    data = loaded(file, tmp_path)
     arguments = RewardConfig(output_dir=str(tmp_path / "out"), **ON_CPU)
     result = RewardTrainer(model=str(tiny_model), args=arguments, train_dataset=data).train()
 
     assert len(data) == 3
+    assert 0 < result.training_loss < 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", [("kto", "jsonl"), ("kto", "parquet")], indirect=True)
+def test_trls_kto_trainer_trains_on_the_file_as_it_is(file: Path, tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+    from trl import KTOConfig, KTOTrainer
+
+    data = loaded(file, tmp_path)
+    arguments = KTOConfig(output_dir=str(tmp_path / "out"), **ON_CPU)
+    tokenizer = AutoTokenizer.from_pretrained(str(tiny_model))
+    result = KTOTrainer(model=str(tiny_model), args=arguments, train_dataset=data, processing_class=tokenizer).train()
+
+    assert len(data) == 8
     assert 0 < result.training_loss < 5

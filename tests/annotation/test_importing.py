@@ -14,11 +14,15 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from annotation.importing import landing
+from annotation.importing import landing, writing
+from annotation.importing.copying import new_ids
+from annotation.importing.formats import jsonl
+from annotation.importing.formats.raw import LONGEST_ROW
 from annotation.importing.landing import BATCH, import_rows
-from annotation.importing.reading import LONGEST_LINE, read_row
-from annotation.importing.rows import BadRowError
+from annotation.importing.reading import read_row, shaped
+from annotation.importing.rows import Row
 from annotation.models import Comparison, ImportReport, Judgment, Preference, Project, Prompt, Response, User
+from annotation.services import AnswerIn, add_comparison
 
 USER = {"role": "user", "content": "Why?"}
 PAIR = {"prompt": "Why?", "chosen": "Because.", "rejected": "No."}
@@ -114,15 +118,18 @@ def test_a_pair_and_its_mirror_are_one_comparison(project: Project) -> None:
     assert Comparison.objects.count() == 1
 
 
-def test_votes_for_pairs_that_are_there_land_on_a_free_seat(project: Project, ann: User) -> None:
+def test_votes_for_pairs_that_are_there_land_on_a_free_seat_or_one_more(project: Project, ann: User) -> None:
     bring(project, PAIR)
     report = bring(project, PAIR, judged_by="some-dataset")
     assert (report.comparisons_added, report.duplicates, report.judgments_added) == (0, 1, 1)
     comparison = Comparison.objects.get()
     assert comparison.depth == 1
     assert Preference.objects.get().chosen.text == "Because."
-    # The seats are taken now; another source's vote is not squeezed in.
-    assert bring(project, PAIR, judged_by="other-dataset").judgments_added == 0
+    # The seats are taken now: another source's vote gets one of its own, and is not lost.
+    assert bring(project, PAIR, judged_by="other-dataset").judgments_added == 1
+    comparison.refresh_from_db()
+    assert (comparison.judgments_wanted, comparison.depth) == (2, 2)
+    assert comparison.closed_at is not None
 
 
 def test_the_same_texts_in_two_projects_are_two_comparisons(project: Project) -> None:
@@ -149,11 +156,11 @@ BAD = [
     (b"[" * 100_000, "nested too deep"),
     (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "nested too deep"),
     (b'{"n": ' + b"9" * 10_000 + b"}", "not JSON"),
-    ({"prompt": "Why?"}, "neither chosen and rejected nor responses"),
+    ({"prompt": "Why?"}, "none of the known shapes"),
     ({"chosen": "a", "rejected": "b"}, "There is no prompt"),
-    ({"chosen": [said("a")], "rejected": [said("b")]}, "do not begin with the same conversation"),
+    ({"chosen": [said("a")], "rejected": [said("b")]}, "chosen is not a conversation that ends with a message"),
     ({"chosen": [USER, said("a")], "rejected": [{**USER, "content": "Who?"}, said("b")]}, "same conversation"),
-    ({"chosen": [USER, USER], "rejected": [USER, said("b")]}, "do not both end with a message of the assistant"),
+    ({"chosen": [USER, USER], "rejected": [USER, said("b")]}, "chosen is not a conversation that ends with"),
     ({**PAIR, "chosen": "No."}, "the same text"),
     ({**PAIR, "chosen": 5}, "chosen is not a text"),
     ({**PAIR, "rejected": "  "}, "rejected is empty"),
@@ -185,7 +192,7 @@ BAD = [
     ({"prompt": "Why?", "responses": [str(n) for n in range(10)]}, "at most 9"),
     ({"prompt": "Why?", "responses": ["a", {"text": "b", "author": 5}]}, "author is not a text"),
     ({"prompt": "Why?", "responses": ["a", None]}, "Response 2 is not a text"),
-    (b'"' + b"x" * LONGEST_LINE + b'"', "longer than 2,000,000 bytes"),
+    (b'"' + b"x" * LONGEST_ROW + b'"', "longer than 2,000,000 bytes"),
 ]  # fmt: skip
 
 
@@ -216,11 +223,9 @@ LINE = st.binary(max_size=200) | st.dictionaries(st.sampled_from(KEYS), VALUE).m
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(LINE)
 def test_whatever_a_line_holds_it_is_a_row_or_a_reason(line: bytes) -> None:
-    try:
-        row: object = read_row(line)
-    except BadRowError as reason:
-        row = str(reason)
-    assert row
+    found = list(shaped(jsonl.read(BytesIO(line))))
+    assert found or not line.strip(b" \t\r\n\xef\xbb\xbf")
+    assert all(row and (isinstance(row, Row) or str(row)) for _, row in found)
 
 
 def test_more_rows_than_a_batch_all_land(project: Project) -> None:
@@ -228,6 +233,70 @@ def test_more_rows_than_a_batch_all_land(project: Project) -> None:
     assert (report.comparisons_added, report.error_count) == (BATCH + 3, 1)
     assert report.errors[0]["line"] == BATCH + 4
     assert Comparison.objects.count() == BATCH + 3
+
+
+NASTY = ["\\", "\\N", "\\.", "a\tb", "a\nb\r\n", "\\t", '{"}', "ü🦊\u2028", "\x01\x7f", "'; DROP TABLE x --", "%s"]
+
+
+def test_texts_and_labels_arrive_as_they_were(project: Project) -> None:
+    rows = [
+        {"prompt": text, "responses": [{"text": text, "author": text}, "x"], "metadata": {text: text}} for text in NASTY
+    ]
+    assert bring(project, *rows).error_count == 0
+    prompts = Prompt.objects.order_by("id")
+    assert [prompt.messages[0]["content"] for prompt in prompts] == NASTY
+    assert [prompt.metadata for prompt in prompts] == [{text: text} for text in NASTY]
+    answers = Response.objects.exclude(text="x").order_by("id")
+    assert list(answers.values_list("text", "author_label")) == [(text, text) for text in NASTY]
+
+
+def test_answers_whose_author_the_row_does_not_name_get_the_files_label(project: Project) -> None:
+    bring(project, {"prompt": "Why?", "responses": [{"text": "a", "author": "gpt"}, "b"]}, author_label="lm")
+    assert list(Response.objects.order_by("id").values_list("text", "author_label")) == [("a", "gpt"), ("b", "lm")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("step", [1, 2])
+def test_ids_are_drawn_whether_or_not_somebody_else_draws_in_between(step: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER SEQUENCE annotation_prompt_id_seq INCREMENT BY {step}")
+    first, second, third = new_ids(Prompt, 3)
+    assert (second - first, third - second) == (step, step)
+    assert new_ids(Prompt, 1)[0] == third + step
+
+
+def test_a_batch_ends_where_it_gets_too_large(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landing, "BATCH_CHARACTERS", 3_000)
+    rows = [(n, read_row({**PAIR, "prompt": f"{n}" + "x" * 1_000})) for n in range(7)]
+    assert [len(batch) for batch in landing._batches(rows, "")] == [3, 3, 1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_prompt_that_comes_in_another_way_meanwhile_is_found(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, asked = writing.copy_rows, [USER]
+
+    def copy_too_late(*arguments: Any) -> None:
+        if asked:
+            turns = [asked.pop()]
+            answers = [AnswerIn("Because."), AnswerIn("No.")]
+            other = threading.Thread(target=add_elsewhere, args=(project, turns, answers))
+            other.start()
+            other.join(timeout=30)
+        copy(*arguments)
+
+    monkeypatch.setattr(writing, "copy_rows", copy_too_late)
+    report = bring(project, PAIR)  # one row: a batch of more would be parted, and find it then
+    assert (report.comparisons_added, report.duplicates, report.errors) == (0, 1, [])
+    assert Prompt.objects.count() == 1
+
+
+def add_elsewhere(project: Project, messages: list[dict[str, str]], answers: list[AnswerIn]) -> None:
+    try:
+        add_comparison(project=project, messages=messages, responses=answers)
+    finally:
+        connection.close()
 
 
 def test_an_editors_byte_order_mark_and_line_ends_are_no_errors(project: Project) -> None:
@@ -245,15 +314,15 @@ def test_the_same_file_by_three_people_at_once_lands_once(
     # Prompts and answers are there, so that nobody has to wait for another's: only the pairs are new.
     bring(project, *({**row, "chosen": "Else."} for row in rows), *({**row, "rejected": "Else."} for row in rows))
     # All three look for what is there before one of them adds it, unless they take turns; then the first waits in vain.
-    meeting, look = threading.Barrier(3), landing._comparisons
+    meeting, look = threading.Barrier(3), writing._comparisons
 
-    def look_together(pairs: Any) -> Any:
-        found = look(pairs)
+    def look_together(prompts: Any) -> Any:
+        found = look(prompts)
         with suppress(threading.BrokenBarrierError):
             meeting.wait(timeout=2)
         return found
 
-    monkeypatch.setattr(landing, "_comparisons", look_together)
+    monkeypatch.setattr(writing, "_comparisons", look_together)
     start, reports, problems = threading.Barrier(3), [], []
 
     def send() -> None:
@@ -283,9 +352,7 @@ def test_the_command_reports_to_the_terminal(project: Project, tmp_path: Path) -
     file.write_bytes(lines_of(PAIR, b"nope").getvalue())
     out, err = StringIO(), StringIO()
     call_command("import_comparisons", project.slug, str(file), judged_by="some-dataset", stdout=out, stderr=err)
-    assert (
-        "2 rows: 1 comparisons added, 1 of them with their vote, 0 there already, 1 rows not taken." in out.getvalue()
-    )
+    assert "2 rows: 1 comparisons added, 1 votes kept, 0 pairs there already, 1 rows not taken." in out.getvalue()
     assert f"{file}:2: The line is not JSON" in err.getvalue()
 
 

@@ -7,18 +7,19 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
 from annotation import queue, tasks
+from annotation.importing.landing import import_rows
 from annotation.judging import lock_comparison
 from annotation.models import Batch, Comparison, Flag, Lease, Project, Response, User
 from annotation.queue import Ticket
 from annotation.regroup import regroup
 from annotation.services import AnswerIn, add_comparison
+from tests.annotation.test_importing import lines_of
 
 SignIn = Callable[[User], Client]
 OnCommit = Callable[..., AbstractContextManager[list[Callable[[], object]]]]
@@ -94,13 +95,53 @@ def test_a_ranking_holds_at_most_nine(project: Project) -> None:
     assert sorted(pk for ids in project.sets_to_judge(range(28)) for pk in ids) == list(range(28))
 
 
-def test_an_import_into_a_ranking_is_ranked(project: Project, signed_in: SignIn, manager: User) -> None:
-    Project.objects.update(kind=Project.Kind.RANKING)
-    row = b'{"prompt": "Which?", "responses": ["one", "two", "three"]}\n'
-    for _ in range(2):  # sent twice, it is there once
-        file = SimpleUploadedFile("rows.jsonl", row)
-        signed_in(manager).post(reverse("import", args=[project.slug]), {"file": file})
-        assert [len(ids) for ids in sets(project)] == [3]
+THREE: dict[str, Any] = {"prompt": "Which?", "responses": ["one", "two", "three"]}
+ONE = {"prompt": "Which?", "completion": "one", "label": True}
+RATED = {"prompt": "Which?", "completion": "four", "label": False}
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "made"),
+    [
+        ("pairs", THREE, [2, 2, 2]),
+        ("ranking", THREE, [3]),
+        ("single", THREE, [1, 1, 1]),
+        ("single", ONE, [1]),
+        ("pairs", ONE, []),  # nobody is shown one answer, so it needs a vote
+    ],
+)
+def test_an_import_makes_what_the_project_asks_for(
+    project: Project, kind: str, row: dict[str, Any], made: list[int]
+) -> None:
+    Project.objects.update(kind=kind)
+    report = import_rows(project=project, file=lines_of(row))
+    assert [len(ids) for ids in sets(project)] == made
+    assert (report.comparisons_added, report.duplicates) == (len(made), 0)
+    again = import_rows(project=project, file=lines_of(row))
+    assert [len(ids) for ids in sets(project)] == made
+    assert (again.comparisons_added, again.duplicates > 0) == (0, bool(made))
+
+
+def test_an_answer_more_joins_the_ranking(project: Project) -> None:
+    Project.objects.update(kind="ranking")
+    import_rows(project=project, file=lines_of(THREE))
+    report = import_rows(project=project, file=lines_of({**THREE, "responses": ["two", "four"]}))
+    assert [len(ids) for ids in sets(project)] == [4]
+    assert report.comparisons_added == 1
+
+
+def test_a_judged_pair_keeps_no_answer_from_being_asked_about_alone(project: Project) -> None:
+    Project.objects.update(kind="single")
+    import_rows(project=project, file=lines_of({"prompt": "Which?", "chosen": "one", "rejected": "two"}), judged_by="x")
+    import_rows(project=project, file=lines_of({**THREE, "responses": ["one", "two"]}))
+    assert sorted(len(ids) for ids in sets(project)) == [1, 1, 2]
+
+
+def test_what_comes_with_votes_stays_as_it_was_judged(project: Project) -> None:
+    Project.objects.update(kind="ranking")
+    voted = {"prompt": "Which?", "chosen": "one", "rejected": "two"}
+    import_rows(project=project, file=lines_of(voted, RATED), judged_by="some-dataset")
+    assert [len(ids) for ids in sets(project)] == [2, 1]
 
 
 @pytest.fixture

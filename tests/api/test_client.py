@@ -124,7 +124,7 @@ def test_a_manager_works_through_the_client(project: Project, manager: User, cli
     assert preference.prompt.messages[0].content == pair.messages[0].content
     assert len(list(client.comparisons(SLUG))) == 3
     assert client.quality(SLUG).computed_at is None  # asked for by this
-    (row,) = client.export(SLUG, form="text")
+    (row,) = client.export(SLUG, shape="preference-text")
     assert (row["chosen"], row["rejected"]) == (pair.b, pair.a)
 
 

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
-from annotation.exporting import preference_lines
+from annotation.exporting.files import FILES
+from annotation.exporting.streaming import export_bytes
+from annotation.exporting.wanted import Wanted
 from annotation.models import Comparison, ImportReport, Judgment, Project, User
 from annotation.services import record_judgment
 from api.endpoints import imports
@@ -72,22 +75,49 @@ def test_a_manager_reads_the_preferences_that_follow(
     assert (seen["chosen"]["text"], seen["rejected"]["text"]) == ("First answer 1", "Second answer 1")
 
 
-@pytest.mark.parametrize("form", ["conversational", "text"])
+@pytest.fixture
+def judged(project: Project, ann: User, ben: User, make_comparison: MakeComparison) -> Project:
+    """Three pairs that Ann judged, one of them judged by Ben too, the other way."""
+    for n in range(3):
+        comparison = make_comparison(judgments_wanted=2)
+        first, second = comparison.response_ids
+        record_judgment(comparison=comparison, annotator=ann, tiers=[[first], [second]], strength=3)
+        if n == 0:
+            record_judgment(comparison=comparison, annotator=ben, tiers=[[second], [first]])
+    return project
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ({}, Wanted()),
+        ({"shape": "preference-text", "margin": "true"}, Wanted(shape="preference-text", margin=True)),
+        ({"shape": "votes", "file": "csv"}, Wanted(shape="votes", file="csv")),
+        ({"votes": "majority", "agreement": "0.9"}, Wanted(votes="majority", agreement=0.9)),
+        ({"since": "2999-01-01T00:00:00Z"}, Wanted(since=datetime(2999, 1, 1, tzinfo=UTC))),
+        ({"purpose": "gold"}, Wanted(purpose="gold")),
+    ],
+)
 def test_the_export_is_the_pages_export_streamed(
-    program: Program, project: Project, ann: User, make_comparison: MakeComparison, form: str
+    program: Program, judged: Project, asked: dict[str, str], wanted: Wanted
 ) -> None:
-    for _ in range(3):
-        comparison = make_comparison()
-        record_judgment(comparison=comparison, annotator=ann, tiers=[[pk] for pk in comparison.response_ids])
-    response = program.get(f"{HERE}/export", form=form)
+    response = program.get(f"{HERE}/export", **asked)
     assert response.streaming
-    lines = list(b"".join(response.streaming_content).splitlines(keepends=True))
-    assert len(lines) == 3
-    assert lines == list(preference_lines(project, form=form))
+    assert b"".join(response.streaming_content) == b"".join(export_bytes(judged, wanted))
+    assert response.headers["Content-Type"] == FILES[wanted.file].CONTENT_TYPE
 
 
-def test_an_unknown_form_of_export_is_refused(program: Program) -> None:
-    assert error_of(program.get(f"{HERE}/export", form="pickle")) == (422, "invalid")
+def test_the_export_can_be_of_some_peoples_votes(program: Program, judged: Project) -> None:
+    def count(*names: str) -> int:
+        response = program.get(f"{HERE}/export", annotators=list(names))
+        return len(b"".join(response.streaming_content).splitlines())
+
+    assert (count(), count("ann"), count("ben"), count("ann", "ben"), count("nobody-here")) == (4, 3, 1, 4, 0)
+
+
+@pytest.mark.parametrize("asked", [{"shape": "pickle"}, {"file": "exe"}, {"agreement": 2}, {"since": "soon"}])
+def test_an_export_of_no_known_kind_is_refused(program: Program, asked: dict[str, object]) -> None:
+    assert error_of(program.get(f"{HERE}/export", **asked)) == (422, "invalid")
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -144,6 +174,7 @@ def test_a_file_is_imported_and_its_bad_rows_are_told(program: Program, manager:
     report = answer.json()
     assert answer.status_code == 201
     assert (report["rows"], report["comparisons_added"], report["error_count"]) == (2, 1, 1)
+    assert (report["state"], report["error"]) == ("succeeded", "")
     assert report["errors"][0]["line"] == 2
     assert report["finished_at"] is not None
     kept = ImportReport.objects.get()
@@ -151,6 +182,14 @@ def test_a_file_is_imported_and_its_bad_rows_are_told(program: Program, manager:
     assert {one.author_label for one in Comparison.objects.get().prompt.responses.all()} == {"theirs"}
     assert program.get(f"{HERE}/imports/{kept.pk}").json() == report
     assert error_of(program.get(f"{HERE}/imports/{kept.pk + 1}")) == (404, "not_found")
+
+
+def test_the_rows_shape_may_be_told(program: Program) -> None:
+    row = b'{"prompt": "Why?", "chosen": "So.", "rejected": "Hm.", "responses": ["One.", "Two.", "Three."]}\n'
+    assert program.upload(f"{HERE}/imports", row).json()["comparisons_added"] == 3
+    assert program.upload(f"{HERE}/imports?shape=preference", row).json()["comparisons_added"] == 1
+    refused = program.upload(f"{HERE}/imports?shape=pickle", row)
+    assert error_of(refused) == (422, "invalid")
 
 
 def test_a_file_sent_twice_adds_nothing_twice(program: Program) -> None:

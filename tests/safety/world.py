@@ -63,7 +63,6 @@ class Side:
     judgment: Arguments
     flag: Arguments
     report: Arguments
-    export: Arguments
     version: Arguments
     artifact: Arguments
     run: Arguments
@@ -180,7 +179,6 @@ def _fill(project: Project, artifacts: Path, annotator: User, *, reviewer: User)
         judgment={**where, "pk": own_judgment.pk},
         flag={**where, "pk": flag.pk},
         report={**where, "pk": report.pk},
-        export={**where, "form": "conversational"},
         version={"slug": version.model.slug, "number": version.number},
         artifact={"slug": version.model.slug, "number": version.number, "format": "full"},
         run={"pk": run.pk},

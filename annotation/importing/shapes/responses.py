@@ -7,6 +7,10 @@ from typing import Any
 
 from annotation.importing.rows import MOST_ANSWERS, Answer, BadRowError, Row, read_answer, read_metadata, read_prompt
 
+TITLE = "Answers to be judged"
+FORM = '{"prompt": …, "responses": ["…", "…"]}'
+SOURCE = ""
+
 
 def recognises(row: Mapping[str, Any]) -> bool:
     return "responses" in row

@@ -1,0 +1,79 @@
+"""What somebody asks to have exported, checked."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta
+from typing import Any
+
+from django import forms
+from django.utils.timezone import make_aware
+
+from annotation.exporting.files import FILES
+from annotation.exporting.streaming import SHAPES
+from annotation.exporting.verdicts import RULE_TITLES
+from annotation.exporting.wanted import Wanted
+from annotation.models import Comparison, Project, User
+
+DAY = forms.DateInput(attrs={"type": "date"})
+
+
+class ExportForm(forms.Form):
+    """Everything has a default, so that an empty address is an export too."""
+
+    shape = forms.ChoiceField(label="Rows", required=False, choices=[(n, s.TITLE) for n, s in SHAPES.items()])
+    file = forms.ChoiceField(required=False, choices=[(name, file.TITLE) for name, file in FILES.items()])
+    votes = forms.ChoiceField(label="Where several people judged", required=False, choices=list(RULE_TITLES.items()))
+    margin = forms.BooleanField(
+        required=False,
+        label="With margin",
+        help_text="How much better, from 1 to 3, as TRL's reward trainer reads it; 0 where nobody said.",
+    )
+    since = forms.DateField(label="Votes from", required=False, widget=DAY)
+    until = forms.DateField(label="Votes until", required=False, widget=DAY, help_text="This day is in it.")
+    annotators = forms.ModelMultipleChoiceField(
+        User.objects.none(), label="Votes by", required=False, help_text="Nobody chosen: everybody's votes."
+    )
+    agreement = forms.IntegerField(
+        label="Least agreement, %",
+        required=False,
+        min_value=0,
+        max_value=100,
+        help_text="The share of a comparison's votes that say the same.",
+    )
+    purpose = forms.ChoiceField(
+        label="Comparisons made to",
+        required=False,
+        choices=[*Comparison.Purpose.choices, ("any", "any purpose")],
+        help_text="Collect: the ordinary work.",
+    )
+
+    def __init__(self, *arguments: Any, project: Project, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        field = self.fields["annotators"]
+        assert isinstance(field, forms.ModelMultipleChoiceField)
+        field.queryset = User.objects.filter(judgments__comparison__project=project).distinct().order_by("username")
+
+    def wanted(self) -> Wanted | None:
+        """The export asked for; None if what was asked is wrong."""
+        if not self.is_bound:
+            return Wanted()
+        if not self.is_valid():
+            return None
+        told = self.cleaned_data
+        default = Wanted()
+        purpose = told["purpose"] or default.purpose
+        return Wanted(
+            shape=told["shape"] or default.shape,
+            file=told["file"] or default.file,
+            votes=told["votes"] or default.votes,
+            margin=told["margin"],
+            since=_midnight(told["since"]) if told["since"] else None,
+            before=_midnight(told["until"] + timedelta(days=1)) if told["until"] else None,
+            annotators=tuple(person.pk for person in told["annotators"]),
+            agreement=(told["agreement"] or 0) / 100,
+            purpose="" if purpose == "any" else purpose,
+        )
+
+
+def _midnight(day: Any) -> datetime:
+    return make_aware(datetime.combine(day, time.min))

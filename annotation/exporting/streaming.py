@@ -1,0 +1,65 @@
+"""An export as rows and as the bytes of a file, as they come out of the database. Memory does not grow with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Protocol
+
+from annotation.exporting.files import FILES
+from annotation.exporting.judged import Judged, judged
+from annotation.exporting.shapes import kto, llama_factory, preference, preference_text, sft, votes
+from annotation.exporting.verdicts import RULES, Rule, agreement
+from annotation.exporting.wanted import Wanted
+from annotation.models import Project
+
+BATCH = 500  # rows
+
+
+class Shape(Protocol):
+    """What each file of `shapes` holds."""
+
+    TITLE: str
+    COLUMNS: dict[str, str]
+
+    def rows(self, judged: Judged, rule: Rule, /) -> Iterator[dict[str, Any]]: ...
+
+
+# To add a shape, copy a sibling file and name it here.
+SHAPES: dict[str, Shape] = {
+    "preference": preference,
+    "preference-text": preference_text,
+    "kto": kto,
+    "sft": sft,
+    "votes": votes,
+    "llama-factory": llama_factory,
+}
+
+
+def columns(wanted: Wanted) -> dict[str, str]:
+    """The kinds of the columns by their names: those of the shape, less what was not asked for."""
+    asked = {"margin": wanted.margin, "probability": wanted.votes == "soft"}
+    return {name: kind for name, kind in SHAPES[wanted.shape].COLUMNS.items() if asked.get(name, True)}
+
+
+def export_rows(project: Project, wanted: Wanted) -> Iterator[dict[str, Any]]:
+    """The rows, oldest comparison first."""
+    rows, rule = SHAPES[wanted.shape].rows, RULES[wanted.votes]
+    left_out = SHAPES[wanted.shape].COLUMNS.keys() - columns(wanted).keys()
+    for one in judged(project, wanted):
+        if wanted.agreement and agreement(one.votes) < wanted.agreement:
+            continue
+        for row in rows(one, rule):
+            for name in left_out:
+                del row[name]
+            yield row
+
+
+def export_bytes(project: Project, wanted: Wanted) -> Iterator[bytes]:
+    """The file, in pieces."""
+    return FILES[wanted.file].written(_batches(export_rows(project, wanted)), columns(wanted))
+
+
+def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while batch := list(islice(rows, BATCH)):
+        yield batch

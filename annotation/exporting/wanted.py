@@ -1,0 +1,21 @@
+"""What somebody wants to have exported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The shape of the rows, the format of the file, how votes become verdicts, and which votes count."""
+
+    shape: str = "preference"
+    file: str = "jsonl"
+    votes: str = "raw"
+    margin: bool = False  # a column with how much better, for preferences
+    since: datetime | None = None  # votes of this moment or later
+    before: datetime | None = None  # votes earlier than this moment
+    annotators: tuple[int, ...] = ()  # user ids; none: everybody's votes
+    agreement: float = 0.0  # the least share of a pair's votes that say the same, from 0 to 1
+    purpose: str = "collect"  # of the comparison; "": of every purpose
