@@ -46,7 +46,7 @@ def lead_of_another(to: str, related_name: str) -> models.ForeignKey:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotation", "0008_kinds_of_judgment"), ("models_registry", "0001_tables")]
+    dependencies = [("annotation", "0009_quality"), ("models_registry", "0001_tables")]
     operations = [
         migrations.AddIndex("comparison", models.Index(fields=["project", "id"], name="comparisons_by_project")),
         migrations.AlterField("comparison", "project", lead_of_another("annotation.project", "comparisons")),
