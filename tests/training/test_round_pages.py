@@ -313,5 +313,5 @@ def test_pages_ask_the_database_as_often_for_few_as_for_many(
         client.get(reverse("version-rounds", args=[policy.pk]))
     with django_assert_num_queries(10):
         client.get(landed.get_absolute_url())
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(13):
         client.get(project.get_absolute_url())
