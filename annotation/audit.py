@@ -43,6 +43,7 @@ BY_ADDRESS = {
     ("batch", "POST"): Action.ASSIGNED,
     ("delete-batch", "POST"): Action.ASSIGNED,
     ("change-person", "POST"): Action.ASSIGNED,
+    ("suspects", "POST"): Action.ASSIGNED,
     ("revoke-api-token", "POST"): Action.TOKEN,
     ("switch-webhook", "POST"): Action.WEBHOOK,
     ("remove-webhook", "POST"): Action.WEBHOOK,

@@ -45,7 +45,8 @@ NOT_TOLD = {
     "account_reauthenticate", "mfa_reauthenticate",  # a second look at somebody who is in; a wrong one is told
     "import",  # a file that is looked at; when it is started that is told
     "label", "skip", "undo", "heartbeat", "release",  # each is a row of its own, with its time and its person
-    "ahead", "change-judgment", "flag", "settle-flag",  # the same
+    "ahead", "change-judgment", "flag", "settle-flag", "settle", "unsettle",  # the same
+    "quality-compute",  # figures are computed anew
     "api-v1:lease", "api-v1:extend", "api-v1:release", "api-v1:submit", "api-v1:skip", "api-v1:undo",  # the same
     "test-webhook", "send-delivery-again",  # each is a delivery in the webhook's own log
     "api-v1:openapi-json", "api-v1:api-root",  # nothing is done there, by whichever method
