@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import translation
 from django.utils.timezone import now
 
 from annotation import tasks
@@ -21,6 +22,7 @@ from annotation.quality import computing, showing
 from annotation.quality.asking import ask, ask_if_old, ask_where_old, votes_given
 from annotation.queue import shuffled
 from annotation.services import set_role
+from annotation.templatetags.quality import interval
 from annotation.views import quality as views
 from tests.annotation.conftest import MakeComparison
 from tests.annotation.quality.conftest import Vote
@@ -167,6 +169,20 @@ def test_ones_own_page_speaks_german(
     shown = re.sub(r"<script.*?</script>|<[^>]*>", " ", page.split("<main")[1], flags=re.DOTALL)
     assert "Mein Stand" in shown
     assert re.findall(r"\b(?:votes?|the|and|of|week|progress|same|computed|ago|now)\b", shown, re.IGNORECASE) == []
+
+
+def test_an_interval_is_written_in_the_readers_language() -> None:
+    estimate = {"value": 0.61, "low": 0.55, "high": 0.674, "n": 812}
+    assert interval(estimate, "share") == "55 to 67 %, n 812"
+    with translation.override("de"):
+        assert interval(estimate, "share") == "55 bis 67 %, n 812"
+
+
+def test_members_stand_by_name_on_their_projects_page_whatever_their_votes(
+    project: Project, judged: list[Comparison], make_comparison: MakeComparison, vote: Vote, ben: User
+) -> None:
+    vote(make_comparison(), ben, True)  # one more than ann
+    assert [member.user.username for member in project.memberships.with_votes()] == ["ann", "ben", "mara"]
 
 
 def test_ones_own_page_before_the_first_vote(project: Project, signed_in: SignIn, ben: User) -> None:
