@@ -243,6 +243,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({**HH, "chosen": "\n\nHuman: Hi."}, "is not a conversation that ends"),
     ({**ULTRAFEEDBACK, "completions": ULTRAFEEDBACK["completions"][:1]}, "fewer than two different"),
     ({**ULTRAFEEDBACK, "completions": [{"response": "a"}, {"response": "b"}]}, "overall_score is not a number"),
+    ({"instruction": "Why?", "output": ["a", "b", "c"]}, "output is not a list of a chosen and a rejected"),
     ({**HELPSTEER, "individual_preference": [{"score": 4}]}, "Vote 1, score is 4"),
     ({**HELPSTEER, "individual_preference": [{"score": 0.5}]}, "Vote 1, score is 0.5"),
     (
