@@ -138,7 +138,8 @@ class FilterFields(forms.Form):
         required=False,
         choices=[(VOTES, "every vote, as it was given"), (PAIRS, "every pair, by all its votes")],
         help_text="By all its votes: the likelier answer with the probability that it is the better one, each vote"
-        " weighed by the reliability of its person. A reviewer's decision stands above the votes.",
+        " weighed by the reliability of its person. A reviewer's decision stands above the votes. Comparisons of two"
+        " answers only: rankings, single answers and edits have no such label and are left out.",
         widget=UnfoldAdminSelectWidget,
     )
     min_strength = forms.TypedChoiceField(

@@ -107,7 +107,8 @@ def test_where_policy_and_reference_agree_the_gradient_is_half_beta_times_that_o
         # A vote of strength 7: δ = 0.7, to be won by on both sides of the smoothing; β·Δ - δ = 1.3.
         (
             {"label_smoothing": 0.25, "margin_scale": 0.1},
-            0.75 * math.log1p(math.exp(-1.3)) + 0.25 * math.log1p(math.exp(1.3)),
+            # Half of the margin of 0.7, as 0.75 - 0.25: 2 - 0.35.
+            0.75 * math.log1p(math.exp(-1.65)) + 0.25 * math.log1p(math.exp(1.65)),
             (3.0, 1.0),
         ),
         ({"loss": "ipo"}, (4 - 1) ** 2, (3.0, 1.0)),

@@ -173,7 +173,8 @@ def test_ones_own_page_speaks_german(
 
 def test_an_interval_is_written_in_the_readers_language() -> None:
     estimate = {"value": 0.61, "low": 0.55, "high": 0.674, "n": 812}
-    assert interval(estimate, "share") == "55 to 67 %, n 812"
+    with translation.override("en"):
+        assert interval(estimate, "share") == "55 to 67 %, n 812"
     with translation.override("de"):
         assert interval(estimate, "share") == "55 bis 67 %, n 812"
 
