@@ -28,8 +28,10 @@ class Costs:
     practice: int
     cap_minutes: float | None
 
-    def hours(self, judgments: int) -> float:
-        return judgments * self.seconds_a_vote / 3600
+    def time(self, judgments: int) -> str:
+        """ "6 minutes", or hours from one on."""
+        seconds = judgments * self.seconds_a_vote
+        return f"{seconds / 3600:,.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes"
 
     @property
     def lines(self) -> dict[str, str]:
@@ -47,7 +49,7 @@ class Costs:
 
     def _line(self, judgments: int, of_what: str) -> str:
         money = f"{judgments * DOLLARS:,.0f} $"
-        return f"{judgments:,} judgments {of_what}: {self.hours(judgments):,.1f} hours, about {money}."
+        return f"{judgments:,} judgments {of_what}: {self.time(judgments)}, about {money}."
 
 
 def costs_of(project: Project) -> Costs:

@@ -24,6 +24,13 @@ class DisplayNameForm(forms.ModelForm[User]):
         labels = {"display_name": _("Name that others see")}
 
 
+class CommaList(forms.TextInput):
+    """Names with a comma and a space between them, as people write them."""
+
+    def format_value(self, value: Any) -> str:
+        return ", ".join(name.strip() for name in str(value or "").split(","))
+
+
 class ProjectForm(forms.ModelForm[Project]):
     class Meta:
         model = Project
@@ -63,7 +70,7 @@ class ProjectForm(forms.ModelForm[Project]):
             "asks_reason": "Annotators may type why; it makes each vote slower.",
             "offers_edit": "The edited text counts as better than its original, and as a demonstration for SFT.",
         }
-        widgets = {"guidelines": forms.Textarea(attrs={"rows": 12})}
+        widgets = {"guidelines": forms.Textarea(attrs={"rows": 12}), "aspects": CommaList, "reason_tags": CommaList}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -23,7 +23,7 @@ from annotation.rendering import render
 
 Words = str | Promise  # a promise is read in the reader's language
 
-# Earlier turns of a conversation are folded when they are more than this many, the last ones left open.
+# Turns of a conversation after its system prompt are folded when they are more than this many, the last ones left open.
 OPEN_TURNS = 4
 
 
@@ -87,18 +87,6 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One answer: its letter, its HTML, of which `start` is what all answers begin with, and its text for editing."""
-
-    side: str
-    start: SafeString | str
-    html: SafeString
-    text: str
-    was_edited: bool
-    place: int | None
-
-
-@dataclass(frozen=True)
 class Option:
     """One of the answers to a question, or a tag; without a key where there are more than keys."""
 
@@ -115,6 +103,22 @@ class Question:
     name: str
     words: str
     options: list[Option]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer: its letter, its HTML, of which `start` is what all answers begin with, and its text for editing.
+
+    In a ranking the card itself asks whether the answer `will_do`: up to nine such questions would fill the bar.
+    """
+
+    side: str
+    start: SafeString | str
+    html: SafeString
+    text: str
+    was_edited: bool
+    place: int | None
+    will_do: Question | None
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,7 @@ class Work:
 
     ticket: str
     key: str
+    system: list[Turn]
     earlier_turns: list[Turn]
     turns: list[Turn]
     answers: list[Answer]
@@ -207,13 +212,18 @@ def _work(
     texts = [by_id[pk] for pk in shown_order]
     start = common_start(texts)
     turns = turns_of(shown[0][2])
-    folded = len(turns) - OPEN_TURNS + 1 if len(turns) > OPEN_TURNS else 0
+    first = int(turns[0].role == "system")  # it says how to answer, so it stays in view
+    folded = len(turns) - OPEN_TURNS + 1 if len(turns) - first > OPEN_TURNS else first
     said = earlier or Ballot()
     sides = LETTERS[: len(texts)]
+    will_do = _acceptable(sides, said) if project.asks_acceptability else {}
+    in_cards = will_do if len(texts) > 2 else {}
+    groups = [] if in_cards else [*will_do.values()], _aspects(project.aspects, sides, said)
     return Work(
         ticket=ticket,
         key=salted_hmac("annotation.work.key", f"{comparison.pk}:{annotator_id}").hexdigest()[:20],
-        earlier_turns=turns[:folded],
+        system=turns[:first],
+        earlier_turns=turns[first:folded],
         turns=turns[folded:],
         answers=[
             Answer(
@@ -223,6 +233,7 @@ def _work(
                 text=said.edits.get(side, text) if project.offers_edit else "",
                 was_edited=side in said.edits,
                 place=said.ranks.get(side),
+                will_do=in_cards.get(side),
             )
             for side, text in zip(sides, texts, strict=True)
         ],
@@ -232,7 +243,7 @@ def _work(
             Option(tag, tag, str(n) if n < 10 else "", tag in said.tags)
             for n, tag in enumerate(project.reason_tags, start=1)
         ],
-        questions=_questions(project, sides, said),
+        questions=[group for group in groups if group],
         earlier=earlier,
         judgment_id=judgment_id,
     )
@@ -255,14 +266,9 @@ def choices_for(project: Project, answers: int) -> Sequence[Choice]:
     return (*(WITH_STRENGTH if project.asks_strength else WITHOUT_STRENGTH), *both)
 
 
-def _questions(project: Project, sides: str, said: Ballot) -> list[list[Question]]:
-    """What the project asks beside the vote and its tags: whether each answer will do, and every aspect of a pair."""
-    groups = [_acceptable(sides, said) if project.asks_acceptability else [], _aspects(project.aspects, sides, said)]
-    return [group for group in groups if group]
-
-
-def _acceptable(sides: str, said: Ballot) -> list[Question]:
-    found = []
+def _acceptable(sides: str, said: Ballot) -> dict[str, Question]:
+    """Whether each of several answers will do, by its letter; keys for a pair alone."""
+    found = {}
     for side in sides if len(sides) > 1 else "":
         yes, no = ACCEPTABLE_KEYS[side] if len(sides) == 2 else ("", "")
         will_do = said.acceptable.get(side)
@@ -270,7 +276,7 @@ def _acceptable(sides: str, said: Ballot) -> list[Question]:
             Option("yes", _("will do"), yes, will_do is True),
             Option("no", _("will not do"), no, will_do is False),
         ]
-        found.append(Question(f"acceptable:{side}", side, options))
+        found[side] = Question(f"acceptable:{side}", side, options)
     return found
 
 

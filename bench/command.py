@@ -111,7 +111,6 @@ class Bench:
             "machine": self.description,
             "model": self.options.model,
             "parameters": models.parameters_of(self.shop.base),
-            "peaks": peaks,
         }
         for work in self.options.rows:
             for row in rows.rows_of(work, self.shop, self.options.kinds, self.options.precision, self.options.steps):

@@ -51,11 +51,12 @@ def add_parts(result: Result, parts: dict[str, Flops], tokens: dict[str, int]) -
 
 
 def merge(path: Path, head: Result, rows: list[Result]) -> Result:
-    """The results file with these rows in place of those of the same work, data and precision; others stay."""
+    """The results file with these rows in place of those of the same work, data and precision; others stay, and so do
+    the versions of what only they ran against."""
     stored: Result = json.loads(path.read_text()) if path.exists() else {"rows": []}
-    new = {key_of(row): row for row in rows}
-    kept = {key_of(row): row for row in stored["rows"] if key_of(row) not in new}
-    return {**head, "rows": [*kept.values(), *new.values()]}
+    found = {key_of(row): row for row in [*stored["rows"], *rows]}  # a row measured again stands where it stood
+    versions = {**stored.get("versions", {}), **head["versions"]}
+    return {**head, "versions": versions, "rows": list(found.values())}
 
 
 def key_of(row: Result) -> tuple[str, str, str]:

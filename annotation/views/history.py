@@ -38,11 +38,13 @@ def history(request: SignedInRequest, slug: str) -> HttpResponse:
 def change(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """One of my votes as I gave it. POST puts another in its place; an archived project takes none."""
     project = get_project_for_annotator(request, slug)
-    mine = Judgment.objects.correctable().in_project(project).by(request.user)
+    mine = Judgment.objects.in_project(project).by(request.user)
     if request.method == "POST":
+        get_object_or_404(mine, pk=pk)
         _correct(request, pk, Ballot.read(request.POST, project), may=project.archived_at is None)
         return redirect("history", project.slug)
-    judgment = get_object_or_404(mine.select_related("comparison__project", "comparison__prompt", "edited"), pk=pk)
+    with_words = mine.correctable().select_related("comparison__project", "comparison__prompt", "edited")
+    judgment = get_object_or_404(with_words, pk=pk)
     return render(request, "annotation/label.html", page_context(request, project, work_again(judgment)))
 
 

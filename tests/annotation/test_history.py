@@ -127,7 +127,7 @@ def test_nobody_sees_or_changes_anothers_vote(
     for person in (ben, manager, stranger):
         client = signed_in(person)
         assert client.get(address(judgment)).status_code == 404
-        client.post(address(judgment), {"choice": "tie"})
+        assert client.post(address(judgment), {"choice": "tie"}).status_code == 404
     assert Judgment.objects.standing().get() == judgment
 
 

@@ -179,6 +179,19 @@ def test_a_ranking_that_leaves_an_answer_out_saves_nothing(
     assert not Judgment.objects.exists()
 
 
+def test_each_card_of_a_ranking_asks_whether_its_answer_will_do(
+    project: Project, signed_in: SignIn, ann: User, vote: Vote, three: Comparison
+) -> None:
+    asks(project, asks_acceptability=True)
+    cards, bar = page(signed_in(ann), project).split('<div class="votebar">')
+    assert [cards.count(f'name="acceptable:{side}"') for side in "ABC"] == [2, 2, 2]
+    assert "acceptable:" not in bar
+    said = {"acceptable:A": "yes", "acceptable:B": "no", "acceptable:C": "yes"}
+    judgment = vote(**{"rank:A": "1", "rank:B": "3", "rank:C": "2"}, **said)
+    a, b, c = map(str, judgment.shown_order)
+    assert judgment.acceptable == {a: True, b: False, c: True}
+
+
 def test_a_thumb_is_kept_as_acceptability_and_makes_no_pair(
     project: Project, signed_in: SignIn, ann: User, vote: Vote, make_comparison: MakeComparison
 ) -> None:
@@ -254,10 +267,12 @@ def test_a_project_is_asked_what_its_manager_says(project: Project, signed_in: S
         "aspects": "helpful, true , helpful,",
         "reason_tags": "clearer",
     }
-    signed_in(manager).post(reverse("project-settings", args=[project.slug]), data)
+    settings = reverse("project-settings", args=[project.slug])
+    signed_in(manager).post(settings, data)
     project.refresh_from_db()
     assert (project.kind, project.aspects, project.reason_tags) == ("ranking", ["helpful", "true"], ["clearer"])
     assert (project.offers_both_good, project.asks_acceptability, project.offers_edit) == (True, True, True)
+    assert 'value="helpful, true"' in signed_in(manager).get(settings).content.decode()
 
 
 @pytest.mark.django_db

@@ -236,6 +236,19 @@ def test_undo_brings_the_last_pair_back_with_its_choice_marked(
     assert not Judgment.objects.standing().exists()
 
 
+@pytest.mark.parametrize(("turns", "folded"), [(4, 0), (5, 2), (9, 6)])
+def test_a_system_prompt_stays_in_view_where_earlier_turns_are_folded(
+    url: str, signed_in: SignIn, ann: User, make_comparison: MakeComparison, turns: int, folded: int
+) -> None:
+    talk = [{"role": ("user", "assistant")[n % 2], "content": f"Turn {n}."} for n in range(turns)]
+    make_comparison(messages=[{"role": "system", "content": "Be brief."}, *talk])
+    html = signed_in(ann).get(url).content.decode()
+    before, _, after = html.partition("earlier messages</summary>")
+    assert "Be brief." in before
+    inside = after.partition("</details>")[0]
+    assert [f"Turn {n}." in inside for n in range(turns)] == [n < folded for n in range(turns)]
+
+
 @pytest.mark.parametrize("name", ["label", "skip", "flag"])
 def test_what_was_taken_out_of_the_project_meanwhile_is_told(
     name: str, project: Project, url: str, signed_in: SignIn, ann: User, make_comparison: MakeComparison

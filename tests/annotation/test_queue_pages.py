@@ -60,8 +60,8 @@ def test_every_setting_says_what_it_costs(
     html = page(signed_in(manager), "queue-settings", project)
     assert html.count('class="cost small"') == 6
     # 90 judgments to come are 90 % of all that are handed out beside 10 % gold, 75 % beside 25 % repeats; 37 s, 0.30 $.
-    assert "10 judgments that check people and teach nothing new: 0.1 hours, about 3 $." in html
-    assert "30 judgments of pairs that were judged before, never counted twice: 0.3 hours, about 9 $." in html
+    assert "10 judgments that check people and teach nothing new: 6 minutes, about 3 $." in html
+    assert "30 judgments of pairs that were judged before, never counted twice: 18 minutes, about 9 $." in html
     assert "About 18 minutes a person and day." in html
     assert "There are no gold pairs yet" in html
 

@@ -34,7 +34,8 @@ def test_a_body_that_is_no_json_is_told_so(project: object, ann: User, program_o
 
 
 def test_a_value_that_is_not_taken_is_named(project: object, ann: User, program_of: ProgramOf) -> None:
-    response = program_of(ann).post("/projects/everyday-help/queue/submit", {"ticket": "x", "active_seconds": -1})
+    sent = {"ticket": "x", "choice": 7, "active_seconds": -1}
+    response = program_of(ann).post("/projects/everyday-help/queue/submit", sent)
     assert error_of(response) == (422, "invalid")
     assert {field["where"] for field in response.json()["error"]["fields"]} == {"body.choice", "body.active_seconds"}
 

@@ -3,6 +3,7 @@ the answers. The examples are the same each time, so that a failure can be run a
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import count
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.db import close_old_connections
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from annotation.ballots import CHOICES
 from annotation.importing.landing import import_rows
 from annotation.models import Lease, Project, User
 from annotation.queue import Ticket, lease_next
@@ -27,6 +29,7 @@ EXAMPLES = 8
 BOUNDED = settings(
     max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
+NUMBERS = count()
 OPERATIONS = [
     (method, path)
     for path, methods in root.get_openapi_schema(path_prefix=f"{ROOT}/")["paths"].items()
@@ -102,12 +105,18 @@ def test_an_address_answers_as_it_is_described(
 
 
 def _mend(case: schemathesis.Case, held: Lease) -> None:
-    """What no schema can say: a cursor is of this list, a ticket was handed out, a source is no person."""
+    """What no schema can say: a cursor is of this list, a ticket was handed out and a choice is one of its pair's, a
+    source is no person, a key came with no other request.
+    """
     for name in ("cursor", "judged_by"):
         if isinstance(case.query, dict) and name in case.query:
             del case.query[name]
     if isinstance(case.body, dict) and "ticket" in case.body:
         case.body["ticket"] = Ticket.sign(held)
+        if case.body.get("choice") not in CHOICES:
+            case.body["choice"] = "tie"
+    if case.headers and "Idempotency-Key" in case.headers:
+        case.headers["Idempotency-Key"] = f"key-{next(NUMBERS)}"
 
 
 class _Nothing:

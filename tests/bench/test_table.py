@@ -27,7 +27,6 @@ def content_of(*rows: dict[str, Any]) -> dict[str, Any]:
         "machine": {"processor": "Some processor", "cores": 2, "memory_gib": 8.0},
         "model": "tiny",
         "parameters": 200_000,
-        "peaks": {"fp32": 400e9},
         "versions": {"torch": "2.13.0"},
         "rows": list(rows),
     }
@@ -95,10 +94,18 @@ def test_the_projects_readme_has_the_markers() -> None:
 
 def test_rows_that_were_not_measured_again_stay(tmp_path: Path) -> None:
     path = tmp_path / "machine.json"
-    results.write(path, results.merge(path, {"model": "tiny"}, [a_result("dpo"), a_result("sft")]))
+    versions = {"torch": "2.13.0", "trl of PPO": "1.12"}
+    results.write(path, results.merge(path, {"versions": versions}, [a_result("dpo"), a_result("sft")]))
     again = {**a_result("dpo"), "commit": "later"}
-    results.write(path, results.merge(path, {"model": "tiny"}, [again, a_result("dpo", "bf16")]))
+    results.write(path, results.merge(path, {"versions": {"torch": "2.14.0"}}, [again, a_result("dpo", "bf16")]))
     stored = json.loads(path.read_text())
     found = {(row["work"], row["precision"]): row["commit"] for row in stored["rows"]}
-    assert found == {("sft", "fp32"): "abc", ("dpo", "fp32"): "later", ("dpo", "bf16"): "abc"}
+    assert list(found.items()) == [(("dpo", "fp32"), "later"), (("sft", "fp32"), "abc"), (("dpo", "bf16"), "abc")]
     assert len(stored["rows"]) == 3
+    assert stored["versions"] == {"torch": "2.14.0", "trl of PPO": "1.12"}
+
+
+def test_the_peaks_of_all_rows_are_told() -> None:
+    slow, fast = {**a_result("sft"), "peak_flops": 316.4e9}, {**a_result("sft"), "peak_flops": 332.2e9}
+    told = table.conditions(content_of(fast, slow, {**a_result("dpo", "bf16"), "peak_flops": 2e12}))
+    assert "measured matmul peak: fp32 316 to 332 GFLOP/s, bf16 2000 GFLOP/s." in told

@@ -202,9 +202,10 @@ def test_a_long_conversation_folds_its_earlier_turns(page: Page, live_stack: obj
     sign_in(make_annotator(project))
     opened(page)
     expect(page.get_by_text("The last question")).to_be_visible()
-    expect(page.get_by_text("Be brief.")).to_be_hidden()
-    page.get_by_text("7 earlier messages").click()
     expect(page.get_by_text("Be brief.")).to_be_visible()
+    expect(page.get_by_text("Question 1")).to_be_hidden()
+    page.get_by_text("6 earlier messages").click()
+    expect(page.get_by_text("Question 1")).to_be_visible()
 
 
 def everything(*counts: int) -> Project:

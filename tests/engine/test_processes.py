@@ -171,6 +171,18 @@ def test_only_one_process_tells(case: str, finished: dict[str, tuple[RunDir, Run
 
 
 @pytest.mark.slow
+def test_a_sharded_model_multiplies_in_the_precision_it_is_told(
+    make: Make, finished: dict[str, tuple[RunDir, RunDir]]
+) -> None:
+    narrow = make("sft, sharded", "in bf16", shard=True, precision="bf16", max_steps=1)
+    run(narrow, 2)
+    exact = told(finished["sft, sharded"][1], "step")[0]["metrics"]["loss"]
+    loss = told(narrow, "step")[0]["metrics"]["loss"]
+    assert 1e-7 < abs(loss - exact) < 0.02 * exact  # bf16 keeps 8 bits of a factor
+    assert {item.dtype for item in weights(narrow).values()} == {torch.float32}  # what learns is fp32
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["sft", "dpo", "ppo", "dpo, sharded"])
 def test_two_processes_sample_the_answers_of_one(case: str, finished: dict[str, tuple[RunDir, RunDir]]) -> None:
     one, two = ([item for event in told(run, "sample") for item in event["samples"]] for run in finished[case])

@@ -7,182 +7,34 @@ training knobs only; which data and which models a run uses stands in ``run_dir.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from dataclasses import dataclass
+from typing import Any
 
+from training.engine.common_config import CommonConfig, SamplingDuringTraining, TrainingConfig
+from training.engine.options import ConfigError, Option, checked, option, options_of
+from training.engine.ppo_config import PPOConfig
 
-def option(
-    default: float | bool | str,
-    *,
-    help: str,
-    unit: str = "",
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] | None = None,
-    source: str = "",
-    group: str = "Optimisation",
-) -> Any:
-    """A dataclass field that knows its one-line help, unit, inclusive range and where its default comes from."""
-    metadata = {
-        "help": help,
-        "unit": unit,
-        "low": low,
-        "high": high,
-        "choices": choices,
-        "source": source,
-        "group": group,
-    }
-    return field(default=default, metadata=metadata)
-
-
-@dataclass(frozen=True)
-class Option:
-    """One field of a method's config, as a form needs it. ``type`` is int, float, bool, str or choice."""
-
-    name: str
-    type: str
-    default: Any
-    help: str
-    unit: str
-    low: float | None
-    high: float | None
-    choices: tuple[str, ...] | None
-    source: str
-    group: str
-
-
-class ConfigError(ValueError):
-    """Values that do not make a config. ``errors`` maps each bad field's name to one readable sentence."""
-
-    def __init__(self, errors: dict[str, str]) -> None:
-        self.errors = errors
-        super().__init__("; ".join(f"{name}: {reason}" for name, reason in sorted(errors.items())))
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommonConfig:
-    """What every method that trains can be told of memory, precision, adapter and checkpoints."""
-
-    tokens_per_pass: int = option(
-        2048,
-        help="Tokens of one forward pass; a step is split into such passes. Lower it when memory runs out.",
-        unit="tokens",
-        low=16,
-        high=10_000_000,
-        group="Memory and precision",
-    )
-    max_length: int = option(
-        1024,
-        help="Longest prompt plus response; longer prompts lose their beginning, longer responses their end.",
-        unit="tokens",
-        low=8,
-        high=1_000_000,
-        group="Memory and precision",
-    )
-    precision: str = option(
-        "auto",
-        help="Number format of the frozen base, or of the products where every weight is trained; what learns is fp32.",
-        choices=("auto", "fp32", "bf16"),
-        group="Memory and precision",
-    )
-    gradient_checkpointing: bool = option(
-        False,
-        help="Recompute activations in the backward pass: less memory, a third more time.",
-        group="Memory and precision",
-    )
-    lora: bool = option(True, help="Train low-rank adapters; off trains every weight.", group="Adapter")
-    lora_rank: int = option(16, help="Rank of the adapters.", low=1, high=1024, group="Adapter")
-    lora_alpha: int = option(
-        32, help="The adapter's output is scaled by alpha / rank.", low=1, high=4096, group="Adapter"
-    )
-    lora_targets: str = option(
-        "all-linear",
-        help="Modules that get an adapter: all-linear, or names separated by commas.",
-        group="Adapter",
-    )
-    checkpoint_every: int = option(
-        25, help="Write a checkpoint every so many steps.", unit="steps", low=1, high=10_000_000, group="Evaluation"
-    )
-    keep_checkpoints: int = option(
-        2, help="How many of the newest checkpoints are kept.", low=1, high=100, group="Evaluation"
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig(CommonConfig):
-    """What SFT, reward model and DPO have in common. PPO counts its work in rollouts."""
-
-    shard: bool = option(
-        False,
-        help="Share weights, gradients and optimiser of full training out over the run's processes (FSDP), for a model "
-        "that is too large for one GPU.",
-        group="Memory and precision",
-    )
-    lora_dropout: float = option(
-        0.0,
-        help="Share of its input that an adapter does not see in a training pass; against overfitting on few examples.",
-        low=0.0,
-        high=0.9,
-        source="0: with it a training pass is slower, and policy and reference differ before the first step",
-        group="Adapter",
-    )
-    epochs: float = option(1.0, help="Passes over the training examples.", unit="passes", low=0.01, high=100)
-    max_steps: int = option(
-        0, help="Stop after this many steps; 0 means by epochs.", unit="steps", low=0, high=10_000_000
-    )
-    batch_size: int = option(8, help="Examples in one optimiser step.", unit="examples", low=1, high=4096)
-    learning_rate: float = option(1e-4, help="Peak learning rate.", low=1e-9, high=1.0)
-    schedule: str = option(
-        "cosine", help="How the learning rate falls after the warm-up.", choices=("cosine", "linear", "constant")
-    )
-    warmup_share: float = option(
-        0.1, help="Share of the steps over which the learning rate rises from 0.", low=0.0, high=1.0
-    )
-    weight_decay: float = option(0.0, help="AdamW weight decay.", low=0.0, high=1.0)
-    max_grad_norm: float = option(1.0, help="Gradient norms above this are scaled down to it.", low=1e-6, high=1e6)
-    eval_every: int = option(
-        0,
-        help="Evaluate on held-out examples every so many steps; 0 means before and after only.",
-        unit="steps",
-        low=0,
-        high=10_000_000,
-        group="Evaluation",
-    )
-    eval_rows: int = option(
-        128, help="Held-out examples used at each evaluation.", unit="examples", low=1, high=100_000, group="Evaluation"
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamplingDuringTraining:
-    """How answers to the same held-out prompts are sampled at every evaluation."""
-
-    sample_prompts: int = option(
-        4,
-        help="Held-out prompts whose sampled answers are shown on the run's page.",
-        low=0,
-        high=64,
-        group="Evaluation",
-    )
-    length_prompts: int = option(
-        24,
-        help="Held-out prompts answered at every evaluation to measure response length and KL; 0 skips it.",
-        low=0,
-        high=1024,
-        group="Evaluation",
-    )
-    sample_tokens: int = option(
-        96, help="Longest sampled answer.", unit="tokens", low=1, high=100_000, group="Evaluation"
-    )
-    sample_temperature: float = option(
-        1.0,
-        help="Temperature of the answers sampled for evaluation; 0 is greedy, and then no KL can be estimated.",
-        low=0.0,
-        high=10.0,
-        group="Evaluation",
-    )
+# This module is the door: whoever is not a config itself finds here what a config needs.
+__all__ = [
+    "METHODS",
+    "CommonConfig",
+    "Config",
+    "ConfigError",
+    "DPOConfig",
+    "ImportConfig",
+    "Method",
+    "Option",
+    "PPOConfig",
+    "RewardConfig",
+    "SFTConfig",
+    "SampleConfig",
+    "SamplingDuringTraining",
+    "TrainingConfig",
+    "describe",
+    "load_config",
+    "to_dict",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,132 +180,6 @@ class DPOConfig(SamplingDuringTraining, TrainingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPOConfig(CommonConfig):
-    """PPO against a reward model with a KL penalty to the reference (arXiv 1707.06347, 1909.08593)."""
-
-    iterations: int = option(
-        7,
-        help="Rollout-then-train rounds.",
-        low=1,
-        high=1_000_000,
-        source="measured on the demo: score and length have moved, KL is below 6 nats, minutes on 2 CPU cores",
-    )
-    rollout_batch: int = option(
-        32,
-        help="Answers sampled in one iteration; larger is better, 256 on a GPU.",
-        low=1,
-        high=65_536,
-        source="256 and more by arXiv 2404.10719, table 3; 32 keeps an iteration below a minute on 2 CPU cores",
-    )
-    minibatches: int = option(4, help="Optimiser steps in one epoch over a rollout.", low=1, high=1024)
-    epochs: int = option(2, help="Passes over each rollout.", unit="passes", low=1, high=64)
-    max_new_tokens: int = option(
-        96, help="Longest sampled answer.", unit="tokens", low=1, high=100_000, group="Rollout"
-    )
-    temperature: float = option(
-        1.0, help="Sampling temperature, applied everywhere.", low=0.01, high=10, group="Rollout"
-    )
-    learning_rate: float = option(
-        2.5e-4,
-        help="Policy learning rate; 2.5e-4 suits adapters and few steps, 1e-5 thousands of steps, 1e-6 full training.",
-        low=1e-9,
-        high=1.0,
-        source="measured on the demo: 56 steps suffice, KL stays below 6 nats; long runs want 1e-5",
-    )
-    value_learning_rate: float = option(
-        1e-3,
-        help="Value function learning rate; 1e-3 suits a head that starts at 0, 1e-5 a value model of its own.",
-        low=1e-9,
-        high=1.0,
-        source="measured on the demo: explains a third of the returns' variance after 4 iterations",
-    )
-    value_warmup: int = option(0, help="First iterations that train only the value function.", low=0, high=10_000)
-    warmup_share: float = option(
-        0.0, help="Share of the steps over which the learning rate rises from 0.", low=0.0, high=1.0
-    )
-    schedule: str = option(
-        "linear", help="How the learning rate falls after the warm-up.", choices=("cosine", "linear", "constant")
-    )
-    max_grad_norm: float = option(1.0, help="Gradient norms above this are scaled down to it.", low=1e-6, high=1e6)
-    beta: float = option(0.05, help="Weight of the per-token KL penalty.", low=0.0, high=100.0, group="Method")
-    adaptive_beta: bool = option(
-        False, help="Steer beta towards the KL target.", source="arXiv 1909.08593 §2.2", group="Method"
-    )
-    kl_target: float = option(
-        6.0, help="KL per answer that beta is steered to.", unit="nats", low=1e-3, high=1e3, group="Method"
-    )
-    kl_horizon: int = option(10_000, help="Answers over which beta adapts.", low=1, high=10_000_000, group="Method")
-    max_kl: float = option(
-        8.0,
-        help="KL per answer to the reference at which training ends; the weights from before are kept. 0 is no bound.",
-        unit="nats",
-        low=0.0,
-        high=1e6,
-        source="a third above the KL target; at 8.5 nats DPO broke one demo answer in four (docs/decisions.md)",
-        group="Method",
-    )
-    gamma: float = option(1.0, help="Discount.", low=0.0, high=1.0, group="Method")
-    gae_lambda: float = option(0.95, help="GAE's lambda.", low=0.0, high=1.0, source="arXiv 1506.02438", group="Method")
-    clip: float = option(
-        0.2, help="Clip range of the ratio.", low=1e-3, high=10.0, source="arXiv 1707.06347", group="Method"
-    )
-    value_clip: float = option(0.2, help="Clip range of the value.", low=1e-3, high=1e3, group="Method")
-    value_coefficient: float = option(0.1, help="Weight of the value loss.", low=0.0, high=100.0, group="Method")
-    missing_eos_penalty: float = option(
-        1.0, help="Subtracted from the score of an answer that did not end.", low=0.0, high=100.0, group="Method"
-    )
-    reward_clip: float = option(
-        10.0, help="Normalised scores are clipped to ± this.", low=0.1, high=1e6, group="Method"
-    )
-    max_ratio_deviation: float = option(
-        0.25, help="Stop an iteration's epochs when mean |ratio - 1| passes this.", low=1e-3, high=1e3, group="Method"
-    )
-    max_approx_kl: float = option(
-        0.1,
-        help="Stop an iteration's epochs when the KL of a token to the rollout's policy passes this.",
-        unit="nats",
-        low=1e-6,
-        high=1e3,
-        group="Method",
-    )
-    value_backbone: str = option(
-        "shared",
-        help="A value head on the policy, or a value model of its own that starts as the reward model (slower, same "
-        "tokenizer).",
-        choices=("shared", "own"),
-        group="Method",
-    )
-    ema_rate: float = option(
-        0.0,
-        help="Moves the reference towards the policy by this share a step; 0 is off.",
-        low=0.0,
-        high=1.0,
-        group="Method",
-    )
-    tokens_per_pass: int = option(
-        4096,
-        help="Tokens of one forward pass. Lower it when memory runs out.",
-        unit="tokens",
-        low=16,
-        high=10_000_000,
-        group="Memory and precision",
-    )
-    sample_prompts: int = option(
-        4,
-        help="Held-out prompts whose sampled answers are shown on the run's page.",
-        low=0,
-        high=64,
-        group="Evaluation",
-    )
-    eval_prompts: int = option(
-        16, help="Held-out prompts answered and scored before and after.", low=1, high=4096, group="Evaluation"
-    )
-    checkpoint_every: int = option(
-        2, help="Write a checkpoint every so many iterations.", low=1, high=10_000_000, group="Evaluation"
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class SampleConfig:
     """Answers to prompts, deterministic for each (prompt, number, seed) whatever the batch."""
 
@@ -535,13 +261,7 @@ def _config_class(method: str) -> type[Config]:
 
 def describe(method: str) -> list[Option]:
     """Every option of a method, in the order a form shows them. ConfigError for an unknown method."""
-    config_class = _config_class(method)
-    types = get_type_hints(config_class)
-    options = []
-    for item in dataclasses.fields(config_class):
-        kind = "choice" if item.metadata["choices"] else types[item.name].__name__
-        options.append(Option(name=item.name, type=kind, default=item.default, **item.metadata))
-    return options
+    return options_of(_config_class(method))
 
 
 def load_config(method: str, values: Mapping[str, object]) -> Config:
@@ -550,45 +270,7 @@ def load_config(method: str, values: Mapping[str, object]) -> Config:
     Numbers may come as int where float is meant; text is never turned into a number here.
     """
     config_class = _config_class(method)
-    options = {item.name: item for item in describe(method)}
-    errors: dict[str, str] = {}
-    clean: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in options:
-            errors[name] = f"unknown option of {method}"
-            continue
-        clean[name], reason = _check(options[name], value)
-        if reason:
-            errors[name] = reason
-    if errors:
-        raise ConfigError(errors)
-    return config_class(**clean)
-
-
-def _check(item: Option, value: object) -> tuple[object, str]:
-    """The value in its field's type, and a reason when it is not acceptable."""
-    if item.type == "bool":
-        return value, "" if isinstance(value, bool) else "must be true or false"
-    if item.type == "str":
-        return value, "" if isinstance(value, str) else "must be text"
-    if item.type == "choice":
-        choices = item.choices or ()
-        return value, "" if value in choices else f"must be one of {', '.join(choices)}"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value, "must be a number"
-    if not math.isfinite(value):
-        return value, "must be finite"
-    if item.type == "int":
-        if int(value) != value:
-            return value, "must be a whole number"
-        value = int(value)
-    else:
-        value = float(value)
-    if item.low is not None and value < item.low:
-        return value, f"must be at least {item.low:g}"
-    if item.high is not None and value > item.high:
-        return value, f"must be at most {item.high:g}"
-    return value, ""
+    return config_class(**checked(config_class, values, method))
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import torch
 from tokenizers import pre_tokenizers
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from training.engine.chat import end_token_id, render
@@ -32,7 +33,6 @@ from training.engine.models import (
     first_line,
     load_model,
     load_tokenizer,
-    moved,
 )
 from training.engine.run_dir import RunDir, Spec, write_json
 from training.engine.saving import finish_model_folder
@@ -55,7 +55,7 @@ def run(run_dir: RunDir, spec: Spec, config: ImportConfig, events: EventWriter) 
     aside = run_dir.path / ".model"
     shutil.rmtree(aside, ignore_errors=True)
     dtype = torch.bfloat16 if config.dtype == "bf16" else torch.float32
-    moved(model, dtype, torch.device("cpu")).save_pretrained(str(aside / "full"))
+    nn.Module.to(model, dtype=dtype).save_pretrained(str(aside / "full"))
     tokenizer.save_pretrained(str(aside / "full"))
     parameters = sum(item.numel() for item in model.parameters())
     content = {

@@ -33,6 +33,7 @@ from training.engine.backbone import multiply_in
 from training.engine.chat import render, scoring_pad_id
 from training.engine.config import CommonConfig, TrainingConfig
 from training.engine.errors import EngineError
+from training.engine.rounding import is_finer_than_bf16, narrow
 from training.engine.run_dir import ModelRef, Spec
 
 # What transformers, peft and safetensors raise for files that are missing, damaged or do not belong together.
@@ -131,10 +132,19 @@ def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
 
 def load_base(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
     """A causal language model without dropout; the adapter of ``ref`` is merged in. EngineError if unreadable."""
-    model = load_model(AutoModelForCausalLM, ref.path, torch.float32 if ref.adapter else dtype)
+    model = load_model(AutoModelForCausalLM, ref.path, read_as(ref, dtype))
     if ref.adapter:
         model = _merge_adapter(model, ref.adapter)
     return without_dropout(moved(model, dtype, device))
+
+
+def read_as(ref: ModelRef, dtype: torch.dtype) -> torch.dtype:
+    """The number format to read a model in that is wanted in another: fp32 where rounding it is ours to do."""
+    check_folder(Path(ref.path))
+    try:
+        return torch.float32 if ref.adapter or is_finer_than_bf16(ref.path) else dtype
+    except LOAD_ERRORS as error:
+        raise EngineError(f"the model in {ref.path} cannot be loaded: {first_line(error)}") from None
 
 
 def load_reward(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
@@ -156,8 +166,9 @@ def load_reward(ref: ModelRef, *, dtype: torch.dtype, device: torch.device) -> P
 
 
 def moved(model: PreTrainedModel, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
-    """The model in a number format on a device."""
-    return nn.Module.to(model, device=device, dtype=dtype)
+    """The model's weights in a number format, rounded as :mod:`rounding` says, on a device."""
+    narrow(model, dtype)
+    return nn.Module.to(model, device=device)
 
 
 def moved_but_head(model: PreTrainedModel, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
