@@ -41,6 +41,7 @@ OF_A_JUDGMENT = (
     "both_bad",
     "strength",
     "both_good",
+    "decides",
     "reason",
     "tags",
     "acceptable",

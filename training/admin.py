@@ -63,7 +63,7 @@ class ByMethodAdmin(ModelAdmin):  # type: ignore[misc]
 
     def fieldsets_before(self, method: Method) -> dict[str, tuple[str, ...]]:
         """The form's own fields, without those that the method does not ask for."""
-        left_out = () if method == Method.PPO else ("reward",)
+        left_out = {Method.PPO: FILTER_FIELDS, Method.SFT: ("reward", "labels")}.get(method, ("reward",))
         return {
             title: tuple(name for name in names if name not in left_out)
             for title, names in self.first_fieldsets.items()

@@ -59,7 +59,7 @@ class Stack:
 def stack(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """Web server and workers for the whole session, on the database of the tests."""
+    """Web server and workers for all tests of this folder, on the database of the tests."""
     with django_db_blocker.unblock():
         # Processes remember the ids of content types, which every flush makes anew: from here on always the same ones.
         call_command("flush", interactive=False, reset_sequences=True, verbosity=0)
@@ -80,8 +80,25 @@ def stack(
     stack = Stack(f"http://127.0.0.1:{port}", var, process)
     try:
         _await_health(stack)
+        RUNNING.append(process)
         yield stack
     finally:
+        _end(process)
+
+
+RUNNING: list[subprocess.Popen[bytes]] = []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """The stack ends with the last of these tests: later ones would hear of its workers."""
+    if nextitem is None or nextitem.path.parent != item.path.parent:
+        while RUNNING:
+            _end(RUNNING.pop())
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
         process.send_signal(signal.SIGINT)
         process.wait(STOP_SECONDS)
 

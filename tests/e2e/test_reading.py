@@ -147,7 +147,7 @@ def test_the_words_that_differ(page: Page, live_stack: object, sign_in: SignIn) 
     for n, _ in enumerate(walk(page, project)):
         if n == 0:
             page.keyboard.press("d")  # once: it stays so
-        page.wait_for_function("CSS.highlights.has('differs')")
+        page.wait_for_function("() => CSS.highlights.has('differs')")
         found.append(page.evaluate("[...CSS.highlights.get('differs')].map(String).sort()"))
     assert found == [marked for _one, _other, marked in cases]
 
@@ -319,7 +319,7 @@ def test_on_a_phone_answers_are_cards_to_swipe_between(
     assert (second.bounding_box() or {"x": 0})["x"] > 300
     page.get_by_role("link", name="B", exact=True).tap()
     expect(page.locator(".sides [aria-current]")).to_have_text("B")
-    page.wait_for_function("document.querySelectorAll('.answer')[1].getBoundingClientRect().x < 60")
+    expect(second).to_be_in_viewport(ratio=0.9)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     other.close()
 
