@@ -11,6 +11,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -263,6 +264,19 @@ def test_ids_are_drawn_whether_or_not_somebody_else_draws_in_between(step: int) 
     first, second, third = new_ids(Prompt, 3)
     assert (second - first, third - second) == (step, step)
     assert new_ids(Prompt, 1)[0] == third + step
+
+
+@pytest.mark.parametrize(("rows", "counts"), [(3, True), (2, False)])
+def test_after_many_rows_the_server_counts_anew(
+    project: Project, monkeypatch: pytest.MonkeyPatch, rows: int, counts: bool
+) -> None:
+    """Else each page of the export after it would sort the whole rest of the project."""
+    monkeypatch.setattr(landing, "BATCH", 3)
+    with CaptureQueriesContext(connection) as captured:
+        bring(project, *({"prompt": f"Q{n}", "responses": ["A", "B"]} for n in range(rows)))
+    asked = [query["sql"] for query in captured.captured_queries if query["sql"].startswith("ANALYZE")]
+    assert len(asked) == counts
+    assert all("annotation_comparison" in sql and "annotation_judgment" in sql for sql in asked)
 
 
 def test_a_batch_ends_where_it_gets_too_large(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
