@@ -29,7 +29,8 @@ def main() -> int:
     if options.votes:
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
         django.setup()
-        from bench.quality.speed import database_of_its_own, measure
+        from bench.import_export import database_of_its_own
+        from bench.quality.speed import measure
 
         with database_of_its_own():
             measure(options.votes, options.people)

@@ -10,8 +10,7 @@ import hashlib
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -20,20 +19,6 @@ OVERLAP = 3
 BATCH = 5_000
 START = datetime(2026, 1, 5, tzinfo=UTC)
 WEEKS = 10
-
-
-@contextmanager
-def database_of_its_own() -> Iterator[None]:
-    """An empty database beside the real one, removed afterwards."""
-    from django.db import connection
-
-    connection.settings_dict["TEST"]["NAME"] = f"prefloop_bench_{os.getpid()}"
-    before = connection.settings_dict["NAME"]
-    connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
-    try:
-        yield
-    finally:
-        connection.creation.destroy_test_db(before, verbosity=0)
 
 
 def sha(text: str) -> str:
