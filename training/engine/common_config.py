@@ -12,11 +12,12 @@ class CommonConfig:
     """What every method that trains can be told of memory, precision, adapter and checkpoints."""
 
     tokens_per_pass: int = option(
-        2048,
-        help="Tokens of one forward pass; a step is split into such passes. Lower it when memory runs out.",
+        1024,
+        help="Tokens of one forward pass; a step takes several. Lower it when memory runs out; 8192 on a GPU.",
         unit="tokens",
         low=16,
         high=10_000_000,
+        source="measured on 2 CPU cores: as fast as 2048 and 4096, with three fifths of the memory of 2048",
         group="Memory and precision",
     )
     max_length: int = option(

@@ -111,14 +111,6 @@ class PPOConfig(CommonConfig):
         high=1.0,
         group="Method",
     )
-    tokens_per_pass: int = option(
-        4096,
-        help="Tokens of one forward pass. Lower it when memory runs out.",
-        unit="tokens",
-        low=16,
-        high=10_000_000,
-        group="Memory and precision",
-    )
     sample_prompts: int = option(
         4,
         help="Held-out prompts whose sampled answers are shown on the run's page.",
