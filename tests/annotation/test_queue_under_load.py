@@ -18,6 +18,7 @@ from annotation.models import Comparison, Judgment, Lease, Preference, Project, 
 from annotation.queue import Ticket
 from annotation.services import set_role
 from tests.annotation.conftest import MakeComparison, make_user
+from tests.at_once import wait_for_somebody_who_waits
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -71,17 +72,6 @@ def label_everything(project: Project, person: User, said: set[tuple[int, int]])
             with suppress(NoSeatLeftError):
                 undone = queue.undo_last(project=project, annotator=person)
                 said.discard((undone.comparison_id if undone else 0, person.pk))
-
-
-def wait_for_somebody_who_waits() -> None:
-    """Until another connection waits for a lock."""
-    for _ in range(1_000):
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            if cursor.fetchone() != (0,):
-                return
-        time.sleep(0.02)
-    raise AssertionError("nobody waits")
 
 
 def test_a_lease_that_is_renewed_while_it_is_reclaimed_keeps_its_seat(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 
@@ -25,6 +26,7 @@ from annotation.quality.labels import soft_labels
 from annotation.queue import lease_next, undo_last
 from annotation.services import set_role
 from tests.annotation.conftest import MakeComparison
+from tests.at_once import wait_for_somebody_who_waits
 
 pytestmark = pytest.mark.django_db
 Compute = Callable[[], None]
@@ -202,6 +204,26 @@ def test_a_suspect_pair_is_opened_for_one_more_person_once(
     assert lease_next(project=project, annotator=ann) is None
     decide(comparison_id=judged[0].pk, reviewer=reviewer, choice="tie")
     assert ask_for_one_more(project, [judged[0].pk]) == 0  # it is decided
+
+
+@pytest.mark.django_db(transaction=True)
+def test_asking_for_one_more_waits_for_a_decision_that_is_being_made(
+    project: Project, disputed: Comparison, reviewer: User
+) -> None:
+    def ask() -> int:
+        try:
+            return ask_for_one_more(project, [disputed.pk])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            decide(comparison_id=disputed.pk, reviewer=reviewer, choice="tie")
+            asked = pool.submit(ask)
+            wait_for_somebody_who_waits()
+        assert asked.result(10) == 0
+    disputed.refresh_from_db()
+    assert disputed.closed_at is not None
 
 
 def test_the_order_of_hidden_votes_tells_nothing_of_who_came_first(disputed: Comparison) -> None:
