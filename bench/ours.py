@@ -30,7 +30,6 @@ RANK, ALPHA = 16, 32
 SHARED: dict[str, Any] = {"learning_rate": 1e-5, "schedule": "constant", "warmup_share": 0.0, "max_grad_norm": 1.0}
 BETA, CENTRING = 0.1, 0.01
 MANY_STEPS = 100_000
-ON_GPU: dict[str, Any] = {"tokens_per_pass": 8192}
 NO_LEVER = Lever(works=())
 
 
@@ -107,7 +106,6 @@ def set_up(spec: ArmSpec, **options: Any) -> Training:
     rows = read_rows(spec.data)
     config = {
         **SHARED,
-        **(ON_GPU if spec.device == "cuda" else {}),
         "lora_rank": RANK,
         "lora_alpha": ALPHA,
         "batch_size": spec.batch,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.data import Row, read_rows
-from bench.ours import ALPHA, ON_GPU, RANK, put_weights
+from bench.ours import ALPHA, RANK, put_weights
 from bench.turns import ArmSpec, Turns, new_folder
 from training.engine import ppo
 from training.engine.config import PPOConfig, load_config
@@ -49,7 +49,6 @@ def ppo_arm(spec: ArmSpec, turns: Turns) -> None:
 def set_up(spec: ArmSpec, rows: list[Row]) -> PPO:
     """A PPO run on these prompts that has not begun, with the given adapter."""
     config: dict[str, Any] = {
-        **(ON_GPU if spec.device == "cuda" else {}),
         "iterations": 100_000,
         "rollout_batch": len(rows),
         "minibatches": MINIBATCHES,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -18,7 +19,7 @@ from safetensors.torch import load_file
 from tests.engine import forks
 from training.engine import checkpoint, stop
 from training.engine.__main__ import DONE, STOPPED, main
-from training.engine.batches import cut_to_budget, rows_of_step, total_steps
+from training.engine.batches import cut_to_budget, own_passes, rows_of_step, total_steps
 from training.engine.errors import EngineError
 from training.engine.events import read_events
 from training.engine.run_dir import RunDir
@@ -254,3 +255,20 @@ def test_passes_hold_rows_of_like_length_within_their_tokens() -> None:
     groups = cut_to_budget(tokens, 100)
     assert groups == [[5], [1, 3], [2, 4, 0]]
     assert sorted(index for group in groups for index in group) == list(range(6))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "dtype", "rows"),
+    [
+        (0, "cpu", torch.float32, 1024 // 300),
+        (0, "cpu", torch.bfloat16, 1536 // 300),
+        (0, "cuda", torch.bfloat16, 8192 // 300),
+        (5000, "cpu", torch.float32, 5000 // 300),
+        (1, "cuda", torch.float32, 1),
+    ],
+)
+def test_a_pass_holds_what_suits_the_machine_unless_it_is_told(
+    wanted: int, device: str, dtype: torch.dtype, rows: int
+) -> None:
+    model: Any = SimpleNamespace(device=torch.device(device), dtype=dtype)
+    assert next(len(group) for group in own_passes(model, [300] * 60, wanted)) == rows

@@ -22,7 +22,7 @@ from training.engine.events import EventWriter, NoEvents
 from training.engine.run_dir import RunDir, RunDirError, Spec
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 75
-MEMORY_ADVICE = "lower tokens_per_pass, batch_size or max_length, or switch gradient_checkpointing on"
+MEMORY_ADVICE = "set tokens_per_pass to 512, lower batch_size or max_length, or switch gradient_checkpointing on"
 
 
 def main(arguments: list[str]) -> int:

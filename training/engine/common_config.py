@@ -12,12 +12,12 @@ class CommonConfig:
     """What every method that trains can be told of memory, precision, adapter and checkpoints."""
 
     tokens_per_pass: int = option(
-        1024,
-        help="Tokens of one forward pass; a step takes several. Lower it when memory runs out; 8192 on a GPU.",
+        0,
+        help="Tokens of one forward pass; a step takes several passes. 0: what suits the machine; less memory: 512.",
         unit="tokens",
-        low=16,
+        low=0,
         high=10_000_000,
-        source="measured on 2 CPU cores: as fast as 2048 and 4096, with three fifths of the memory of 2048",
+        source="measured on 2 CPU cores, see batches.py",
         group="Memory and precision",
     )
     max_length: int = option(

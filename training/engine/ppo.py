@@ -33,6 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from training.engine import chat, ppo_maths, processes, stop
+from training.engine.batches import tokens_of_pass
 from training.engine.config import PPOConfig
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
@@ -124,7 +125,7 @@ def iterate(ppo: PPO) -> Metrics:
         prompts,
         samples,
         config.minibatches,
-        config.tokens_per_pass,
+        tokens_of_pass(config.tokens_per_pass, ppo.models.trainee.core),
         ppo.models.trainee.device,
         seed=derived_seed(ppo.spec.seed, "minibatches", iteration),
     )
@@ -351,7 +352,9 @@ def evaluate(ppo: PPO) -> Evaluation:
     ppo.tell("evaluating", 0, len(ppo.held_out))
     samples = answer(ppo, ppo.held_out, seed=derived_seed(ppo.spec.seed, "evaluation"))
     every = list(range(len(samples)))
-    pieces = cut_micro_batches(ppo.held_out, samples, every, ppo.config.tokens_per_pass, ppo.models.trainee.device)
+    trainee = ppo.models.trainee
+    room = tokens_of_pass(ppo.config.tokens_per_pass, trainee.core)
+    pieces = cut_micro_batches(ppo.held_out, samples, every, room, trainee.device)
     for piece in pieces:
         measure(ppo, piece)
     score_B = torch.zeros(len(samples))
