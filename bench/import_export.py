@@ -2,11 +2,12 @@
 
     make bench-data                      a million pairs in; 100,000 with votes in, and out in every format
     python -m bench.import_export --pairs 100000 --voted 30000
+    python -m bench.import_export --ranked 100000 --rated 100000     rankings of four answers, and thumbs
 
-The rows follow a rule: row n asks question n and has two answers of its own; a prompt has about 90 characters, an
-answer about 260. Everything happens in a database of its own, which is removed at the end. Numbers given more than once
-are measured one after the other in one process, whose memory should then not grow. On a machine that does other work
-too, only CPU times can be compared.
+The rows follow a rule: row n asks question n and has answers of its own, two where nothing else is said; a prompt has
+about 90 characters, an answer about 260. Everything happens in a database of its own, which is removed at the end.
+Numbers given more than once are measured one after the other in one process, whose memory should then not grow. On a
+machine that does other work too, only CPU times can be compared.
 """
 
 from __future__ import annotations
@@ -38,10 +39,25 @@ def row(n: int) -> dict[str, str]:
     }
 
 
-def write_rows(path: Path, count: int) -> None:
+def ranked_row(n: int) -> dict[str, Any]:
+    return {"prompt": row(n)["prompt"], "responses": [f"{ANSWERS[(n + 9 * k) % 991]} {n} {k}" for k in range(4)]}
+
+
+def rated_row(n: int) -> dict[str, Any]:
+    return {"prompt": row(n)["prompt"], "completion": row(n)["chosen"], "label": n % 2 == 0}
+
+
+# By the project's kind: its rows and the shape they have. Each of them becomes one comparison.
+ROWS: dict[str, tuple[Callable[[int], dict[str, Any]], str]] = {
+    "pairs": (row, "preference"),
+    "ranking": (ranked_row, "responses"),
+    "single": (rated_row, "kto"),
+}
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     with path.open("w") as file:
-        for n in range(count):
-            file.write(json.dumps(row(n), ensure_ascii=False) + "\n")
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def peak_mb() -> float:
@@ -69,7 +85,7 @@ def timed(name: str, count: int, work: Callable[[], Any]) -> Any:
     result = work()
     wall, own, server = time.perf_counter() - start, time.process_time() - own, server_seconds() - server
     print(
-        f"{name}: {count:,} pairs in {wall:.1f} s = {count / wall:,.0f} a second; CPU time here {own:.1f} s, in the"
+        f"{name}: {count:,} rows in {wall:.1f} s = {count / wall:,.0f} a second; CPU time here {own:.1f} s, in the"
         f" server {server:.1f} s; peak memory {before:.0f} -> {peak_mb():.0f} MB",
         flush=True,
     )
@@ -108,18 +124,17 @@ def plain_account() -> Iterator[None]:
         run("RESET ROLE", "DROP OWNED BY prefloop_plain", "DROP ROLE prefloop_plain")
 
 
-def measure_import(folder: Path, count: int, *, judged_by: str) -> Any:
-    """A project with this many pairs, imported from a file."""
+def measure_import(folder: Path, count: int, *, judged_by: str, kind: str = "pairs") -> Any:
+    """A project with this many comparisons, imported from a file."""
     from annotation.importing.landing import import_file
     from annotation.services import create_project
 
     path = folder / "rows.jsonl"
-    write_rows(path, count)
-    project = create_project(name="Bench of import and export")
-    name = "import with votes" if judged_by else "import"
-    report = timed(
-        name, count, lambda: import_file(project=project, path=path, shape="preference", judged_by=judged_by)
-    )
+    make, shape = ROWS[kind]
+    write_rows(path, map(make, range(count)))
+    project = create_project(name="Bench of import and export", kind=kind)
+    name = f"import of {kind}{' with votes' if judged_by else ''}"
+    report = timed(name, count, lambda: import_file(project=project, path=path, shape=shape, judged_by=judged_by))
     if (report.comparisons_added, report.error_count) != (count, 0):
         raise SystemExit(f"Not every row landed: {report.error} {report.errors[:3]}")
     print(f"  the first tenth at {pace(project, 0.0):,.0f} a second, the last at {pace(project, 0.9):,.0f}", flush=True)
@@ -158,6 +173,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, action="append", help="Imported for people to judge; may be given again.")
     parser.add_argument("--voted", type=int, action="append", help="Imported with votes, and exported; likewise.")
+    parser.add_argument("--ranked", type=int, default=0, help="Imported into a project that ranks.")
+    parser.add_argument("--rated", type=int, default=0, help="Imported with votes into a project of single answers.")
     parser.add_argument("--plain-account", action="store_true", help="Import as an account that is no superuser.")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -172,6 +189,10 @@ def main() -> None:
             measure_import(folder, count, judged_by="")
         for count in options.voted or []:
             measure_export(folder, count, measure_import(folder, count, judged_by="bench-votes"))
+        if options.ranked:
+            measure_import(folder, options.ranked, judged_by="", kind="ranking")
+        if options.rated:
+            measure_import(folder, options.rated, judged_by="bench-votes", kind="single")
 
 
 if __name__ == "__main__":

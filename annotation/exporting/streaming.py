@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Protocol
 
+from annotation.cycles import no_search_for_cycles
 from annotation.exporting.files import FILES
 from annotation.exporting.judged import Judged, judged
 from annotation.exporting.shapes import kto, llama_factory, preference, preference_text, sft, votes
@@ -56,8 +57,15 @@ def export_rows(project: Project, wanted: Wanted) -> Iterator[dict[str, Any]]:
 
 
 def export_bytes(project: Project, wanted: Wanted) -> Iterator[bytes]:
-    """The file, in pieces."""
-    return FILES[wanted.file].written(_batches(export_rows(project, wanted)), columns(wanted))
+    """The file, in pieces. While one is made no cycles are searched for; while the reader takes it they are."""
+    pieces = FILES[wanted.file].written(_batches(export_rows(project, wanted)), columns(wanted))
+    while (piece := _next(pieces)) is not None:
+        yield piece
+
+
+def _next(pieces: Iterator[bytes]) -> bytes | None:
+    with no_search_for_cycles():
+        return next(pieces, None)
 
 
 def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

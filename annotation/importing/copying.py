@@ -73,3 +73,8 @@ def field(text: str) -> str:
     if "\r" in text:
         text = text.replace("\r", "\\r")
     return text
+
+
+def array(elements: Iterable[object]) -> str:
+    """Ids or hashes as an array. As a parameter too: a list would be sent element by element, each an expression."""
+    return f"{{{','.join(map(str, elements))}}}"

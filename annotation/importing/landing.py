@@ -6,7 +6,6 @@ that is exact, and whoever takes the file up again begins after the last row tha
 
 from __future__ import annotations
 
-import gc
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -17,13 +16,15 @@ from pathlib import Path
 from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, connection, transaction
 
+from annotation.cycles import no_search_for_cycles
 from annotation.happenings import Happening, Kind, tell
 from annotation.importing.formats import jsonl
 from annotation.importing.formats.raw import Bytes, Numbered
+from annotation.importing.keyed import Keyed
 from annotation.importing.reading import Source, detect_format, opened, shaped
 from annotation.importing.rows import BadFileError, BadRowError, Row
 from annotation.importing.voices import Votes
-from annotation.importing.writing import Keyed, Landed, write_rows
+from annotation.importing.writing import Landed, write_rows
 from annotation.models import Comparison, ImportReport, Judgment, Preference, Project, Prompt, Response, User
 from annotation.models.importing import LostImportError
 from annotation.services import rule_judge
@@ -130,7 +131,7 @@ def _land_rows(report: ImportReport, source: Source) -> None:
     alone = votes.judge is not None or report.project.kind == Project.Kind.SINGLE
     landed = 0
     for batch in _ahead(_batches(rows, report.author_label, alone=alone)):
-        votes.meet(row.row for _, row in batch if isinstance(row, Keyed))
+        votes.meet(vote for _, row in batch if isinstance(row, Keyed) for vote in row.votes)
         _land_or_split(report, batch, votes, source.share)
         landed += len(batch)
     if landed >= BATCH:
@@ -153,17 +154,14 @@ def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
 
 @contextmanager
 def _two_threads_at_work() -> Iterator[None]:
-    """No search for cycles among rows, which have none: it took a third of an import's CPU time. And short turns: the
-    server must not wait five milliseconds for its next piece because the reader is busy."""
-    was_on, turn = gc.isenabled(), sys.getswitchinterval()
-    gc.disable()
+    """Short turns: the server must not wait five milliseconds for its next piece because the reader is busy."""
+    turn = sys.getswitchinterval()
     sys.setswitchinterval(SHORT_TURN)
     try:
-        yield
+        with no_search_for_cycles():
+            yield
     finally:
         sys.setswitchinterval(turn)
-        if was_on:
-            gc.enable()
 
 
 def _batches(

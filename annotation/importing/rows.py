@@ -191,7 +191,7 @@ def checked_prompt(messages: list[Message]) -> list[Message]:
     """Raises BadRowError unless the conversation waits for the assistant's answer."""
     if messages[-1]["role"] != "user":
         raise BadRowError("The prompt does not end with a message of the user.")
-    if any(message["role"] == "system" for message in messages[1:]):
+    if len(messages) > 1 and any(message["role"] == "system" for message in messages[1:]):
         raise BadRowError("A system message comes after the first message.")
     return messages
 

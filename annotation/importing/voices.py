@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from django.db import connection
 
-from annotation.importing.rows import BadFileError, Row, Vote
+from annotation.importing.rows import BadFileError, Vote
 from annotation.models import User
 from annotation.services import rule_judge
 
@@ -24,18 +24,18 @@ class Votes:
         self.judge = judge
         self._by_voter: dict[str, User] = {} if judge is None else {"": judge}
 
-    def meet(self, rows: Iterable[Row]) -> None:
+    def meet(self, votes: Iterable[Vote]) -> None:
         """Make accounts for voices that are new. Raises BadFileError if they get too many, or one is a person's."""
         if self.judge is None:
             return
-        for voter in {vote.voter for row in rows for vote in row.votes} - self._by_voter.keys():
+        for voter in {vote.voter for vote in votes} - self._by_voter.keys():
             if len(self._by_voter) > MOST_VOTERS:
                 raise BadFileError(f"The file has votes by more than {MOST_VOTERS:,} voices.")
             self._by_voter[voter] = rule_judge(_account_name(self.judge.username, voter))
 
-    def of(self, row: Row) -> tuple[Vote, ...]:
-        """The row's votes that are kept."""
-        return row.votes if self.judge is not None else ()
+    def of(self, votes: tuple[Vote, ...]) -> tuple[Vote, ...]:
+        """Those of a row's votes that are kept."""
+        return votes if self.judge is not None else ()
 
     def by(self, voter: str) -> User:
         return self._by_voter[voter]

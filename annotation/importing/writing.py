@@ -6,10 +6,8 @@ that nothing has to be read back: 10,000 new pairs are one look-up and three COP
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from random import random
 from typing import Any, NamedTuple
@@ -19,36 +17,17 @@ from django.db import connection
 from django.db.models import F
 from django.utils.timezone import now
 
-from annotation.importing.copying import NULL, copy_rows, field, new_ids
+from annotation.importing.copying import NULL, array, copy_rows, field, new_ids
 from annotation.importing.grouping import Compared, group
-from annotation.importing.rows import Row, Vote
+from annotation.importing.keyed import Keyed
+from annotation.importing.rows import Vote
 from annotation.importing.voices import Votes
 from annotation.judging import NoSeatLeftError, Tiers
 from annotation.models import Comparison, Judgment, Preference, Project, Prompt, Response, User
 from annotation.regroup import regroup
-from annotation.services import canonical_json, record_judgment
+from annotation.services import record_judgment
 
-AnswerKey = tuple[str, str]  # content hash, author's label
 ResponseKey = tuple[int, str, str]  # prompt id, content hash, author's label
-
-
-class Keyed(NamedTuple):
-    """A row with what its prompt and its answers are found by: hashes, and for answers the author's label too."""
-
-    row: Row
-    messages: str  # as canonical JSON
-    prompt: str
-    answers: list[AnswerKey]
-    characters: int
-
-    @classmethod
-    def of(cls, row: Row, author_label: str) -> Keyed:
-        messages = canonical_json(row.messages)
-        answers, characters = [], len(messages)
-        for text, label in row.answers:
-            answers.append((sha256(canonical_json(text)).hexdigest(), label or author_label))
-            characters += len(text)
-        return cls(row, messages.decode(), sha256(messages).hexdigest(), answers, characters)
 
 
 class Landed(NamedTuple):
@@ -130,7 +109,9 @@ def write_rows(rows: list[Keyed], project: Project, votes: Votes) -> Landed:
     duplicates = pairs - len(new)
     mixed = set[int]()
     if only_voted:
-        unvoted = [(prompts[row.prompt], ids) for row, ids in zip(rows, answered, strict=True) if not votes.of(row.row)]
+        unvoted = [
+            (prompts[row.prompt], ids) for row, ids in zip(rows, answered, strict=True) if not votes.of(row.votes)
+        ]
         grouped = group(unvoted, project, there)
         for compared, prompt in grouped.sets.items():
             new.setdefault(compared, _New(prompt, {}))
@@ -155,9 +136,9 @@ def _prompt_ids(rows: list[Keyed], project: Project) -> tuple[dict[str, int], li
         wanted.setdefault(keyed.prompt, keyed)
     there: dict[str, int] = dict(
         _read(
-            "SELECT content_hash, id FROM annotation_prompt WHERE project_id = %s AND content_hash = ANY(%s)"
-            " FOR KEY SHARE",
-            [project.pk, list(wanted)],
+            "SELECT content_hash, id FROM annotation_prompt"
+            " WHERE project_id = %s AND content_hash = ANY(%s::varchar[]) FOR KEY SHARE",
+            [project.pk, array(wanted)],
         )
     )
     missing = [key for key in wanted if key not in there]
@@ -165,18 +146,11 @@ def _prompt_ids(rows: list[Keyed], project: Project) -> tuple[dict[str, int], li
     at = now().isoformat()
     copy_rows(
         Prompt,
-        ("id", "project_id", "messages", "metadata", "content_hash", "created_at"),
+        ("id", "project_id", "created_at", "messages", "metadata", "content_hash"),
         fresh,
-        (
-            f"{pk}\t{project.pk}\t{field(wanted[key].messages)}\t{_metadata(wanted[key].row)}\t{key}\t{at}"
-            for key, pk in zip(missing, fresh, strict=True)
-        ),
+        (f"{pk}\t{project.pk}\t{at}\t{wanted[key].prompt_fields}" for key, pk in zip(missing, fresh, strict=True)),
     )
     return {**there, **dict(zip(missing, fresh, strict=True))}, list(there.values())
-
-
-def _metadata(row: Row) -> str:
-    return field(json.dumps(dict(row.metadata), ensure_ascii=False)) if row.metadata else "{}"
 
 
 def _response_ids(rows: list[Keyed], prompts: Mapping[str, int], old_prompts: list[int]) -> list[list[int]]:
@@ -191,15 +165,15 @@ def _response_ids(rows: list[Keyed], prompts: Mapping[str, int], old_prompts: li
         for keyed in rows:
             prompt = prompts[keyed.prompt]
             mine = []
-            for (key, label), answer in zip(keyed.answers, keyed.row.answers, strict=True):
+            for (key, label), fields in zip(keyed.answers, keyed.answer_fields, strict=True):
                 pk = ids.get((prompt, key, label))
                 if pk is None:
                     pk = ids[prompt, key, label] = next(unused)
-                    yield f"{pk}\t{prompt}\t{field(answer.text)}\t{field(label)}\t{{}}\t{key}\t{at}"
+                    yield f"{pk}\t{prompt}\t{at}\t{fields}"
                 mine.append(pk)
             answered.append(mine)
 
-    columns = ("id", "prompt_id", "text", "author_label", "sampling", "content_hash", "created_at")
+    columns = ("id", "prompt_id", "created_at", "text", "author_label", "sampling", "content_hash")
     copy_rows(Response, columns, fresh, lines())
     return answered
 
@@ -210,8 +184,8 @@ def _responses(prompts: list[int]) -> dict[ResponseKey, int]:
         return {}
     found = _read(
         "SELECT prompt_id, content_hash, author_label, id FROM annotation_response"
-        " WHERE author_id IS NULL AND prompt_id = ANY(%s) FOR KEY SHARE",
-        [prompts],
+        " WHERE author_id IS NULL AND prompt_id = ANY(%s::bigint[]) FOR KEY SHARE",
+        [array(prompts)],
     )
     return {(prompt, key, label): pk for prompt, key, label, pk in found}
 
@@ -222,7 +196,7 @@ def _pairs(
     """Every pair of answers of every row, or its only answer, with what is kept of the row's votes on it."""
     for keyed, ids in zip(rows, answered, strict=True):
         prompt = prompts[keyed.prompt]
-        kept = votes.of(keyed.row)
+        kept = votes.of(keyed.votes)
         if only_voted and not kept:
             continue
         if len(ids) <= 2:
@@ -254,8 +228,9 @@ def _comparisons(prompts: list[int]) -> dict[Compared, int]:
     if not prompts:
         return {}
     found = _read(
-        "SELECT response_ids, id FROM annotation_comparison WHERE purpose = 'collect' AND prompt_id = ANY(%s)",
-        [prompts],
+        "SELECT response_ids, id FROM annotation_comparison"
+        " WHERE purpose = 'collect' AND prompt_id = ANY(%s::bigint[])",
+        [array(prompts)],
     )
     return {tuple(responses): pk for responses, pk in found}
 
@@ -271,7 +246,7 @@ def _add_comparisons(pairs: Mapping[Compared, _New], project: Project) -> Sequen
          "closed_at", "lot", "created_at"),
         ids,
         (
-            f"{pk}\t{project.pk}\t{one.prompt}\t{_array(compared)}\t{purpose}\t{priority}"
+            f"{pk}\t{project.pk}\t{one.prompt}\t{array(compared)}\t{purpose}\t{priority}"
             # The lot is drawn here: COPY writes rows one by one where a column's default is drawn by the server.
             f"\t{len(one.said) or wanted(compared)}\t{_voted_at_once(one, at)}\t{random()}\t{at}"  # noqa: S311  an order
             for (compared, one), pk in zip(pairs.items(), ids, strict=True)
@@ -291,10 +266,6 @@ def _wanted_for(project: Project) -> Callable[[Compared], int]:
     return project.wanted_for if fraction else lambda compared: int(whole)
 
 
-def _array(ids: Iterable[int]) -> str:
-    return f"{{{','.join(map(str, ids))}}}"
-
-
 def _add_judgments(pairs: Mapping[Compared, _New], comparisons: Sequence[int], project: Project) -> int:
     """The votes that new comparisons came with, each on its seat, with their preferences. Returns how many."""
     seated = [
@@ -312,7 +283,7 @@ def _add_judgments(pairs: Mapping[Compared, _New], comparisons: Sequence[int], p
         ids,
         (
             f"{pk}\t{comparison}\t{one.annotator.pk}\t{seat}\t{seats}\t{one.tiers}\t{one.vote.both_bad}\t{one.vote.both_good}"
-            f"\t{one.strength or NULL}\t{field(one.vote.reason)}\t{_besides(one)}\t{_array(compared)}\t0\t{at}"
+            f"\t{one.strength or NULL}\t{field(one.vote.reason)}\t{_besides(one)}\t{array(compared)}\t0\t{at}"
             for (comparison, compared, _, seat, seats, one), pk in zip(seated, ids, strict=True)
         ),
     )  # fmt: skip

@@ -46,9 +46,9 @@ def read(row: Mapping[str, Any]) -> Row:
     return pair(messages, (Answer(chosen), Answer(rejected)), (vote,), read_metadata(row))
 
 
-def _hold_the_prompt(*answers: object) -> bool:
+def _hold_the_prompt(chosen: object, rejected: object) -> bool:
     """Whether the answers are conversations of their own, whatever else the row repeats of them."""
-    return all(isinstance(answer, list) and len(answer) > 1 for answer in answers)
+    return isinstance(chosen, list) and isinstance(rejected, list) and len(chosen) > 1 and len(rejected) > 1
 
 
 def _implicit(row: Mapping[str, Any]) -> tuple[list[Message], str, str]:
