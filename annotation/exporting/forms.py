@@ -10,7 +10,7 @@ from django.utils.timezone import make_aware
 
 from annotation.exporting.files import FILES
 from annotation.exporting.streaming import SHAPES
-from annotation.exporting.verdicts import RULE_TITLES
+from annotation.exporting.verdicts import RULE_TITLES, WEIGHTED
 from annotation.exporting.wanted import Wanted
 from annotation.models import Comparison, Project, User
 
@@ -52,6 +52,12 @@ class ExportForm(forms.Form):
         field = self.fields["annotators"]
         assert isinstance(field, forms.ModelMultipleChoiceField)
         field.queryset = User.objects.filter(judgments__comparison__project=project).distinct().order_by("username")
+
+    def clean(self) -> dict[str, Any]:
+        told = self.cleaned_data
+        if told.get("votes") == WEIGHTED and (told.get("since") or told.get("until") or told.get("annotators")):
+            self.add_error("votes", "That probability is of all votes: leave the days and the people empty for it.")
+        return told
 
     def wanted(self) -> Wanted | None:
         """The export asked for; None if what was asked is wrong."""

@@ -12,9 +12,10 @@ from django.db.models import BooleanField, TextField
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 
-from annotation.exporting.verdicts import NOTHING, Vote
+from annotation.exporting.verdicts import NOTHING, WEIGHTED, Vote
 from annotation.exporting.wanted import Wanted
-from annotation.models import Comparison, Judgment, Project, Response
+from annotation.models import Comparison, Judgment, PairLabel, Project, Response
+from annotation.quality.labels import first_better
 from annotation.services import Message
 
 PAGE = 2_000  # comparisons read at a time, with three queries
@@ -27,11 +28,15 @@ class Answer(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """One to nine answers to a prompt, and what was said of them."""
+    """One to nine answers to a prompt, and what was said of them.
+
+    `first_better` is the probability that the first of two is the better one, where it was asked for and is known.
+    """
 
     messages: list[Message]
     answers: Sequence[Answer]
     votes: list[Vote]
+    first_better: float | None = None
 
     def pairs(self) -> Iterator[Judged]:
         """Every two of its answers, with what was said of them; nothing for one alone."""
@@ -69,10 +74,11 @@ def judged(project: Project, wanted: Wanted) -> Iterator[Judged]:
     last = 0
     while page := list(comparisons.page_after(last, PAGE)):
         votes = _votes({pk: ids for pk, _, ids in page}, wanted)
-        said = [(messages, ids, votes[pk]) for pk, messages, ids in page if pk in votes]
-        answers = _answers([pk for _, ids, _ in said for pk in ids])
-        for messages, ids, voted in said:
-            yield Judged(orjson.loads(messages), [answers[pk] for pk in ids], voted)
+        said = [(pk, messages, ids, votes[pk]) for pk, messages, ids in page if pk in votes]
+        answers = _answers([pk for _, _, ids, _ in said for pk in ids])
+        labels = _labels(list(votes)) if wanted.votes == WEIGHTED else {}
+        for pk, messages, ids, voted in said:
+            yield Judged(orjson.loads(messages), [answers[pk] for pk in ids], voted, labels.get(pk))
         last = page[-1][0]
 
 
@@ -125,6 +131,10 @@ def _places(ids: list[int], tiers: list[list[int]]) -> tuple[int, ...]:
 
 def _acceptable(ids: list[int], said: dict[str, Any]) -> tuple[bool | None, ...]:
     return tuple(said.get(str(pk)) for pk in ids)
+
+
+def _labels(comparisons: list[int]) -> dict[int, float]:
+    return first_better(PairLabel.objects.filter(_among("annotation_pairlabel.comparison_id", comparisons)))
 
 
 def _among(column: str, ids: list[int]) -> RawSQL:

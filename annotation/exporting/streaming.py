@@ -10,7 +10,7 @@ from annotation.cycles import no_search_for_cycles
 from annotation.exporting.files import FILES
 from annotation.exporting.judged import Judged, judged
 from annotation.exporting.shapes import kto, llama_factory, preference, preference_text, sft, votes
-from annotation.exporting.verdicts import RULES, Rule, agreement
+from annotation.exporting.verdicts import RULES, WITH_PROBABILITY, Rule, agreement
 from annotation.exporting.wanted import Wanted
 from annotation.models import Project
 
@@ -39,7 +39,7 @@ SHAPES: dict[str, Shape] = {
 
 def columns(wanted: Wanted) -> dict[str, str]:
     """The kinds of the columns by their names: those of the shape, less what was not asked for."""
-    asked = {"margin": wanted.margin, "probability": wanted.votes == "soft"}
+    asked = {"margin": wanted.margin, "probability": wanted.votes in WITH_PROBABILITY}
     return {name: kind for name, kind in SHAPES[wanted.shape].COLUMNS.items() if asked.get(name, True)}
 
 

@@ -1,6 +1,7 @@
-"""How the votes on answers become what an export says of them: each vote for itself, the majority's, or their shares.
+"""How the votes on answers become what an export says of them: each vote for itself, the majority's, or their shares,
+where every vote counts the same or each as much as its annotator's estimated reliability says.
 
-To weigh votes by the annotators' estimated reliability, write one more function here and one more line in `RULES`.
+A new rule is one more function here and one more line in `RULES`.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Verdict(NamedTuple):
     probability: float = 1.0
 
 
-def by_majority(votes: list[Vote]) -> Verdict | None:
+def by_majority(votes: list[Vote], first_better: float | None = None) -> Verdict | None:
     """What more votes on a pair say than anything else; None where two outcomes have the same number.
 
     The margin is the mean of all votes' strengths with their directions: votes for the other side, and ties, lower it.
@@ -89,11 +90,22 @@ def by_majority(votes: list[Vote]) -> Verdict | None:
     return None if said is None else Verdict(said, _margin(votes, said))
 
 
-def by_share(votes: list[Vote]) -> Verdict:
+def by_share(votes: list[Vote], first_better: float | None = None) -> Verdict:
     """The side with the larger share of the votes, a tie counting half for each, and that share; at one half none."""
     lead = sum(vote.side for vote in votes)
     side = (lead > 0) - (lead < 0)
     return Verdict(side, _margin(votes, side), (1 + abs(lead) / len(votes)) / 2)
+
+
+def by_reliability(votes: list[Vote], first_better: float | None = None) -> Verdict:
+    """The side that is likelier the better one, all votes weighed by the reliability of those who gave them.
+
+    `first_better` is that probability for the first answer. By share where it has not been computed.
+    """
+    if first_better is None:
+        return by_share(votes)
+    side = (first_better < 0.5) - (first_better > 0.5)
+    return Verdict(side, _margin(votes, side), max(first_better, 1 - first_better))
 
 
 def _margin(votes: list[Vote], side: int) -> float:
@@ -107,21 +119,25 @@ def most_said(said: list[Said]) -> Said | None:
 
 
 class Rule(NamedTuple):
-    """Which votes speak together, and what those on one pair say."""
+    """Which votes speak together, and what those on one pair say, given the probability that its first is better."""
 
     parts: Callable[[list[Vote]], list[list[Vote]]]
-    verdict: Callable[[list[Vote]], Verdict | None]
+    verdict: Callable[[list[Vote], float | None], Verdict | None]
 
 
+WEIGHTED = "weighted"
+WITH_PROBABILITY = ("soft", WEIGHTED)
 RULES = {
     "raw": Rule(lambda votes: [[vote] for vote in votes], by_majority),
     "majority": Rule(lambda votes: [votes], by_majority),
     "soft": Rule(lambda votes: [votes], by_share),
+    WEIGHTED: Rule(lambda votes: [votes], by_reliability),
 }
 RULE_TITLES = {
     "raw": "Every vote is a row",
     "majority": "One row a pair, as most votes say",
     "soft": "One row a pair, with the share of votes that say so",
+    WEIGHTED: "One row a pair, with its probability by the annotators' reliability",
 }
 
 

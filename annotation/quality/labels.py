@@ -42,17 +42,34 @@ def soft_labels(project: Project, *, purposes: tuple[str, ...] = COLLECTED) -> I
         "comparison_id", "comparison__prompt_id", "comparison__response_ids", "first_better", "votes", "decision"
     )
     for comparison, prompt, (first, second), first_better, votes, tiers in rows.iterator(chunk_size=CHUNK):
-        decided = tiers is not None
-        if decided:
-            first_better = 0.5 if len(tiers) == 1 else float(tiers[0] == [first])
+        first_better = settled(first, first_better, tiers)
         probability = max(first_better, 1 - first_better)
         if 2 * probability - 1 >= LEAST_WEIGHT:
             chosen, rejected = (first, second) if first_better > 0.5 else (second, first)
-            yield Label(comparison, prompt, chosen, rejected, probability, 2 * probability - 1, votes, decided)
+            weight, decided = 2 * probability - 1, tiers is not None
+            yield Label(comparison, prompt, chosen, rejected, probability, weight, votes, decided)
 
 
 def labelled(project: Project, purposes: tuple[str, ...]) -> QuerySet[Any]:
-    """Labels with `decision`, the tiers a reviewer decided on, or null."""
-    decided = Judgment.objects.decisions().filter(comparison=OuterRef("comparison")).values("tiers")[:1]
+    """Labels with `decision`, oldest comparison first."""
     found = PairLabel.objects.filter(project=project, comparison__purpose__in=purposes)
-    return found.annotate(decision=Subquery(decided)).order_by(F("comparison_id"))
+    return with_decision(found).order_by(F("comparison_id"))
+
+
+def first_better(labels: QuerySet[PairLabel]) -> dict[int, float]:
+    """By comparison, the probability that the first answer of the pair is the better one."""
+    rows = with_decision(labels).values_list("comparison_id", "comparison__response_ids", "first_better", "decision")
+    return {pk: settled(first, computed, tiers) for pk, (first, _), computed, tiers in rows}
+
+
+def with_decision(labels: QuerySet[PairLabel]) -> QuerySet[Any]:
+    """These labels with `decision`, the tiers a reviewer decided on, or null."""
+    decided = Judgment.objects.decisions().filter(comparison=OuterRef("comparison")).values("tiers")[:1]
+    return labels.annotate(decision=Subquery(decided))
+
+
+def settled(first: int, computed: float, tiers: list[list[int]] | None) -> float:
+    """The probability that response `first` is the better one: as computed, or as a reviewer decided."""
+    if tiers is None:
+        return computed
+    return 0.5 if len(tiers) == 1 else float(tiers[0] == [first])

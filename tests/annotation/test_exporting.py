@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.timezone import now
 
 from annotation.importing.landing import import_file, import_rows
-from annotation.models import Comparison, Judgment, Preference, Project, User
+from annotation.models import Comparison, Judgment, PairLabel, Preference, Project, User
+from annotation.quality.deciding import decide, order_for
 from annotation.services import AnswerIn, add_comparison, record_judgment, rule_judge
 from tests.annotation.test_importing import PAIR, lines_of, said
 
@@ -134,6 +136,63 @@ def test_a_soft_label_is_the_share_of_the_votes(
     assert [(row["chosen"], row["probability"], row["margin"]) for row in rows] == (
         [] if soft is None else [(soft[0], pytest.approx(soft[1]), pytest.approx(soft[2]))]
     )
+
+
+@pytest.mark.parametrize(
+    ("first_better", "weighted"),
+    [(0.8, (FOX, 0.8)), (0.1, (BADGER, 0.9)), (0.5, None), (None, (FOX, 2 / 3))],  # not computed yet: by share
+)
+def test_a_weighted_label_is_the_probability_that_reliability_gives(
+    pair: Comparison,
+    signed_in: SignIn,
+    manager: User,
+    first_better: float | None,
+    weighted: tuple[str, float] | None,
+) -> None:
+    for n, side in enumerate([-1, -1, 1]):
+        vote(pair, f"source-{n}", side, strength=1)
+    if first_better is not None:
+        computed(pair, first_better)
+    rows = download(signed_in(manager), pair.project, shape="preference-text", votes="weighted")
+    assert [(row["chosen"], row["probability"]) for row in rows] == (
+        [] if weighted is None else [(weighted[0], pytest.approx(weighted[1]))]
+    )
+    imitated = download(signed_in(manager), pair.project, shape="sft", votes="weighted")
+    assert [row["messages"][-1]["content"] for row in imitated] == ([] if weighted is None else [weighted[0]])
+
+
+def computed(pair: Comparison, first_better: float) -> None:
+    PairLabel.objects.create(
+        comparison=pair,
+        project=pair.project,
+        first_better=first_better,
+        doubt=min(first_better, 1 - first_better),
+        votes=3,
+        preferring_votes=3,
+        is_split=True,
+    )
+
+
+def test_what_a_reviewer_decided_is_certain_in_a_weighted_label(
+    pair: Comparison, signed_in: SignIn, manager: User, ben: User
+) -> None:
+    for n in range(3):
+        vote(pair, f"source-{n}", -1)
+    computed(pair, 0.9)
+    Comparison.objects.filter(pk=pair.pk).update(judgments_wanted=3, closed_at=now())
+    fox, _ = order_for(pair, ben)
+    decide(comparison_id=pair.pk, reviewer=ben, choice="b" if fox == pair.response_ids[0] else "a")
+    rows = download(signed_in(manager), pair.project, shape="preference-text", votes="weighted")
+    assert [(row["chosen"], row["probability"]) for row in rows] == [(BADGER, 1.0)]
+
+
+def test_a_weighted_label_of_some_of_the_votes_is_refused(pair: Comparison, signed_in: SignIn, manager: User) -> None:
+    vote(pair, "source", -1)
+    answer = signed_in(manager).get(
+        reverse("export-file", args=[pair.project.slug]), {"votes": "weighted", "since": "2026-01-01"}
+    )
+    assert answer.status_code == 400
+    assert "is of all votes" in answer.content.decode()
 
 
 def test_where_most_say_both_bad_a_soft_rating_is_bad(pair: Comparison, signed_in: SignIn, manager: User) -> None:

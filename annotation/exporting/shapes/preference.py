@@ -29,7 +29,7 @@ def preferred(judged: Judged, rule: Rule) -> Iterator[tuple[str, str, dict[str, 
     for pair in judged.pairs():
         first, second = pair.answers
         for votes in rule.parts(pair.votes):
-            verdict = rule.verdict(votes)
+            verdict = rule.verdict(votes, pair.first_better)
             if verdict and verdict.side:
                 how_much = {"margin": verdict.margin, "probability": verdict.probability}
                 yield (first.text, second.text, how_much) if verdict.side < 0 else (second.text, first.text, how_much)

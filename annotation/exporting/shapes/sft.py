@@ -32,7 +32,7 @@ def _best(judged: Judged, votes: list[Vote], rule: Rule) -> list[int]:
     won, lost = set[int](), {vote.edit[0] for vote in votes if vote.edit}
     for first in answers:
         for second in answers[first + 1 :]:
-            verdict = rule.verdict([vote.of(first, second) for vote in votes])
+            verdict = rule.verdict([vote.of(first, second) for vote in votes], judged.first_better)
             if verdict and verdict.side:
                 better, worse = (first, second) if verdict.side < 0 else (second, first)
                 won.add(better)
