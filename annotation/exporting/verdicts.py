@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
+from django.utils.translation import gettext_lazy as _
+
 Said = TypeVar("Said")
 
 NOTHING: Mapping[str, tuple[int, ...]] = MappingProxyType({})
@@ -119,9 +121,9 @@ RULES = {
     "soft": Rule(lambda votes: [votes], by_share),
 }
 RULE_TITLES = {
-    "raw": "Every vote is a row",
-    "majority": "One row a pair, as most votes say",
-    "soft": "One row a pair, with the share of votes that say so",
+    "raw": _("Every vote is a row"),
+    "majority": _("One row a pair, as most votes say"),
+    "soft": _("One row a pair, with the share of votes that say so"),
 }
 
 

@@ -17,7 +17,7 @@ from django.utils.translation.template import templatize
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = ROOT / "locale" / "de" / "LC_MESSAGES" / "django.po"
 # Patterns below templates/, and packages.
-TEMPLATES = ["annotation/*.html", "forms/*.html"]
+TEMPLATES = ["annotation/*.html", "forms/*.html", "base.html", "40*.html", "429.html"]
 CODE = ["annotation"]
 
 # What is called so in every language.
@@ -36,6 +36,8 @@ INSIDE_A_TAG = re.compile(r"block (?:main_class|body_attributes)\b")
 SHOWN_AGAIN = {"endcomment", "endblock"}
 BEGINS, ENDS = re.compile(r"blocktrans(?:late)?\b"), re.compile(r"endblocktrans(?:late)?\b")
 
+# Errors whose text a page shows as it is.
+COMPLAINTS = {"ValidationError", "CannotDecideError", "StillNeededError"}
 MARKS = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext", "ngettext_lazy"}
 MARKS |= {"pgettext", "pgettext_lazy", "npgettext", "npgettext_lazy"}
 CALL = re.compile(rf"\b(_|gettext|ngettext|pgettext|npgettext)\(u?({STRING})(?:, u?({STRING}))?")
@@ -150,7 +152,7 @@ def spoken_by_call(node: ast.Call) -> Iterator[ast.AST]:
         yield from node.args[1:2]
     if name == "add_error":
         yield from node.args[1:2]
-    if name == "ValidationError":
+    if name in COMPLAINTS:
         yield from node.args[:1]
     if name.endswith(("Field", "Widget", "Input")) or name in {"CheckConstraint", "UniqueConstraint"}:
         for keyword in node.keywords:
@@ -221,6 +223,7 @@ def test_every_word_of_the_code_is_marked(room: str) -> None:
         'models.TextField(help_text="Shown beside the answers.")',
         'form.add_error("file", "It is empty.")',
         'raise ValidationError("It is empty.")',
+        'raise CannotDecideError(f"{person} has settled it.")',
         'class State(models.TextChoices):\n    DONE = "done", "done"',
     ],
 )
