@@ -1,10 +1,9 @@
 from django.apps import AppConfig
-from django.utils.translation import gettext_lazy as _
 
 
 class AnnotationConfig(AppConfig):
     name = "annotation"
-    verbose_name = _("Annotation")
+    verbose_name = "Annotation"
 
     def ready(self) -> None:
         """Import for its effect: the audit log hears of every sign-in."""

@@ -34,7 +34,7 @@ class Costs:
         """ "6 minutes", or hours from one on."""
         seconds = judgments * self.seconds_a_vote
         if seconds >= 3600:
-            return _("%(n)s hours") % {"n": number_format(seconds / 3600, 1, force_grouping=True)}
+            return _("%(n)s hours") % {"n": number_format(f"{seconds / 3600:.1f}", force_grouping=True)}
         return _("%(n)s minutes") % {"n": f"{seconds / 60:.0f}"}
 
     @property

@@ -49,7 +49,7 @@ class AuditQuerySet(models.QuerySet["AuditEvent"]):
         """Events in which every word occurs: in what was done, to what, by whom, to whom, or where."""
         found = self
         for word in words.split():
-            verbs = [action for action in Action if word.lower() in action.label]
+            verbs = [action for action in Action if word.lower() in action.label.lower()]
             found = found.filter(
                 Q(action__in=verbs)
                 | Q(what__icontains=word)

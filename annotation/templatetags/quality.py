@@ -16,7 +16,7 @@ WIDTH, MARGIN = 96, 4  # of the drawing, pixels
 
 
 def _written(value: float, style: str) -> str:
-    return f"{round(100 * value)}" if style == "share" else number_format(value, 2).replace("-", MINUS)
+    return f"{round(100 * value)}" if style == "share" else number_format(f"{value:.2f}").replace("-", MINUS)
 
 
 def _plain(value: float) -> str:

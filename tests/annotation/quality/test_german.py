@@ -6,11 +6,14 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.translation import override
 
 from annotation import gold
+from annotation.costs import Costs
 from annotation.models import Batch, Comparison, Flag, ImportReport, Project, Role, Team, User
 from annotation.models.importing import ImportState
 from annotation.services import AnswerIn, set_role
+from annotation.templatetags.quality import written
 
 pytestmark = pytest.mark.django_db
 
@@ -92,6 +95,16 @@ def test_numbers_are_written_as_the_reader_writes_them(
     assert "2 von 4.000 Zeilen ließen sich nicht übernehmen" in imported or "Die Datei ist leer." in imported
     assert ">1.200<" in imported
     assert "messages, Nachricht 2, content ist leer." in imported
+
+
+@pytest.mark.parametrize(
+    ("language", "number", "hours"), [("en", "0.67", "1,234.6 hours"), ("de", "0,67", "1.234,6 Stunden")]
+)
+def test_a_number_is_rounded_and_written_in_one_language(language: str, number: str, hours: str) -> None:
+    costs = Costs(left=1, seconds_a_vote=36.0, measured=True, gold=0, repeats=0, practice=0, cap_minutes=None)
+    with override(language):
+        assert written({"value": 0.666}, "number") == number
+        assert costs.time(123_456) == hours  # of 36 seconds: 1,234.56 hours
 
 
 def test_a_file_says_the_same_in_every_language(
