@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from django.db.models import Sum
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotation.models import Project, Role, VoteCount, WorkCount
 
@@ -35,22 +36,40 @@ class Costs:
         seconds = judgments * self.seconds_a_vote
         if seconds >= 3600:
             return _("%(n)s hours") % {"n": number_format(f"{seconds / 3600:.1f}", force_grouping=True)}
-        return _("%(n)s minutes") % {"n": f"{seconds / 60:.0f}"}
+        minutes = round(seconds / 60)
+        return ngettext("%(n)s minute", "%(n)s minutes", minutes) % {"n": minutes}
 
     @property
     def lines(self) -> dict[str, str]:
         """A line for each field of the form, by its name."""
         return {
-            "gold_share": self._line(_("%(n)s judgments that check people and teach nothing new"), self.gold),
+            "gold_share": self._line(
+                ngettext(
+                    "%(n)s judgment that checks people and teaches nothing new",
+                    "%(n)s judgments that check people and teach nothing new",
+                    self.gold,
+                ),
+                self.gold,
+            ),
             "repeat_share": self._line(
-                _("%(n)s judgments of pairs that were judged before, never counted twice"), self.repeats
+                ngettext(
+                    "%(n)s judgment of a pair that was judged before, never counted twice",
+                    "%(n)s judgments of pairs that were judged before, never counted twice",
+                    self.repeats,
+                ),
+                self.repeats,
             ),
             "random_share": _("No extra judgments: the same work, in another order."),
             "daily_cap": _("No cap: somebody may label all day.")
             if self.cap_minutes is None
             else _("About %(n)s minutes a person and day.") % {"n": f"{self.cap_minutes:.0f}"},
             "practice_pairs": self._line(
-                _("%(n)s judgments before the first real vote, over all annotators"), self.practice
+                ngettext(
+                    "%(n)s judgment before the first real vote, over all annotators",
+                    "%(n)s judgments before the first real vote, over all annotators",
+                    self.practice,
+                ),
+                self.practice,
             ),
             "pass_mark": _("Who fails waits for you: let them in, or give them the pairs again."),
         }
