@@ -7,7 +7,7 @@ from datetime import UTC, date
 from decimal import Decimal
 from hashlib import sha256
 from itertools import combinations
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
@@ -16,9 +16,11 @@ from django.db import models
 from django.db.models import OuterRef, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.urls import reverse
-from django.utils.functional import Promise
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 def today() -> date:
@@ -36,7 +38,7 @@ class User(AbstractUser):
 
 
 def _percent(
-    default: int, *, least: int = 0, most: int = 100, help_text: str | Promise
+    default: int, *, least: int = 0, most: int = 100, help_text: StrOrPromise
 ) -> models.PositiveSmallIntegerField[int, int]:
     """A whole number of percents."""
     validators = [MinValueValidator(least), MaxValueValidator(most)]
