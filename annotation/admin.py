@@ -11,6 +11,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
@@ -61,35 +63,40 @@ class PeopleAdmin(UserAdmin[User], ModelAdmin):  # type: ignore[misc]
     search_fields = ("username", "display_name", "email")
     fieldsets = (
         (None, {"fields": ("username", "password", "display_name", "email")}),
-        ("May", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
-        ("When", {"fields": ("last_login", "date_joined")}),
+        (
+            pgettext_lazy("permissions", "May"),
+            {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")},
+        ),
+        (_("When"), {"fields": ("last_login", "date_joined")}),
     )
     readonly_fields = ("last_login", "date_joined")
     actions = ("make_sign_in_link", "switch_two_factor_off")
 
-    @admin.action(description="Make a sign-in link")
+    @admin.action(description=_("Make a sign-in link"))
     def make_sign_in_link(self, request: HttpRequest, people: QuerySet[User]) -> None:
         """Shows one link for each; for site admins only, as a link is as good as a password."""
         if not request.user.is_superuser:
-            self.message_user(request, "Only site admins make sign-in links.", "error")
+            self.message_user(request, _("Only site admins make sign-in links."), "error")
             return
         for person in people.filter(is_active=True):
             audit.record(Action.LINK, actor=request.user, subject=person)
             link = sign_in_link(person, request.build_absolute_uri("/"))
             self.message_user(request, _as_message(person, link))
 
-    @admin.action(description="Switch two-factor sign-in off")
+    @admin.action(description=_("Switch two-factor sign-in off"))
     def switch_two_factor_off(self, request: HttpRequest, people: QuerySet[User]) -> None:
         """For people who have lost their phone and their recovery codes; for site admins only."""
         if not request.user.is_superuser:
-            self.message_user(request, "Only site admins switch it off.", "error")
+            self.message_user(request, _("Only site admins switch it off."), "error")
             return
-        removed, _ = Authenticator.objects.filter(user__in=people).delete()
-        self.message_user(request, "It is off." if removed else "It was not on.")
+        removed = Authenticator.objects.filter(user__in=people).delete()[0]
+        self.message_user(request, _("It is off.") if removed else _("It was not on."))
 
 
 def _as_message(person: User, link: str) -> SafeString:
-    return format_html("{} signs in once, within a day, by <code>{}</code>", person, link)
+    return format_html(
+        gettext("{person} signs in once, within a day, by <code>{link}</code>"), person=person, link=link
+    )
 
 
 class MembershipInline(TabularInline):  # type: ignore[misc]

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.db.models import Sum
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotation.models import Project, Role, VoteCount, WorkCount
 
@@ -31,25 +34,55 @@ class Costs:
     def time(self, judgments: int) -> str:
         """ "6 minutes", or hours from one on."""
         seconds = judgments * self.seconds_a_vote
-        return f"{seconds / 3600:,.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes"
+        if seconds >= 3600:
+            return _("%(n)s hours") % {"n": number_format(f"{seconds / 3600:.1f}", force_grouping=True)}
+        minutes = round(seconds / 60)
+        return ngettext("%(n)s minute", "%(n)s minutes", minutes) % {"n": minutes}
 
     @property
     def lines(self) -> dict[str, str]:
         """A line for each field of the form, by its name."""
         return {
-            "gold_share": self._line(self.gold, "that check people and teach nothing new"),
-            "repeat_share": self._line(self.repeats, "of pairs that were judged before, never counted twice"),
-            "random_share": "No extra judgments: the same work, in another order.",
-            "daily_cap": "No cap: somebody may label all day."
+            "gold_share": self._line(
+                ngettext(
+                    "%(n)s judgment that checks people and teaches nothing new",
+                    "%(n)s judgments that check people and teach nothing new",
+                    self.gold,
+                ),
+                self.gold,
+            ),
+            "repeat_share": self._line(
+                ngettext(
+                    "%(n)s judgment of a pair that was judged before, never counted twice",
+                    "%(n)s judgments of pairs that were judged before, never counted twice",
+                    self.repeats,
+                ),
+                self.repeats,
+            ),
+            "random_share": _("No extra judgments: the same work, in another order."),
+            "daily_cap": _("No cap: somebody may label all day.")
             if self.cap_minutes is None
-            else f"About {self.cap_minutes:.0f} minutes a person and day.",
-            "practice_pairs": self._line(self.practice, "before the first real vote, over all annotators"),
-            "pass_mark": "Who fails waits for you: let them in, or give them the pairs again.",
+            else _("About %(n)s minutes a person and day.") % {"n": f"{self.cap_minutes:.0f}"},
+            "practice_pairs": self._line(
+                ngettext(
+                    "%(n)s judgment before the first real vote, over all annotators",
+                    "%(n)s judgments before the first real vote, over all annotators",
+                    self.practice,
+                ),
+                self.practice,
+            ),
+            "pass_mark": _("Who fails waits for you: let them in, or give them the pairs again."),
         }
 
-    def _line(self, judgments: int, of_what: str) -> str:
-        money = f"{judgments * DOLLARS:,.0f} $"
-        return f"{judgments:,} judgments {of_what}: {self.time(judgments)}, about {money}."
+    def _line(self, what: str, judgments: int) -> str:
+        said = what % {"n": grouped(judgments)}
+        money = f"{grouped(round(judgments * DOLLARS))} $"
+        return _("%(what)s: %(time)s, about %(money)s.") % {"what": said, "time": self.time(judgments), "money": money}
+
+
+def grouped(number: int) -> str:
+    """A whole number with its thousands apart, as the reader's language writes it: 418,211."""
+    return number_format(number, force_grouping=True)
 
 
 def costs_of(project: Project) -> Costs:

@@ -48,27 +48,37 @@ class ProjectForm(forms.ModelForm[Project]):
             "offers_edit",
         )
         labels = {
-            "overlap": "Judgments per comparison",
-            "kind": "People see",
-            "asks_strength": "Ask how much better",
-            "offers_both_good": "Offer “both good”",
-            "asks_acceptability": "Ask of each answer whether it will do",
-            "aspects": "Aspects judged apart",
-            "reason_tags": "Reasons to tick",
-            "asks_reason": "Offer a field for the reason",
-            "offers_edit": "Offer to edit an answer",
+            "name": _("Name"),
+            "guidelines": _("Guidelines"),
+            "overlap": _("Judgments per comparison"),
+            "kind": _("People see"),
+            "asks_strength": _("Ask how much better"),
+            "offers_both_good": _("Offer “both good”"),
+            "asks_acceptability": _("Ask of each answer whether it will do"),
+            "aspects": _("Aspects judged apart"),
+            "reason_tags": _("Reasons to tick"),
+            "asks_reason": _("Offer a field for the reason"),
+            "offers_edit": _("Offer to edit an answer"),
         }
         help_texts = {
-            "guidelines": "What makes one answer better than another here. Markdown; annotators open it with one key.",
-            "overlap": "How many people judge each new comparison (1 to 50). Comparisons that exist keep their number.",
-            "asks_strength": "Slightly, clearly or much: seven keys instead of three. Training can weigh votes by it.",
-            "kind": "What the answers to one prompt become. What somebody has begun to judge stays as it is.",
-            "offers_both_good": "Beside “both bad”; like a tie it prefers no answer.",
-            "asks_acceptability": "Apart from which is better: each answer is called good enough, or not.",
-            "aspects": "For example: helpful, true, harmless. Each gets its own A, tie or B. At most six.",
-            "reason_tags": "For example: correct, clearer, safer, shorter. At most twelve; the first nine have a key.",
-            "asks_reason": "Annotators may type why; it makes each vote slower.",
-            "offers_edit": "The edited text counts as better than its original, and as a demonstration for SFT.",
+            "guidelines": _(
+                "What makes one answer better than another here. Markdown; annotators open it with one key."
+            ),
+            "overlap": _(
+                "How many people judge each new comparison (1 to 50). Comparisons that exist keep their number."
+            ),
+            "asks_strength": _(
+                "Slightly, clearly or much: seven keys instead of three. Training can weigh votes by it."
+            ),
+            "kind": _("What the answers to one prompt become. What somebody has begun to judge stays as it is."),
+            "offers_both_good": _("Beside “both bad”; like a tie it prefers no answer."),
+            "asks_acceptability": _("Apart from which is better: each answer is called good enough, or not."),
+            "aspects": _("For example: helpful, true, harmless. Each gets its own A, tie or B. At most six."),
+            "reason_tags": _(
+                "For example: correct, clearer, safer, shorter. At most twelve; the first nine have a key."
+            ),
+            "asks_reason": _("Annotators may type why; it makes each vote slower."),
+            "offers_edit": _("The edited text counts as better than its original, and as a demonstration for SFT."),
         }
         widgets = {"guidelines": forms.Textarea(attrs={"rows": 12}), "aspects": CommaList, "reason_tags": CommaList}
 
@@ -92,22 +102,24 @@ def _different(names: list[str], *, most: int) -> list[str]:
     """The names without repetitions and empty ones, in their order."""
     found = [name for name in dict.fromkeys(names) if name]
     if any("," in name for name in found):  # a program may send one; the page would part it
-        raise forms.ValidationError("A comma parts two names, so none has one.")
+        raise forms.ValidationError(_("A comma parts two names, so none has one."))
     if len(found) > most:
-        raise forms.ValidationError(f"At most {most}.")
+        raise forms.ValidationError(_("At most %(most)s."), params={"most": most})
     return found
 
 
 class MemberForm(forms.Form):
     """Adds a person by their username, or gives them another role."""
 
-    username = forms.CharField(max_length=150, widget=forms.TextInput(attrs={"autocomplete": "off"}))
-    role = forms.ChoiceField(choices=Role.choices)
+    username = forms.CharField(
+        label=_("Username"), max_length=150, widget=forms.TextInput(attrs={"autocomplete": "off"})
+    )
+    role = forms.ChoiceField(label=_("Role"), choices=Role.choices)
 
     def clean_username(self) -> User:
         person = User.objects.filter(username=self.cleaned_data["username"], is_active=True).first()
         if person is None:
-            raise forms.ValidationError("There is nobody with this username. Invite them below.")
+            raise forms.ValidationError(_("There is nobody with this username. Invite them below."))
         return person
 
     def person(self) -> User:
@@ -123,19 +135,24 @@ LARGEST_UPLOAD = 2 * 2**30  # bytes
 class UploadForm(forms.Form):
     """A file that is looked at before anything of it lands."""
 
-    file = forms.FileField(help_text="JSON Lines, JSON, CSV or Parquet; JSON and CSV may be gzipped. At most 2 GB.")
+    file = forms.FileField(
+        label=_("File"), help_text=_("JSON Lines, JSON, CSV or Parquet; JSON and CSV may be gzipped. At most 2 GB.")
+    )
 
     def clean_file(self) -> UploadedFile[bytes]:
         file: UploadedFile[bytes] = self.cleaned_data["file"]
         if (file.size or 0) > LARGEST_UPLOAD:
             raise forms.ValidationError(
-                "The file is larger than 2 GB. On the server, manage.py import_comparisons takes any size."
+                _("The file is larger than 2 GB. On the server, manage.py import_comparisons takes any size.")
             )
         return file
 
 
 EACH_ROW = "mixed"  # how the form and the address say that each row is read in its own shape
-SHAPE_CHOICES = [(EACH_ROW, "several shapes, each row for its own"), *((n, shape.TITLE) for n, shape in SHAPES.items())]
+SHAPE_CHOICES = [
+    (EACH_ROW, _("several shapes, each row for its own")),
+    *((n, shape.TITLE) for n, shape in SHAPES.items()),
+]
 
 
 class ImportForm(forms.Form):
@@ -143,25 +160,27 @@ class ImportForm(forms.Form):
 
     shape = forms.CharField(widget=forms.HiddenInput)
     judged_by = forms.CharField(
-        label="Votes by",
+        label=_("Votes by"),
         required=False,
         max_length=120,
-        help_text="The source whose votes the file holds: they are kept as its judgments, and people are not asked."
-        " Where the file tells voters apart, they follow after a dot. Empty: people judge.",
+        help_text=_(
+            "The source whose votes the file holds: they are kept as its judgments, and people are not asked."
+            " Where the file tells voters apart, they follow after a dot. Empty: people judge."
+        ),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     author_label = forms.CharField(
-        label="Answers written by",
+        label=_("Answers written by"),
         required=False,
         max_length=200,
-        help_text="A label for whoever wrote the answers, where the rows name nobody. Annotators never see it.",
+        help_text=_("A label for whoever wrote the answers, where the rows name nobody. Annotators never see it."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
     def clean(self) -> dict[str, Any]:
         told = super().clean() or {}
         if told.get("shape") not in dict(SHAPE_CHOICES):
-            raise forms.ValidationError("Choose one of the shapes.")
+            raise forms.ValidationError(_("Choose one of the shapes."))
         if told["shape"] == EACH_ROW:
             told["shape"] = ""
         return told

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import AbstractUser
 from django.db import transaction
+from django.utils.translation import gettext_lazy as _
 
 from annotation import audit
 from annotation.models import Action, AuditEvent, Project, Role, User
@@ -21,15 +22,16 @@ class InviteForm(forms.Form):
     """Somebody who has no account yet."""
 
     username = forms.CharField(
+        label=_("Username"),
         max_length=150,
         validators=[AbstractUser.username_validator],
-        help_text="What they sign in with: letters, digits and @ . + - _",
+        help_text=_("What they sign in with: letters, digits and @ . + - _"),
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
     )
     display_name = forms.CharField(
-        label="Name", max_length=100, required=False, widget=forms.TextInput(attrs={"autocomplete": "off"})
+        label=_("Name"), max_length=100, required=False, widget=forms.TextInput(attrs={"autocomplete": "off"})
     )
-    role = forms.ChoiceField(choices=Role.choices)
+    role = forms.ChoiceField(label=_("Role"), choices=Role.choices)
 
     def __init__(self, data: Any = None) -> None:
         super().__init__(data, auto_id="invite_%s")

@@ -14,6 +14,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import JsonResponse
+from django.utils.translation import gettext as _
 
 from annotation import audit
 from annotation.judging import Tiers
@@ -158,11 +159,12 @@ def forget(person: User) -> None:
 def _check_not_needed(person: User) -> None:
     admins = User.objects.filter(is_superuser=True, is_active=True)
     if person.is_superuser and not admins.exclude(pk=person.pk).exists():
-        raise StillNeededError("You are the only site admin. Make somebody else one first.")
+        raise StillNeededError(_("You are the only site admin. Make somebody else one first."))
     managed = Project.objects.active().filter(memberships__user=person, memberships__role=Role.MANAGER)
     for project in managed.distinct():
         if not project.memberships.exclude(user=person).filter(role=Role.MANAGER).exists():
-            raise StillNeededError(f"You are the only manager of {project}. Make somebody else a manager first.")
+            words = _("You are the only manager of %(project)s. Make somebody else a manager first.")
+            raise StillNeededError(words % {"project": project})
 
 
 def as_file(person: User) -> JsonResponse:

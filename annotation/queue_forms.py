@@ -6,6 +6,8 @@ from typing import Any
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from annotation import assigning
 from annotation.importing.gold import LARGEST_FILE
@@ -13,8 +15,8 @@ from annotation.judging import Verdict
 from annotation.models import Batch, Comparison, Gold, Membership, Project, Team, User
 
 PURPOSES = (
-    (Comparison.Purpose.GOLD.value, "Gold: hidden among the work, to see how reliable people are"),
-    (Comparison.Purpose.PRACTICE.value, "Practice: in the training phase, with your explanation after each"),
+    (Comparison.Purpose.GOLD.value, _("Gold: hidden among the work, to see how reliable people are")),
+    (Comparison.Purpose.PRACTICE.value, _("Practice: in the training phase, with your explanation after each")),
 )
 
 
@@ -25,34 +27,42 @@ class QueueForm(forms.ModelForm[Project]):
         model = Project
         fields = ("gold_share", "repeat_share", "random_share", "daily_cap", "practice_pairs", "pass_mark")
         labels = {
-            "gold_share": "Gold pairs (%)",
-            "repeat_share": "Hidden repeats (%)",
-            "random_share": "Random arm (%)",
-            "daily_cap": "Judgments per person and day",
-            "practice_pairs": "Practice pairs before real work",
-            "pass_mark": "Pass mark (%)",
+            "gold_share": _("Gold pairs (%)"),
+            "repeat_share": _("Hidden repeats (%)"),
+            "random_share": _("Random arm (%)"),
+            "daily_cap": _("Judgments per person and day"),
+            "practice_pairs": _("Practice pairs before real work"),
+            "pass_mark": _("Pass mark (%)"),
         }
         help_texts = {
-            "gold_share": "Pairs with a known answer, mixed in unseen. They measure each person's accuracy.",
-            "repeat_share": "Pairs a person has judged at least 20 votes ago, sides swapped. They measure consistency.",
-            "random_share": "Drawn from all open pairs instead of taken in order, at least 10, so that figures measured"
-            " on them are not biased by the order.",
-            "daily_cap": "Empty for none. Tired people judge worse; a person's own number is set under Assignment.",
-            "practice_pairs": "0 for no training phase. Each is followed by the expected answer and your explanation.",
-            "pass_mark": "Share of the practice pairs that must be judged as expected.",
+            "gold_share": _("Pairs with a known answer, mixed in unseen. They measure each person's accuracy."),
+            "repeat_share": _(
+                "Pairs a person has judged at least 20 votes ago, sides swapped. They measure consistency."
+            ),
+            "random_share": _(
+                "Drawn from all open pairs instead of taken in order, at least 10, so that figures measured"
+                " on them are not biased by the order."
+            ),
+            "daily_cap": _("Empty for none. Tired people judge worse; a person's own number is set under Assignment."),
+            "practice_pairs": _(
+                "0 for no training phase. Each is followed by the expected answer and your explanation."
+            ),
+            "pass_mark": _("Share of the practice pairs that must be judged as expected."),
         }
 
 
 class GoldFileForm(forms.Form):
     """A file of pairs whose answers are known."""
 
-    file = forms.FileField(label="JSON Lines file", widget=forms.FileInput(attrs={"accept": ".jsonl,.ndjson,.json"}))
-    purpose = forms.ChoiceField(label="What for", choices=PURPOSES)
+    file = forms.FileField(label=_("JSON Lines file"), widget=forms.FileInput(attrs={"accept": ".jsonl,.ndjson,.json"}))
+    purpose = forms.ChoiceField(label=_("What for"), choices=PURPOSES)
 
     def clean_file(self) -> UploadedFile[bytes]:
         file: UploadedFile[bytes] = self.cleaned_data["file"]
         if (file.size or 0) > LARGEST_FILE:
-            raise forms.ValidationError(f"The file is larger than {LARGEST_FILE // 2**20} MB.")
+            raise forms.ValidationError(
+                _("The file is larger than %(size)s MB."), params={"size": LARGEST_FILE // 2**20}
+            )
         return file
 
 
@@ -60,16 +70,22 @@ class MarkForm(forms.Form):
     """The answer to one comparison of two answers, A and B, in the order of its response ids."""
 
     expected = forms.ChoiceField(
-        label="Expected answer",
-        choices=(("a", "A is better"), ("b", "B is better"), ("tie", "A tie"), ("both_bad", "Both are bad")),
+        label=_("Expected answer"),
+        choices=(
+            ("a", _("A is better")),
+            ("b", _("B is better")),
+            ("tie", _("A tie")),
+            ("both_bad", _("Both are bad")),
+        ),
         widget=forms.RadioSelect,
     )
-    purpose = forms.ChoiceField(label="What for", choices=PURPOSES)
+    purpose = forms.ChoiceField(label=_("What for"), choices=PURPOSES)
     explanation = forms.CharField(
+        label=_("Explanation"),
         required=False,
         max_length=4_000,
         widget=forms.Textarea(attrs={"rows": 4}),
-        help_text="Why. Markdown; shown after a practice pair, never with gold.",
+        help_text=_("Why. Markdown; shown after a practice pair, never with gold."),
     )
 
     def __init__(self, *args: Any, comparison: Comparison, known: Gold | None, **more: Any) -> None:
@@ -97,7 +113,7 @@ class PeopleField(forms.ModelMultipleChoiceField[User]):
     """Some of a project's members."""
 
     def __init__(self) -> None:
-        super().__init__(User.objects.none(), required=False, widget=forms.CheckboxSelectMultiple)
+        super().__init__(User.objects.none(), label=_("People"), required=False, widget=forms.CheckboxSelectMultiple)
 
     def choose_from(self, project: Project) -> None:
         self.queryset = User.objects.filter(memberships__project=project).order_by("username")
@@ -117,7 +133,7 @@ class _NamedInProject(forms.ModelForm):  # type: ignore[type-arg]  # of two mode
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"].strip()
         if self._meta.model.objects.filter(project=self.project, name=name).exclude(pk=self.instance.pk).exists():
-            raise forms.ValidationError("There is one of this name already.")
+            raise forms.ValidationError(_("There is one of this name already."))
         return name
 
 
@@ -127,6 +143,7 @@ class TeamForm(_NamedInProject):
     class Meta:
         model = Team
         fields = ("name", "people")
+        labels = {"name": _("Name")}
 
 
 class BatchForm(_NamedInProject):
@@ -134,21 +151,22 @@ class BatchForm(_NamedInProject):
 
     people = PeopleField()
     containing = forms.CharField(
-        label="Prompts that contain", required=False, max_length=200, help_text="Empty for every prompt."
+        label=_("Prompts that contain"), required=False, max_length=200, help_text=_("Empty for every prompt.")
     )
-    key = forms.CharField(label="Metadata field", required=False, max_length=100, help_text="For example topic.")
-    value = forms.CharField(label="is", required=False, max_length=200)
+    key = forms.CharField(label=_("Metadata field"), required=False, max_length=100, help_text=_("For example topic."))
+    value = forms.CharField(label=pgettext_lazy("a metadata field", "is"), required=False, max_length=200)
     most = forms.IntegerField(
-        label="At most",
+        label=_("At most"),
         min_value=0,
         max_value=assigning.MOST_AT_ONCE,
         initial=100,
-        help_text="How many open comparisons that are in no batch to add, the oldest first; 0 adds none.",
+        help_text=_("How many open comparisons that are in no batch to add, the oldest first; 0 adds none."),
     )
 
     class Meta:
         model = Batch
         fields = ("name", "people", "teams")
+        labels = {"name": _("Name"), "teams": _("Teams")}
         widgets = {"teams": forms.CheckboxSelectMultiple}
 
     def __init__(self, *args: Any, project: Project, **more: Any) -> None:

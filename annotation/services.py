@@ -12,6 +12,7 @@ import orjson
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 
 from annotation import audit
 from annotation.judging import NoSeatLeftError, Tiers, Verdict, free_seat, lock_comparison, write_judgment
@@ -85,7 +86,7 @@ def check_source_name(name: str) -> None:
     User.username_validator(name)
     person = User.objects.filter(username=name).exclude(is_active=False, password=NO_PASSWORD, last_login=None)
     if len(name) > 150 or person.exists():
-        raise ValidationError("%(name)s is a person's account: choose another name.", params={"name": name})
+        raise ValidationError(_("%(name)s is a person's account: choose another name."), params={"name": name})
 
 
 def canonical_json(content: object) -> bytes:
@@ -182,7 +183,7 @@ def set_role(*, project: Project, person: User, role: Role, by: User | None = No
         raise LastManagerError
     membership.role = role
     membership.save()
-    audit.record(Action.ROLE, actor=by, subject=person, project=project, what=role.label)
+    audit.record(Action.ROLE, actor=by, subject=person, project=project, what=role.value)
     return membership
 
 

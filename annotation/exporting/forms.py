@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.utils.timezone import make_aware
+from django.utils.translation import gettext_lazy as _
 
 from annotation.exporting.files import FILES
 from annotation.exporting.streaming import SHAPES
@@ -20,31 +21,33 @@ DAY = forms.DateInput(attrs={"type": "date"})
 class ExportForm(forms.Form):
     """Everything has a default, so that an empty address is an export too."""
 
-    shape = forms.ChoiceField(label="Rows", required=False, choices=[(n, s.TITLE) for n, s in SHAPES.items()])
-    file = forms.ChoiceField(required=False, choices=[(name, file.TITLE) for name, file in FILES.items()])
-    votes = forms.ChoiceField(label="Where several people judged", required=False, choices=list(RULE_TITLES.items()))
+    shape = forms.ChoiceField(label=_("Rows"), required=False, choices=[(n, s.TITLE) for n, s in SHAPES.items()])
+    file = forms.ChoiceField(
+        label=_("File"), required=False, choices=[(name, file.TITLE) for name, file in FILES.items()]
+    )
+    votes = forms.ChoiceField(label=_("Where several people judged"), required=False, choices=list(RULE_TITLES.items()))
     margin = forms.BooleanField(
         required=False,
-        label="With margin",
-        help_text="How much better, from 1 to 3, as TRL's reward trainer reads it; 0 where nobody said.",
+        label=_("With margin"),
+        help_text=_("How much better, from 1 to 3, as TRL's reward trainer reads it; 0 where nobody said."),
     )
-    since = forms.DateField(label="Votes from", required=False, widget=DAY)
-    until = forms.DateField(label="Votes until", required=False, widget=DAY, help_text="This day is in it.")
+    since = forms.DateField(label=_("Votes from"), required=False, widget=DAY)
+    until = forms.DateField(label=_("Votes until"), required=False, widget=DAY, help_text=_("This day is in it."))
     annotators = forms.ModelMultipleChoiceField(
-        User.objects.none(), label="Votes by", required=False, help_text="Nobody chosen: everybody's votes."
+        User.objects.none(), label=_("Votes by"), required=False, help_text=_("Nobody chosen: everybody's votes.")
     )
     agreement = forms.IntegerField(
-        label="Least agreement, %",
+        label=_("Least agreement, %"),
         required=False,
         min_value=0,
         max_value=100,
-        help_text="The share of a comparison's votes that say the same.",
+        help_text=_("The share of a comparison's votes that say the same."),
     )
     purpose = forms.ChoiceField(
-        label="Comparisons made to",
+        label=_("Comparisons made to"),
         required=False,
-        choices=[*Comparison.Purpose.choices, ("any", "any purpose")],
-        help_text="Collect: the ordinary work.",
+        choices=[*Comparison.Purpose.choices, ("any", _("any purpose"))],
+        help_text=_("Collect: the ordinary work."),
     )
 
     def __init__(self, *arguments: Any, project: Project, **options: Any) -> None:
@@ -56,7 +59,7 @@ class ExportForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         told = self.cleaned_data
         if told.get("votes") == WEIGHTED and (told.get("since") or told.get("until") or told.get("annotators")):
-            self.add_error("votes", "That probability is of all votes: leave the days and the people empty for it.")
+            self.add_error("votes", _("That probability is of all votes: leave the days and the people empty for it."))
         return told
 
     def wanted(self) -> Wanted | None:

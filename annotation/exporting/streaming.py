@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Protocol
 
+from django.utils.functional import Promise
+
 from annotation.cycles import no_search_for_cycles
 from annotation.exporting.files import FILES
 from annotation.exporting.judged import Judged, judged
@@ -20,8 +22,10 @@ BATCH = 500  # rows
 class Shape(Protocol):
     """What each file of `shapes` holds."""
 
-    TITLE: str
     COLUMNS: dict[str, str]
+
+    @property
+    def TITLE(self) -> str | Promise: ...  # read in the reader's language
 
     def rows(self, judged: Judged, rule: Rule, /) -> Iterator[dict[str, Any]]: ...
 

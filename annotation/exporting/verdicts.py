@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
+from django.utils.translation import gettext_lazy as _
+
 Said = TypeVar("Said")
 
 NOTHING: Mapping[str, tuple[int, ...]] = MappingProxyType({})
@@ -134,10 +136,10 @@ RULES = {
     WEIGHTED: Rule(lambda votes: [votes], by_reliability),
 }
 RULE_TITLES = {
-    "raw": "Every vote is a row",
-    "majority": "One row a pair, as most votes say",
-    "soft": "One row a pair, with the share of votes that say so",
-    WEIGHTED: "One row a pair, with its probability by the annotators' reliability",
+    "raw": _("Every vote is a row"),
+    "majority": _("One row a pair, as most votes say"),
+    "soft": _("One row a pair, with the share of votes that say so"),
+    WEIGHTED: _("One row a pair, with its probability by the annotators' reliability"),
 }
 
 

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
 from annotation.importing.reading import SHAPES, detect_format, opened, shaped
 from annotation.importing.rows import BadFileError, BadRowError, Row, Vote
+from annotation.models import Judgment
 
 LOOKED_AT = 50  # rows
 
@@ -68,14 +72,13 @@ def _shown(number: int, row: Row | BadRowError) -> Shown:
 def in_words(vote: Vote) -> str:
     """`1 over 2, clearly`, `tie`, `both bad`; of one answer `good` or `bad`."""
     if len(vote.places) == 1:
-        return "good" if vote.acceptable == (True,) else "bad"
+        return pgettext("an answer is", "good") if vote.acceptable == (True,) else pgettext("an answer is", "bad")
     if vote.both_bad or vote.both_good:
-        return "both bad" if vote.both_bad else "both good"
+        return _("both bad") if vote.both_bad else _("both good")
     if len(set(vote.places)) == 1:
-        return "tie"
+        return _("tie")
     best_first = sorted(range(len(vote.places)), key=lambda n: vote.places[n])
     words = str(best_first[0] + 1)
     for before, after in pairwise(best_first):
-        words += f" {'=' if vote.places[before] == vote.places[after] else 'over'} {after + 1}"
-    strength = {1: ", slightly", 2: ", clearly", 3: ", much"}.get(vote.strength or 0, "")
-    return words + strength
+        words += f" {'=' if vote.places[before] == vote.places[after] else _('over')} {after + 1}"
+    return f"{words}, {Judgment.Strength(vote.strength).label}" if vote.strength else words

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from django.utils.functional import Promise
+
 from annotation.importing.formats import csv_table, json_list, jsonl, parquet
 from annotation.importing.formats.raw import Numbered
 from annotation.importing.rows import BadFileError, BadRowError, Row
@@ -32,9 +34,11 @@ from annotation.importing.shapes import (
 class Shape(Protocol):
     """What each file of `shapes` holds."""
 
-    TITLE: str
     FORM: str
     SOURCE: str  # a name for its votes, where the data set has one
+
+    @property
+    def TITLE(self) -> str | Promise: ...  # read in the reader's language
 
     def recognises(self, row: Mapping[str, Any], /) -> bool: ...
 

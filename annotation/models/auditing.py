@@ -7,34 +7,35 @@ from typing import Self
 from django.db import models
 from django.db.models import Q
 from django.utils.timezone import now
+from django.utils.translation import gettext_lazy as _
 
 from annotation.models.projects import Project, User
 
 
 class Action(models.TextChoices):
-    SIGNED_IN = "signed-in", "signed in"
-    SIGN_IN_FAILED = "sign-in-failed", "failed to sign in"
-    SIGNED_OUT = "signed-out", "signed out"
-    RENEWED = "password", "changed the password"
-    TWO_FACTOR = "two-factor", "changed two-factor sign-in"
-    LINK = "link", "made a sign-in link"
-    INVITED = "invited", "invited"
-    ROLE = "role", "gave a role"
-    REMOVED = "removed", "removed from the project"
-    CREATED = "created", "made the project"
-    SETTINGS = "settings", "changed the settings"
-    IMPORTED = "imported", "imported"
-    EXPORTED = "exported", "exported"
-    LAUNCHED = "launched", "launched"
-    CANCELLED = "cancelled", "asked to cancel"
-    DOWNLOADED = "downloaded", "downloaded"
-    GOLD = "gold", "changed the gold pairs"
-    ASSIGNED = "assigned", "changed who judges what"
-    TOKEN = "token", "changed their API tokens"
-    WEBHOOK = "webhook", "changed a webhook"
-    ADMIN = "admin", "changed in the admin"
-    DELETED = "deleted", "deleted"
-    OWN_DATA = "own-data", "took their own data"
+    SIGNED_IN = "signed-in", _("signed in")
+    SIGN_IN_FAILED = "sign-in-failed", _("failed to sign in")
+    SIGNED_OUT = "signed-out", _("signed out")
+    RENEWED = "password", _("changed the password")
+    TWO_FACTOR = "two-factor", _("changed two-factor sign-in")
+    LINK = "link", _("made a sign-in link")
+    INVITED = "invited", _("invited")
+    ROLE = "role", _("gave a role")
+    REMOVED = "removed", _("removed from the project")
+    CREATED = "created", _("made the project")
+    SETTINGS = "settings", _("changed the settings")
+    IMPORTED = "imported", _("imported")
+    EXPORTED = "exported", _("exported")
+    LAUNCHED = "launched", _("launched")
+    CANCELLED = "cancelled", _("asked to cancel")
+    DOWNLOADED = "downloaded", _("downloaded")
+    GOLD = "gold", _("changed the gold pairs")
+    ASSIGNED = "assigned", _("changed who judges what")
+    TOKEN = "token", _("changed their API tokens")
+    WEBHOOK = "webhook", _("changed a webhook")
+    ADMIN = "admin", _("changed in the admin")
+    DELETED = "deleted", _("deleted")
+    OWN_DATA = "own-data", _("took their own data")
 
 
 class AuditQuerySet(models.QuerySet["AuditEvent"]):
@@ -48,7 +49,7 @@ class AuditQuerySet(models.QuerySet["AuditEvent"]):
         """Events in which every word occurs: in what was done, to what, by whom, to whom, or where."""
         found = self
         for word in words.split():
-            verbs = [action for action in Action if word.lower() in action.label]
+            verbs = [action for action in Action if word.lower() in action.label.lower()]
             found = found.filter(
                 Q(action__in=verbs)
                 | Q(what__icontains=word)
@@ -78,7 +79,7 @@ class AuditEvent(models.Model):
     actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     subject = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     project = models.ForeignKey(Project, on_delete=models.DO_NOTHING, null=True, db_constraint=False, related_name="+")
-    what = models.CharField(max_length=300, blank=True, help_text="Files, versions, runs, roles: in words.")
+    what = models.CharField(max_length=300, blank=True, help_text=_("Files, versions, runs, roles: in words."))
 
     objects = AuditQuerySet.as_manager()
 

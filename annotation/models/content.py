@@ -9,6 +9,8 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q, Subquery
 from django.db.models.functions import Cast, Coalesce, Random
 from django.utils.timezone import now
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from annotation.models.assigning import Batch
 from annotation.models.projects import Project, User
@@ -139,18 +141,18 @@ class Comparison(models.Model):
     """
 
     class Purpose(models.TextChoices):
-        COLLECT = "collect", "collect"
-        GOLD = "gold", "gold"
-        PRACTICE = "practice", "practice"
-        REPEAT = "repeat", "repeat"
-        EVALUATE = "evaluate", "evaluate"
+        COLLECT = "collect", gettext_lazy("collect")
+        GOLD = "gold", gettext_lazy("gold")
+        PRACTICE = "practice", gettext_lazy("practice")
+        REPEAT = "repeat", gettext_lazy("repeat")
+        EVALUATE = "evaluate", gettext_lazy("evaluate")
 
     # Without an index of its own: `comparisons_by_project` begins with it.
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="comparisons", db_index=False)
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="comparisons")
     response_ids = ArrayField(models.BigIntegerField())
     purpose = models.CharField(max_length=10, choices=Purpose.choices, default=Purpose.COLLECT)
-    priority = models.SmallIntegerField(default=0, help_text="Higher comes first.")
+    priority = models.SmallIntegerField(default=0, help_text=gettext_lazy("Higher comes first."))
     judgments_wanted = models.PositiveSmallIntegerField(default=1)
     # How many judgments stand. Written, like `closed_at`, only together with a judgment and under this row's lock: the
     # queue's order by depth needs it in an index.
@@ -252,9 +254,9 @@ class Gold(models.Model):
     """The answer expected to a comparison of purpose gold (hidden in the work) or practice (before it)."""
 
     comparison = models.OneToOneField(Comparison, on_delete=models.CASCADE, related_name="gold", primary_key=True)
-    expected = models.JSONField(help_text="The ranking with ties, best first, as in a judgment's tiers.")
+    expected = models.JSONField(help_text=gettext_lazy("The ranking with ties, best first, as in a judgment's tiers."))
     both_bad = models.BooleanField(default=False)
-    explanation = models.TextField(blank=True, help_text="Markdown, shown after a practice pair.")
+    explanation = models.TextField(blank=True, help_text=gettext_lazy("Markdown, shown after a practice pair."))
     created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(default=now, editable=False)
 
@@ -267,7 +269,7 @@ class Gold(models.Model):
     def words(self) -> str:
         """The expected answer; A and B are the comparison's answers in the order of their ids."""
         if len(self.expected) == 1:
-            return "both bad" if self.both_bad else "tie"
+            return _("both bad") if self.both_bad else _("tie")
         return "A" if self.expected[0] == self.comparison.response_ids[:1] else "B"
 
     def is_met_by(self, tiers: list[list[int]], *, both_bad: bool) -> bool:

@@ -15,6 +15,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
 from django.utils.timezone import now
+from django.utils.translation import gettext_lazy as _
 
 from annotation.models.projects import Project, User
 
@@ -31,12 +32,12 @@ class LostImportError(Exception):
 
 
 class ImportState(models.TextChoices):
-    DRAFT = "draft", "not started"
-    QUEUED = "queued", "queued"
-    RUNNING = "running", "running"
-    DONE = "succeeded", "done"
-    FAILED = "failed", "failed"
-    CANCELLED = "cancelled", "cancelled"
+    DRAFT = "draft", _("not started")
+    QUEUED = "queued", _("queued")
+    RUNNING = "running", _("running")
+    DONE = "succeeded", _("done")
+    FAILED = "failed", _("failed")
+    CANCELLED = "cancelled", _("cancelled")
 
 
 ACTIVE = (ImportState.QUEUED, ImportState.RUNNING)

@@ -14,7 +14,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
+from django.utils.translation import gettext_lazy, pgettext
 
 from annotation.models.content import Comparison, Prompt, Response
 from annotation.models.projects import Project, User
@@ -25,11 +25,11 @@ LETTERS = "ABCDEFGHI"  # what people call the responses of a comparison, in the 
 class Arm(models.TextChoices):
     """Why a comparison was handed to a person just then. The order does not bias what is measured on the random arm."""
 
-    ORDER = "order", "in order"
-    RANDOM = "random", "drawn at random"
-    GOLD = "gold", "gold"
-    REPEAT = "repeat", "hidden repeat"
-    PRACTICE = "practice", "practice"
+    ORDER = "order", gettext_lazy("in order")
+    RANDOM = "random", gettext_lazy("drawn at random")
+    GOLD = "gold", gettext_lazy("gold")
+    REPEAT = "repeat", gettext_lazy("hidden repeat")
+    PRACTICE = "practice", gettext_lazy("practice")
 
 
 class LeaseQuerySet(models.QuerySet["Lease"]):
@@ -44,7 +44,7 @@ class Lease(models.Model):
     comparison = models.ForeignKey(Comparison, on_delete=models.CASCADE, related_name="leases")
     annotator = models.ForeignKey(User, on_delete=models.CASCADE, related_name="leases")
     seat = models.PositiveSmallIntegerField()
-    shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids from left to right.")
+    shown_order = ArrayField(models.BigIntegerField(), help_text=gettext_lazy("Response ids from left to right."))
     arm = models.CharField(max_length=10, choices=Arm.choices, db_default="", blank=True)
     leased_at = models.DateTimeField(default=now)
     heartbeat_at = models.DateTimeField(default=now)
@@ -122,9 +122,9 @@ class Judgment(models.Model):
     """
 
     class Strength(models.IntegerChoices):
-        SLIGHTLY = 1, "slightly"
-        CLEARLY = 2, "clearly"
-        MUCH = 3, "much"
+        SLIGHTLY = 1, gettext_lazy("slightly")
+        CLEARLY = 2, gettext_lazy("clearly")
+        MUCH = 3, gettext_lazy("much")
 
     comparison = models.ForeignKey(Comparison, on_delete=models.CASCADE, related_name="judgments")
     annotator = models.ForeignKey(User, on_delete=models.PROTECT, related_name="judgments")
@@ -147,14 +147,14 @@ class Judgment(models.Model):
     )
     # A reviewer's last word: the other votes on the comparison stay, and make no preferences.
     decides = models.BooleanField(default=False, db_default=False, editable=False)
-    shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids from left to right.")
+    shown_order = ArrayField(models.BigIntegerField(), help_text=gettext_lazy("Response ids from left to right."))
     active_seconds = models.FloatField(default=0.0)
     arm = models.CharField(
         max_length=10,
         choices=Arm.choices,
         db_default="",
         blank=True,
-        help_text="Empty for a source that asks no queue.",
+        help_text=gettext_lazy("Empty for a source that asks no queue."),
     )
     created_at = models.DateTimeField(default=now)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
@@ -209,7 +209,7 @@ class Judgment(models.Model):
         if len(self.tiers) == 1:
             return _("tie")
         side = "A" if self.tiers[0] == self.shown_order[:1] else "B"
-        how_much = _(self.get_strength_display()) if self.strength else _("better")
+        how_much = self.get_strength_display() if self.strength else _("better")
         return f"{side} {how_much}"
 
 

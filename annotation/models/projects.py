@@ -7,7 +7,7 @@ from datetime import UTC, date
 from decimal import Decimal
 from hashlib import sha256
 from itertools import combinations
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
@@ -17,6 +17,10 @@ from django.db.models import OuterRef, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils.timezone import now
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 def today() -> date:
@@ -34,7 +38,7 @@ class User(AbstractUser):
 
 
 def _percent(
-    default: int, *, least: int = 0, most: int = 100, help_text: str
+    default: int, *, least: int = 0, most: int = 100, help_text: StrOrPromise
 ) -> models.PositiveSmallIntegerField[int, int]:
     """A whole number of percents."""
     validators = [MinValueValidator(least), MaxValueValidator(most)]
@@ -42,9 +46,9 @@ def _percent(
 
 
 class Role(models.TextChoices):
-    ANNOTATOR = "annotator", "annotator"
-    REVIEWER = "reviewer", "reviewer"
-    MANAGER = "manager", "manager"
+    ANNOTATOR = "annotator", _("annotator")
+    REVIEWER = "reviewer", _("reviewer")
+    MANAGER = "manager", _("manager")
 
 
 MOST_RANKED = 9  # answers of one comparison
@@ -99,43 +103,43 @@ class Project(models.Model):
     class Kind(models.TextChoices):
         """What the answers to one prompt become. A comparison is judged by how many answers it has."""
 
-        PAIRS = "pairs", "two answers at a time"
-        RANKING = "ranking", "all answers to a prompt at once, put in order"
-        SINGLE = "single", "one answer at a time, good or bad"
+        PAIRS = "pairs", _("two answers at a time")
+        RANKING = "ranking", _("all answers to a prompt at once, put in order")
+        SINGLE = "single", _("one answer at a time, good or bad")
 
     name = models.CharField(max_length=120)
     slug = models.SlugField(max_length=120, unique=True)
-    guidelines = models.TextField(blank=True, help_text="Markdown, shown in the drawer of the labelling page.")
+    guidelines = models.TextField(blank=True, help_text=_("Markdown, shown in the drawer of the labelling page."))
     overlap = models.DecimalField(
         max_digits=4,
         decimal_places=2,
         default=Decimal(1),
         validators=[MinValueValidator(1), MaxValueValidator(50)],
-        help_text="How many people judge each new comparison (1 to 50). 1.2: one in five is judged twice.",
+        help_text=_("How many people judge each new comparison (1 to 50). 1.2: one in five is judged twice."),
     )
-    asks_strength = models.BooleanField(default=True, help_text="Ask how much better: slightly, clearly, much.")
-    asks_reason = models.BooleanField(default=False, help_text="Offer a field for the reason.")
+    asks_strength = models.BooleanField(default=True, help_text=_("Ask how much better: slightly, clearly, much."))
+    asks_reason = models.BooleanField(default=False, help_text=_("Offer a field for the reason."))
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.PAIRS, db_default=Kind.PAIRS.value)
     offers_both_good = models.BooleanField(default=False, db_default=False)
     asks_acceptability = models.BooleanField(default=False, db_default=False)
     offers_edit = models.BooleanField(default=False, db_default=False)
     reason_tags = ArrayField(models.CharField(max_length=40), default=list, db_default=[], blank=True)
     aspects = ArrayField(models.CharField(max_length=40), default=list, db_default=[], blank=True)
-    gold_share = _percent(5, most=50, help_text="Percent of hand-outs that are gold pairs, whose answer is known.")
+    gold_share = _percent(5, most=50, help_text=_("Percent of hand-outs that are gold pairs, whose answer is known."))
     repeat_share = _percent(
-        3, most=50, help_text="Percent of hand-outs that are hidden repeats of a person's own pairs."
+        3, most=50, help_text=_("Percent of hand-outs that are hidden repeats of a person's own pairs.")
     )
-    random_share = _percent(10, least=10, help_text="Percent of hand-outs drawn at random, not in order.")
+    random_share = _percent(10, least=10, help_text=_("Percent of hand-outs drawn at random, not in order."))
     daily_cap = models.PositiveSmallIntegerField(
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text="Judgments a person may give in a day (UTC).",
+        help_text=_("Judgments a person may give in a day (UTC)."),
     )
     practice_pairs = models.PositiveSmallIntegerField(
-        default=0, validators=[MaxValueValidator(200)], help_text="Practice pairs before real work; 0 for none."
+        default=0, validators=[MaxValueValidator(200)], help_text=_("Practice pairs before real work; 0 for none.")
     )
-    pass_mark = _percent(80, help_text="Percent of the practice pairs that must be judged as expected.")
+    pass_mark = _percent(80, help_text=_("Percent of the practice pairs that must be judged as expected."))
     created_at = models.DateTimeField(default=now, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True)
 
@@ -210,10 +214,10 @@ class Membership(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.ANNOTATOR)
     daily_cap = models.PositiveSmallIntegerField(
-        null=True, blank=True, help_text="Judgments a day for this person; empty for the project's number."
+        null=True, blank=True, help_text=_("Judgments a day for this person; empty for the project's number.")
     )
     passed_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="When they passed the training phase, or were let in."
+        null=True, blank=True, editable=False, help_text=_("When they passed the training phase, or were let in.")
     )
 
     objects = MembershipQuerySet.as_manager()

@@ -8,6 +8,7 @@ from typing import Any, Self
 from django.db import models
 from django.db.models import F, Q
 from django.utils.timezone import now
+from django.utils.translation import gettext_lazy as _
 
 from annotation.models.content import WORK, Comparison
 from annotation.models.judging import Judgment
@@ -94,8 +95,8 @@ class PairLabel(models.Model):
     first_better = models.FloatField()
     doubt = models.FloatField()
     votes = models.PositiveSmallIntegerField()
-    preferring_votes = models.PositiveSmallIntegerField(help_text="Votes for one of the two answers: no ties.")
-    is_split = models.BooleanField(help_text="It has votes for either answer.")
+    preferring_votes = models.PositiveSmallIntegerField(help_text=_("Votes for one of the two answers: no ties."))
+    is_split = models.BooleanField(help_text=_("It has votes for either answer."))
 
     objects = PairLabelQuerySet.as_manager()
 

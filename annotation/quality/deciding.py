@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef
+from django.utils.translation import gettext as _
 
 from annotation.ballots import Ballot
 from annotation.judging import lock_comparison, lock_person, preferences_of, withdraw, write_judgment
@@ -46,15 +47,15 @@ def decide(*, comparison_id: int, reviewer: User, choice: str, reason: str = "")
 def _check(comparison: Comparison, reviewer: User) -> None:
     kept = Judgment.objects.kept().filter(comparison=comparison)
     if kept.filter(decides=True).exists():
-        raise CannotDecideError("Somebody has settled this pair already.")
+        raise CannotDecideError(_("Somebody has settled this pair already."))
     if comparison.closed_at is None:
-        raise CannotDecideError("This pair is still being judged.")
+        raise CannotDecideError(_("This pair is still being judged."))
     if kept.filter(annotator=reviewer).exists():
-        raise CannotDecideError("You have voted on this pair, so somebody else settles it.")
+        raise CannotDecideError(_("You have voted on this pair, so somebody else settles it."))
     if Response.objects.filter(pk__in=comparison.response_ids, written_by=reviewer).exists():
-        raise CannotDecideError("You wrote one of the answers, so somebody else settles it.")
+        raise CannotDecideError(_("You wrote one of the answers, so somebody else settles it."))
     if len(comparison.response_ids) != 2 or comparison.purpose not in WORK:
-        raise CannotDecideError("Only pairs of the work itself can be settled.")
+        raise CannotDecideError(_("Only pairs of the work itself can be settled."))
 
 
 def order_for(comparison: Comparison, reviewer: User) -> list[int]:

@@ -6,59 +6,79 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils.translation import gettext as _
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from annotation.csv_lines import csv_lines
 from annotation.models import QualityReport, User
 from annotation.services import NO_PASSWORD
 
 Numbers = dict[str, Any]
+Words = str | Promise  # a promise is read in the reader's language
+Measure = tuple[str, Words, str, Words]
 LONGER_BY_PEOPLE = 0.64  # the share of longer answers that people are known to choose; `bias` measures against it
 
-FLAGS = {
-    "side": ("clicks by side", "Votes follow the side on which an answer stands. Sides are shuffled for every vote."),
-    "fast": ("too fast to read", "More than half of the votes came faster than anybody reads the texts."),
-    "line": ("same button", "The same button was pressed so many times in a row that chance does not explain it."),
-    "gold": ("misses gold", "Fewer than 70 % of the pairs with a known answer are judged right, beyond chance."),
+FLAGS: dict[str, tuple[Words, Words]] = {
+    "side": (
+        _("clicks by side"),
+        _("Votes follow the side on which an answer stands. Sides are shuffled for every vote."),
+    ),
+    "fast": (_("too fast to read"), _("More than half of the votes came faster than anybody reads the texts.")),
+    "line": (
+        _("same button"),
+        _("The same button was pressed so many times in a row that chance does not explain it."),
+    ),
+    "gold": (_("misses gold"), _("Fewer than 70 % of the pairs with a known answer are judged right, beyond chance.")),
     "against": (
-        "opposite of others",
-        "Disagrees with the others more than chance: perhaps the keys are swapped.",
+        _("opposite of others"),
+        _("Disagrees with the others more than chance: perhaps the keys are swapped."),
     ),
 }
 # What the pages and the CSV call each number: (name in the report, title, how it is written, what it means).
-MEASURES = (
-    ("percent", "Agreement", "share", "How often two people who judged the same pair said the same."),
+MEASURES: tuple[Measure, ...] = (
+    ("percent", _("Agreement"), "share", _("How often two people who judged the same pair said the same.")),
     (
         "percent_drawn",
-        "Agreement, by lot",
+        _("Agreement, by lot"),
         "share",
-        "The same over pairs that came to somebody by lot: no order, priority or second look chose them.",
+        _("The same over pairs that came to somebody by lot: no order, priority or second look chose them."),
     ),
-    ("kappa", "Fleiss' κ", "number", "Agreement beyond chance: 0 is chance, 1 is always."),
+    ("kappa", _("Fleiss' κ"), "number", _("Agreement beyond chance: 0 is chance, 1 is always.")),
     (
         "alpha",
-        "Krippendorff's α",
+        _("Krippendorff's α"),
         "number",
-        "Agreement beyond chance, with a tie halfway between the answers: 0 is chance, 1 is always.",
+        _("Agreement beyond chance, with a tie halfway between the answers: 0 is chance, 1 is always."),
     ),
-    ("gold", "Gold", "share", "Judged right, of the gold pairs, whose answer is known."),
-    ("consistency", "Same vote again", "share", "The same vote when a pair came a second time, unannounced."),
-    ("left", "Left", "share", "Votes for the left answer, of those for one of the two. Shuffled sides make 50 %."),
-    ("longer", "Longer", "share", "Votes for the longer answer, where one is longer. People are known for 64 %."),
-    ("flip_rate", "Wrong votes", "share", "Estimated share of votes for the worse answer: the label smoothing of DPO."),
+    ("gold", _("Gold"), "share", _("Judged right, of the gold pairs, whose answer is known.")),
+    ("consistency", _("Same vote again"), "share", _("The same vote when a pair came a second time, unannounced.")),
+    (
+        "left",
+        _("Left"),
+        "share",
+        _("Votes for the left answer, of those for one of the two. Shuffled sides make 50 %."),
+    ),
+    ("longer", _("Longer"), "share", _("Votes for the longer answer, where one is longer. People are known for 64 %.")),
+    (
+        "flip_rate",
+        _("Wrong votes"),
+        "share",
+        _("Estimated share of votes for the worse answer: the label smoothing of DPO."),
+    ),
 )
-OF_A_PERSON = (
-    ("percent", "Like the majority", "share", "The vote of the majority of the others, where they have one."),
-    ("kappa", "Cohen's κ", "number", "The same beyond chance: 0 is chance, 1 is always."),
+OF_A_PERSON: tuple[Measure, ...] = (
+    ("percent", _("Like the majority"), "share", _("The vote of the majority of the others, where they have one.")),
+    ("kappa", _("Cohen's κ"), "number", _("The same beyond chance: 0 is chance, 1 is always.")),
     *(measure for measure in MEASURES if measure[0] in ("gold", "consistency", "left", "longer")),
     (
         "ability",
-        "Reliability",
+        _("Reliability"),
         "number",
-        "How much a vote tells about the better answer: 1 is the typical person, 0 is noise.",
+        _("How much a vote tells about the better answer: 1 is the typical person, 0 is noise."),
     ),
-    ("ties", "Ties", "share", "Ties and “both bad” among all votes."),
-    ("skimmed", "Faster than reading", "share", "Votes given four times as fast as people read."),
+    ("ties", _("Ties"), "share", _("Ties and “both bad” among all votes.")),
+    ("skimmed", _("Faster than reading"), "share", _("Votes given four times as fast as people read.")),
 )
 
 
@@ -67,9 +87,9 @@ class Row:
     """One number with its name: `estimate` is None where there is nothing to say."""
 
     name: str
-    title: str
+    title: Words
     style: str
-    help: str
+    help: Words
     estimate: Numbers | None
 
 
@@ -80,14 +100,14 @@ class Person:
     user: User
     votes: int
     found: Numbers
-    flags: list[tuple[str, str]]
+    flags: list[tuple[Words, Words]]
 
     @property
     def is_source(self) -> bool:
         return not self.user.is_active and self.user.password == NO_PASSWORD
 
 
-def rows(numbers: Numbers, measures: tuple[tuple[str, str, str, str], ...] = MEASURES) -> list[Row]:
+def rows(numbers: Numbers, measures: tuple[Measure, ...] = MEASURES) -> list[Row]:
     return [Row(name, title, style, help_text, numbers.get(name)) for name, title, style, help_text in measures]
 
 
@@ -120,8 +140,8 @@ class Chart:
     compare with.
     """
 
-    title: str
-    unit: str
+    title: Words
+    unit: Words
     points: list[Point]
     style: str = "count"
     mark: float | None = None
@@ -144,7 +164,7 @@ def charts(weeks: list[Numbers], names: tuple[str, ...]) -> list[dict[str, Any]]
             (week["week"], at["value"], at["low"], at["high"], at["n"]) for week in weeks if (at := week.get(name))
         ]
         unit = "%" if style == "share" else ""
-        found.append(Chart(_(title), unit, points, style, marks.get(name)))
+        found.append(Chart(title, unit, points, style, marks.get(name)))
     return [vars(chart) for chart in found if chart.points]
 
 
@@ -154,7 +174,7 @@ def certainty(counts: list[int]) -> list[dict[str, Any]]:
         return []
     names = [f"{50 + 5 * place}–{55 + 5 * place} %" for place in range(len(counts))]
     points: list[Point] = [(name, float(count), None, None, count) for name, count in zip(names, counts, strict=True)]
-    chart = Chart("Likelier answer right", "pairs", points, place="labels", by_week=False)
+    chart = Chart(_("Likelier answer right"), pgettext_lazy("so many", "pairs"), points, place="labels", by_week=False)
     return [vars(chart)]
 
 

@@ -1,4 +1,7 @@
-"""`rich`: Markdown as safe HTML, in templates. `ago`: a moment as the time since. `line_of`: what a setting costs."""
+"""`rich`: Markdown as safe HTML, in templates. `ago`: a moment as the time since. `line_of`: what a setting costs.
+
+`grouped`: a whole number. `told`: a reason that was kept in English. `speaker`: who speaks.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,18 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext_lazy
 
-from annotation.costs import Costs
+from annotation.costs import Costs, grouped
+from annotation.importing.reasons import told
 from annotation.rendering import render
 
 register = template.Library()
+SPEAKERS = {
+    "user": pgettext_lazy("who speaks", "user"),
+    "assistant": pgettext_lazy("who speaks", "assistant"),
+    "system": pgettext_lazy("who speaks", "system"),
+}
 
 
 @register.filter
@@ -23,10 +33,14 @@ def rich(text: str) -> SafeString:
     return render(text)
 
 
+register.filter(grouped)
+register.filter(told)
+
+
 @register.filter
-def grouped(number: int) -> str:
-    """A whole number with its thousands apart: 418,211."""
-    return f"{number:,}"
+def speaker(role: str) -> str:
+    """Who speaks in a conversation: `user`, `assistant` or `system`, in the reader's language."""
+    return str(SPEAKERS.get(role, role))
 
 
 @register.filter

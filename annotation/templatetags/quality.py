@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.utils.formats import number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -15,7 +16,12 @@ WIDTH, MARGIN = 96, 4  # of the drawing, pixels
 
 
 def _written(value: float, style: str) -> str:
-    return f"{round(100 * value)}" if style == "share" else f"{value:.2f}".replace("-", MINUS)
+    return f"{round(100 * value)}" if style == "share" else number_format(f"{value:.2f}").replace("-", MINUS)
+
+
+def _plain(value: float) -> str:
+    """A whole number without a fraction, any other with the digits that tell something."""
+    return number_format(f"{value:g}").replace("-", MINUS)
 
 
 @register.filter
@@ -35,7 +41,7 @@ def share(value: float) -> str:
 @register.filter
 def point(value: float, chart: dict[str, Any]) -> str:
     """A number of a chart, as the chart writes it."""
-    return f"{_written(value, 'share')} %" if chart["style"] == "share" else f"{value:g}".replace("-", MINUS)
+    return f"{_written(value, 'share')} %" if chart["style"] == "share" else _plain(value)
 
 
 @register.filter

@@ -8,6 +8,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
+from django.utils.translation import override
 from django.views.decorators.http import require_safe
 
 from annotation.access import SignedInRequest, get_project_for_manager, require_site_admin
@@ -69,13 +70,19 @@ def _file(request: SignedInRequest, events: AuditQuerySet, name: str) -> Streami
     )
 
 
+def _in_english(event: AuditEvent) -> str:
+    """What was done. A file is for programs too: it says the same to every reader."""
+    with override("en"):
+        return str(event.get_action_display())
+
+
 def _rows(events: Iterator[AuditEvent]) -> Iterator[tuple[str, ...]]:
     yield COLUMNS
     for event in events:
         yield (
             event.at.strftime("%Y-%m-%d %H:%M:%S"),
             event.actor.username if event.actor else "",
-            event.get_action_display(),
+            _in_english(event),
             event.what,
             event.subject.username if event.subject else "",
             event.project.slug if event.project else "",

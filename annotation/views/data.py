@@ -10,6 +10,8 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.functional import Promise
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotation import audit
@@ -21,6 +23,7 @@ from annotation.forms import EACH_ROW, SHAPE_CHOICES, ImportForm, UploadForm
 from annotation.importing.background import announce
 from annotation.importing.detecting import Found, look_at
 from annotation.importing.reading import FORMATS, PLACES, SHAPES
+from annotation.importing.reasons import told
 from annotation.importing.rows import BadFileError
 from annotation.models import Action, ImportReport, Judgment, Preference, Project
 from annotation.models.importing import MOST_ERRORS_KEPT, ImportState
@@ -29,10 +32,10 @@ from annotation.services import rule_judge
 JSON_LINES = "application/jsonl; charset=utf-8"
 SHOWN_ERRORS = 50
 SHOWN_ROWS = 5
-ASKED: dict[str, str] = {
-    Project.Kind.PAIRS: "every pair",
-    Project.Kind.RANKING: "all answers to a prompt at once",
-    Project.Kind.SINGLE: "every answer by itself",
+ASKED: dict[str, str | Promise] = {
+    Project.Kind.PAIRS: gettext_lazy("every pair"),
+    Project.Kind.RANKING: gettext_lazy("all answers to a prompt at once"),
+    Project.Kind.SINGLE: gettext_lazy("every answer by itself"),
 }
 
 
@@ -50,7 +53,7 @@ def upload(request: SignedInRequest, slug: str) -> HttpResponse:
         except BadFileError as error:
             draft.drop_upload()
             draft.delete()
-            form.add_error("file", str(error))
+            form.add_error("file", told(str(error)))
         else:
             return redirect(draft)
     context = {
@@ -98,7 +101,7 @@ def _shown(report: ImportReport) -> dict[str, Any]:
         "report": report,
         "errors": report.errors[:SHOWN_ERRORS],
         "most_kept": MOST_ERRORS_KEPT,
-        "place": PLACES.get(report.format, "Row"),
+        "place": PLACES.get(report.format, gettext("Row")),
         "section": "projects",
     }
 

@@ -6,6 +6,8 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -72,9 +74,9 @@ def settle(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
             reason=reason,
         )
     except CannotDecideError as error:
-        messages.warning(request, f"{error} Here is the next one.")
+        messages.warning(request, _("%(reason)s Here is the next one.") % {"reason": error})
     except ValueError:
-        messages.error(request, "That form was out of date, so nothing was saved.")
+        messages.error(request, _("That form was out of date, so nothing was saved."))
     return redirect("adjudicate", project.slug)
 
 
@@ -85,9 +87,9 @@ def unsettle(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     project = get_project_for_reviewer(request, slug)
     decision = get_object_or_404(Judgment, comparison__project=project, pk=pk, annotator=request.user, decides=True)
     if take_back(decision_id=decision.pk, reviewer=request.user):
-        messages.info(request, "Taken back: the votes count again, and the pair is open for one more judgment.")
+        messages.info(request, _("Taken back: the votes count again, and the pair is open for one more judgment."))
     else:
-        messages.info(request, "It was taken back already.")
+        messages.info(request, _("It was taken back already."))
     return redirect("adjudicate", project.slug)
 
 
@@ -99,8 +101,12 @@ def suspects(request: SignedInRequest, slug: str) -> HttpResponse:
     if request.method == "POST":
         chosen = [int(pk) for pk in request.POST.getlist("pair") if pk.isdecimal() and len(pk) < 19]
         opened = ask_for_one_more(project, chosen)
-        plural = "" if opened == 1 else "s"
-        messages.success(request, f"{opened} pair{plural} opened for one more judgment, by somebody new to them.")
+        words = ngettext(
+            "%(n)s pair opened for one more judgment, by somebody new to them.",
+            "%(n)s pairs opened for one more judgment, by somebody new to them.",
+            opened,
+        )
+        messages.success(request, words % {"n": opened})
         return redirect("suspects", project.slug)
     asking.ask_if_old(project)
     waiting = PairLabel.objects.suspect(project)

@@ -122,7 +122,7 @@ def invite_member(request: SignedInRequest, slug: str) -> HttpResponse:
         try:
             person = invite(project=project, by=request.user, **values)
         except TakenError:
-            form.add_error("username", "Somebody has this username. Add them as a member, or choose another.")
+            form.add_error("username", _("Somebody has this username. Add them as a member, or choose another."))
         else:
             link = sign_in_link(person, request.build_absolute_uri("/"))
             return render(request, "accounts/invited.html", {"project": project, "person": person, "link": link})

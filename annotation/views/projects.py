@@ -6,6 +6,8 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotation import services
@@ -23,7 +25,7 @@ from annotation.sources import sources_of
 from annotation.work import progress
 
 LAST_VOTES = 10
-LAST_MANAGER = "A project keeps at least one manager. Make somebody else a manager first."
+LAST_MANAGER = gettext_lazy("A project keeps at least one manager. Make somebody else a manager first.")
 
 
 @login_required
@@ -69,7 +71,7 @@ def create(request: SignedInRequest) -> HttpResponse:
     form = ProjectForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         project = services.create_project(**form.cleaned_data, manager=request.user)
-        messages.success(request, "The project is made. Import prompts and answers to have something to label.")
+        messages.success(request, _("The project is made. Import prompts and answers to have something to label."))
         return redirect(project)
     return render(request, "annotation/project_form.html", {"form": form, "section": "projects"})
 
@@ -83,7 +85,7 @@ def edit(request: SignedInRequest, slug: str) -> HttpResponse:
         form.save()
         if "kind" in form.changed_data:
             follow_kind(project)
-        messages.success(request, "Saved.")
+        messages.success(request, _("Saved."))
         return redirect(project)
     return render(request, "annotation/project_form.html", {"form": form, "project": project, "section": "projects"})
 

@@ -7,12 +7,15 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotation import assigning, gold
 from annotation.access import SignedInRequest, get_project_for_manager
 from annotation.costs import costs_of
 from annotation.importing.gold import BadLineError, import_gold
+from annotation.importing.reasons import told
 from annotation.models import Batch, Comparison, Gold, Membership, Project, Response, Team
 from annotation.models.content import KNOWN
 from annotation.queue_forms import BatchForm, CapForm, GoldFileForm, MarkForm, QueueForm, TeamForm
@@ -29,7 +32,7 @@ def settings(request: SignedInRequest, slug: str) -> HttpResponse:
     form = QueueForm(request.POST or None, instance=project)
     if request.method == "POST" and form.is_valid():
         form.save()
-        messages.success(request, "Saved. It holds from the next pair that is handed out.")
+        messages.success(request, _("Saved. It holds from the next pair that is handed out."))
         return redirect("queue-settings", project.slug)
     known = {
         purpose: Comparison.objects.filter(project=project, purpose=purpose, closed_at=None).count()
@@ -52,9 +55,9 @@ def gold_pairs(request: SignedInRequest, slug: str) -> HttpResponse:
                 project=project, data=form.cleaned_data["file"].read(), purpose=purpose, by=request.user
             )
         except BadLineError as reason:
-            form.add_error("file", f"{reason} Nothing was brought in.")
+            form.add_error("file", _("%(reason)s Nothing was brought in.") % {"reason": told(str(reason))})
         else:
-            messages.success(request, f"{count} {purpose.label} pairs are here.")
+            messages.success(request, _brought(purpose, count))
             return redirect("gold", project.slug)
     found = Gold.objects.filter(comparison__project=project).with_results().order_by("-created_at", "-pk")
     context = {
@@ -66,6 +69,13 @@ def gold_pairs(request: SignedInRequest, slug: str) -> HttpResponse:
         "section": "projects",
     }
     return render(request, "annotation/gold.html", context)
+
+
+def _brought(purpose: Comparison.Purpose, count: int) -> str:
+    """How many pairs of a file are here."""
+    if purpose == Comparison.Purpose.GOLD:
+        return ngettext("%(n)s gold pair is here.", "%(n)s gold pairs are here.", count) % {"n": count}
+    return ngettext("%(n)s practice pair is here.", "%(n)s practice pairs are here.", count) % {"n": count}
 
 
 def _search(project: Project, words: str) -> list[Comparison]:
@@ -88,9 +98,9 @@ def mark_gold(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
         try:
             gold.mark(comparison=comparison, by=request.user, **form.answer())
         except gold.StillOpenError:
-            form.add_error(None, "People are judging this pair. It can become gold when it has all its votes.")
+            form.add_error(None, _("People are judging this pair. It can become gold when it has all its votes."))
         else:
-            messages.success(request, "The answer is kept.")
+            messages.success(request, _("The answer is kept."))
             return redirect("gold", project.slug)
     texts = dict(Response.objects.filter(pk__in=comparison.response_ids).values_list("pk", "text"))
     answers = [(side, texts[pk]) for side, pk in zip("AB", comparison.response_ids, strict=True)]
@@ -103,7 +113,7 @@ def mark_gold(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 def retire_gold(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     project = get_project_for_manager(request, slug)
     gold.retire(get_object_or_404(Gold, pk=pk, comparison__project=project))
-    messages.success(request, "It is handed out no more. What people said about it stays.")
+    messages.success(request, _("It is handed out no more. What people said about it stays."))
     return redirect("gold", project.slug)
 
 
@@ -161,7 +171,8 @@ def save_batch(request: SignedInRequest, slug: str, pk: int | None = None) -> Ht
     if not form.is_valid():
         return _assignment(request, project, batch=form)
     added = form.save_and_fill()
-    messages.success(request, f"{added} comparisons were added to {batch}.")
+    words = ngettext("%(n)s comparison was added to %(batch)s.", "%(n)s comparisons were added to %(batch)s.", added)
+    messages.success(request, words % {"n": added, "batch": batch})
     return redirect("assignment", project.slug)
 
 
@@ -170,7 +181,10 @@ def save_batch(request: SignedInRequest, slug: str, pk: int | None = None) -> Ht
 def delete_batch(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     project = get_project_for_manager(request, slug)
     freed = assigning.dissolve(get_object_or_404(Batch, pk=pk, project=project))
-    messages.success(request, f"Dissolved. Its {freed} comparisons are open to all.")
+    words = ngettext(
+        "Dissolved. Its %(n)s comparison is open to all.", "Dissolved. Its %(n)s comparisons are open to all.", freed
+    )
+    messages.success(request, words % {"n": freed})
     return redirect("assignment", project.slug)
 
 
@@ -194,6 +208,5 @@ def _change_cap(request: SignedInRequest, member: Membership) -> None:
     if form.is_valid():
         form.save()
     else:
-        messages.error(
-            request, f"The cap of {member.user} was not changed: a whole number from 1 to 10,000, or nothing."
-        )
+        words = _("The cap of %(person)s was not changed: a whole number from 1 to 10,000, or nothing.")
+        messages.error(request, words % {"person": member.user})

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Self
 
 from django.http import StreamingHttpResponse
+from django.utils.functional import Promise
+from django.utils.translation import override
 from ninja import Query, Router, Schema
 from pydantic import AwareDatetime, Field
 
@@ -55,8 +57,10 @@ class PreferenceOut(Schema):
         )
 
 
-def _told(titles: Mapping[str, str]) -> str:
-    return "; ".join(f"`{name}`: {title}" for name, title in titles.items()) + "."
+def _told(titles: Mapping[str, str | Promise]) -> str:
+    """For the schema, which is in English whoever asks first."""
+    with override("en"):
+        return "; ".join(f"`{name}`: {title}" for name, title in titles.items()) + "."
 
 
 class ExportQuery(Schema):

@@ -20,8 +20,9 @@
     return found;
   };
   const minus = (text) => text.replace("-", "\u2212");
-  const written = (chart, value) => chart.style === "share" ? `${Math.round(100 * value)} %` : Number.isInteger(value) ? value.toLocaleString("en") : minus(value.toFixed(2));
-  const plain = (value) => minus(String(Number(value.toFixed(2))));
+  const number = (value, least, most, useGrouping = false) => minus(value.toLocaleString(document.documentElement.lang, { minimumFractionDigits: least, maximumFractionDigits: most, useGrouping }));
+  const written = (chart, value) => chart.style === "share" ? `${Math.round(100 * value)} %` : Number.isInteger(value) ? number(value, 0, 0, true) : number(value, 2, 2);
+  const plain = (value) => number(value, 0, 2);
 
   function data(chart) {
     const columns = [0, 1].map((column) => chart.points.map((point) => point[column]));

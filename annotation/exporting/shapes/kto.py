@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.exporting.judged import Judged, edits
 from annotation.exporting.shapes.preference import said
 from annotation.exporting.verdicts import Rule, Vote, most_said
 
-TITLE = "Rated answers (TRL KTO)"
+TITLE = _("Rated answers (TRL KTO)")
 COLUMNS = {"prompt": "messages", "completion": "messages", "label": "truth"}
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.exporting.judged import Judged
 from annotation.exporting.shapes.preference import preferred
 from annotation.exporting.verdicts import Rule
 
-TITLE = "Preferences (LLaMA-Factory, ShareGPT)"
+TITLE = _("Preferences (LLaMA-Factory, ShareGPT)")
 COLUMNS = {"conversations": "turns", "chosen": "turn", "rejected": "turn", "system": "text"}
 SPEAKERS = {"user": "human", "assistant": "gpt"}
 
@@ -17,7 +19,7 @@ SPEAKERS = {"user": "human", "assistant": "gpt"}
 def rows(judged: Judged, rule: Rule) -> Iterator[dict[str, Any]]:
     system = judged.messages[0]["content"] if judged.messages[0]["role"] == "system" else ""
     turns = [_turn(one["role"], one["content"]) for one in judged.messages if one["role"] != "system"]
-    for chosen, rejected, _ in preferred(judged, rule):
+    for chosen, rejected, _strength in preferred(judged, rule):
         answers = {"chosen": _turn("assistant", chosen), "rejected": _turn("assistant", rejected)}
         yield {"conversations": turns, **answers, "system": system}
 

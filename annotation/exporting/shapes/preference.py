@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.exporting.judged import Judged, edits
 from annotation.exporting.verdicts import Rule
 
-TITLE = "Preferences, as messages (TRL)"
+TITLE = _("Preferences, as messages (TRL)")
 COLUMNS = {
     "prompt": "messages",
     "chosen": "messages",

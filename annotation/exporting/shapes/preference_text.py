@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.exporting.judged import Judged
 from annotation.exporting.shapes.preference import preferred
 from annotation.exporting.verdicts import Rule
 from annotation.services import Message
 
-TITLE = "Preferences, as text (TRL)"
+TITLE = _("Preferences, as text (TRL)")
 COLUMNS = {"prompt": "text", "chosen": "text", "rejected": "text", "margin": "number", "probability": "number"}
 
 

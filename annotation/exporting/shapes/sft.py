@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.exporting.judged import Judged, edits
 from annotation.exporting.shapes.kto import rated
 from annotation.exporting.shapes.preference import said
 from annotation.exporting.verdicts import Rule, Vote
 
-TITLE = "Conversations with the better answer (SFT)"
+TITLE = _("Conversations with the better answer (SFT)")
 COLUMNS = {"messages": "messages"}
 
 

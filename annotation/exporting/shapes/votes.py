@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.exporting.judged import Judged
 from annotation.exporting.verdicts import Rule, Vote
 
-TITLE = "Votes, one by one (as HelpSteer3)"
+TITLE = _("Votes, one by one (as HelpSteer3)")
 COLUMNS = {
     "context": "messages",
     "response1": "text",

@@ -10,13 +10,15 @@ import csv
 import re
 from collections.abc import Iterator
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.csv_lines import would_run
 from annotation.importing.formats.jsonl import BOM, decode
 from annotation.importing.formats.raw import LONGEST_ROW, Bytes, Numbered, RawRow
 from annotation.importing.rows import BadFileError, BadRowError
 
 TITLE = "CSV"
-PLACE = "Row"
+PLACE = _("Row")
 MOST_COLUMNS = 200
 # Columns that hold lists or objects, in any of the shapes; and those that hold texts or messages.
 STRUCTURES = {

@@ -6,12 +6,14 @@ import re
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.importing.formats.jsonl import BOM, decoder
 from annotation.importing.formats.raw import LONGEST_ROW, Bytes, Numbered
 from annotation.importing.rows import BadFileError, BadRowError
 
-TITLE = "JSON, one list"
-PLACE = "Row"
+TITLE = _("JSON, one list")
+PLACE = _("Row")
 PIECE = 1 << 18  # bytes
 BETWEEN = re.compile(r"[ \t\r\n]*")
 

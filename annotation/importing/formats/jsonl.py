@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
+from django.utils.translation import gettext_lazy as _
 
 from annotation.importing.formats.raw import LONGEST_ROW, Bytes, Numbered, RawRow
 from annotation.importing.rows import BadRowError
 
 TITLE = "JSON Lines"
-PLACE = "Line"
+PLACE = _("Line")
 BOM = b"\xef\xbb\xbf"
 
 

@@ -11,12 +11,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.importing.formats import jsonl
 from annotation.importing.formats.raw import Numbered
 from annotation.importing.rows import BadFileError
 
 TITLE = "Parquet"
-PLACE = "Row"
+PLACE = _("Row")
 ROOT = Path(__file__).resolve().parents[3]
 LAST_WORDS = 2_000  # bytes
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.importing.rows import (
     FIRST_IS_BETTER,
     Answer,
@@ -23,7 +25,7 @@ from annotation.importing.rows import (
 from annotation.importing.shapes.kto import rated
 from annotation.services import Message
 
-TITLE = "LLaMA-Factory, alpaca"
+TITLE = _("LLaMA-Factory, alpaca")
 FORM = '{"instruction": …, "input": "", "chosen": …, "rejected": …}'
 SOURCE = ""
 

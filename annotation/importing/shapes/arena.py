@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.importing.rows import (
     FIRST_IS_BETTER,
     SECOND_IS_BETTER,
@@ -23,7 +25,7 @@ from annotation.importing.rows import (
     split_answer,
 )
 
-TITLE = "Arena conversations"
+TITLE = _("Arena conversations")
 FORM = '{"conversation_a": [messages], "conversation_b": [messages], "winner": "model_a", "model_a": …, "model_b": …}'
 SOURCE = "arena"
 VOTES = {

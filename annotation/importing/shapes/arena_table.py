@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.importing.rows import (
     FIRST_IS_BETTER,
     SECOND_IS_BETTER,
@@ -25,7 +27,7 @@ from annotation.importing.rows import (
 from annotation.importing.shapes.arena import APART
 from annotation.services import Message
 
-TITLE = "Arena table"
+TITLE = _("Arena table")
 FORM = '{"prompt": ["…"], "response_a": ["…"], "response_b": ["…"], "winner_model_a": 1, "winner_tie": 0, …}'
 SOURCE = "arena"
 COLUMNS = {"winner_model_a": FIRST_IS_BETTER, "winner_model_b": SECOND_IS_BETTER, "winner_tie": TIE}

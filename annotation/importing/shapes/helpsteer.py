@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.importing.rows import (
     FIRST_IS_BETTER,
     SECOND_IS_BETTER,
@@ -27,7 +29,7 @@ from annotation.importing.rows import (
     read_text,
 )
 
-TITLE = "HelpSteer3, votes"
+TITLE = _("HelpSteer3, votes")
 FORM = '{"context": [messages], "response1": …, "response2": …, "overall_preference": -3 … 3, …}'
 SOURCE = "helpsteer3"
 MOST_VOTES = 50

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.importing.rows import (
     FIRST_IS_BETTER,
     Answer,
@@ -22,7 +24,7 @@ from annotation.importing.rows import (
 )
 from annotation.services import Message
 
-TITLE = "hh-rlhf transcripts"
+TITLE = _("hh-rlhf transcripts")
 FORM = r'{"chosen": "\n\nHuman: …\n\nAssistant: …", "rejected": …}'
 SOURCE = "hh-rlhf"
 ROLES = {"Human": "user", "Assistant": "assistant"}

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.importing.rows import Answer, Row, Vote, read_answer, read_bool, read_metadata, read_prompt
 from annotation.services import Message
 
-TITLE = "KTO, rated answers"
+TITLE = _("KTO, rated answers")
 FORM = '{"prompt": …, "completion": …, "label": true}'
 SOURCE = ""
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.importing.rows import (
     FIRST_IS_BETTER,
     Answer,
@@ -26,7 +28,7 @@ from annotation.importing.rows import (
 )
 from annotation.services import Message
 
-TITLE = "Chosen and rejected"
+TITLE = _("Chosen and rejected")
 FORM = '{"prompt": …, "chosen": …, "rejected": …}'
 SOURCE = ""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.importing.rows import MOST_ANSWERS, Answer, BadRowError, Row, read_answer, read_metadata, read_prompt
 
-TITLE = "Answers to be judged"
+TITLE = _("Answers to be judged")
 FORM = '{"prompt": …, "responses": ["…", "…"]}'
 SOURCE = ""
 

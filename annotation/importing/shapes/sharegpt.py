@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.importing.rows import (
     FIRST_IS_BETTER,
     Answer,
@@ -23,7 +25,7 @@ from annotation.importing.rows import (
 from annotation.importing.shapes.kto import rated
 from annotation.services import Message
 
-TITLE = "LLaMA-Factory, ShareGPT"
+TITLE = _("LLaMA-Factory, ShareGPT")
 FORM = '{"conversations": [{"from": "human", "value": …}], "chosen": {"from": "gpt", "value": …}, "rejected": {…}}'
 SOURCE = ""
 ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
