@@ -7,14 +7,13 @@ when it is shown. What migrations see stays as it is: they read what a field was
 from __future__ import annotations
 
 from django.apps import apps
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
 ROOMS = ("annotation", "api", "models_registry", "training")
 
 
 def translate_names() -> None:
-    """Call it once every model is loaded. A name that is translated already is left alone."""
+    """Call it once every model is loaded, and before any language but English is asked for."""
     for room in ROOMS:
         for model in apps.get_app_config(room).get_models():
             named = [model._meta, *model._meta.fields, *model._meta.many_to_many]
@@ -24,6 +23,4 @@ def translate_names() -> None:
 
 
 def _translate(thing: object, attribute: str) -> None:
-    name = getattr(thing, attribute)
-    if not isinstance(name, Promise):
-        setattr(thing, attribute, gettext_lazy(name))
+    setattr(thing, attribute, gettext_lazy(str(getattr(thing, attribute))))

@@ -71,7 +71,7 @@ def _counted(row: Mapping[str, Any]) -> tuple[int, float]:
 
 
 def _span(row: Mapping[str, Any]) -> str:
-    return _("%(low)s to %(high)s") % {"low": f"{row['from']:.0%}", "high": f"{row['to']:.0%}"}
+    return _("%(low)s%% to %(high)s%%") % {"low": f"{100 * row['from']:.0f}", "high": f"{100 * row['to']:.0f}"}
 
 
 def _strength(row: Mapping[str, Any]) -> str:

@@ -156,7 +156,7 @@ class Run(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        verbose_name = _("training run")
+        verbose_name = "training run"
         constraints = [
             # A schedule never starts a second run while its first is active.
             models.UniqueConstraint(

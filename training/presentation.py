@@ -43,6 +43,7 @@ WORDS = {
     "score_std": gettext_noop("score, spread"),
     "advantage_std": gettext_noop("advantage, spread"),
     "ece": gettext_noop("calibration error (ECE)"),
+    "loss": gettext_noop("loss"),
     "score": gettext_noop("score"),
     "margin": gettext_noop("margin"),
     "accuracy": gettext_noop("accuracy"),
