@@ -12,10 +12,21 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
+from django.utils.translation import gettext_noop
+
+from models_registry.sayings import saying
 
 PORTS = {"http": 80, "https": 443}
 # IPv6 addresses that carry an IPv4 address to be reached through a gateway (RFC 6052, RFC 8215).
 NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+
+# Why nothing is sent somewhere; kept in English in the log.
+NO_ADDRESS = saying(gettext_noop("There is no address for %(host)s (%(reason)s)."))
+NOT_PUBLIC = saying(
+    gettext_noop("%(address)s is not a public address. An admin can allow its network by the setting WEBHOOK_NETWORKS.")
+)
+NOT_A_URL = gettext_noop("This is not an address that begins with https:// or http:// and names a host.")
+WITH_PASSWORD = gettext_noop("An address with a user name or a password in it is not taken.")
 
 Address = IPv4Address | IPv6Address
 
@@ -42,7 +53,7 @@ def destination_of(url: str) -> Destination:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise RefusedAddressError(f"There is no address for {host} ({error}).") from None
+        raise RefusedAddressError(NO_ADDRESS % {"host": host, "reason": error}) from None
     addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
         check(address)
@@ -58,9 +69,9 @@ def split(url: str) -> SplitResult:
     except ValueError:
         sound = False
     if not sound:
-        raise RefusedAddressError("This is not an address that begins with https:// or http:// and names a host.")
+        raise RefusedAddressError(NOT_A_URL)
     if parts.username is not None or parts.password is not None:
-        raise RefusedAddressError("An address with a user name or a password in it is not taken.")
+        raise RefusedAddressError(WITH_PASSWORD)
     return parts
 
 
@@ -70,9 +81,7 @@ def check(address: str) -> None:
     if any(ip.version == network.version and ip in network for network in settings.WEBHOOK_NETWORKS):
         return
     if not _is_public(ip):
-        raise RefusedAddressError(
-            f"{address} is not a public address. An admin can allow its network by the setting WEBHOOK_NETWORKS."
-        )
+        raise RefusedAddressError(NOT_PUBLIC % {"address": address})
 
 
 def _meant(ip: Address) -> Address:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.translation import override
 
 from api.errors import Problem, not_found, unexpected
 
@@ -14,12 +15,16 @@ View = Callable[[HttpRequest], HttpResponseBase]
 
 
 def answer_in_json(get_response: View) -> View:
-    """Put errors under /api/ into JSON, keep answers out of caches, and tell what is left of the rate limit."""
+    """Put errors under /api/ into JSON, keep answers out of caches, and tell what is left of the rate limit.
+
+    Programs are answered in English, whatever they say they accept: they compare words.
+    """
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        response = get_response(request)
         if not request.path.startswith(ROOT):
-            return response
+            return get_response(request)
+        with override("en"):
+            response = get_response(request)
         if response.status_code >= 400 and not response.get("Content-Type", "").startswith("application/json"):
             response = _problem(request, response).response()
         response.setdefault("Cache-Control", "no-store")

@@ -11,6 +11,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import connection, models
 from django.db.models import F, OuterRef, Q, Subquery
 from django.utils.timezone import now
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from annotation.happenings import Kind
 from annotation.models import Project
@@ -21,11 +23,11 @@ SEEN_EVERY = timedelta(minutes=1)
 class Scope(models.TextChoices):
     """What a token may do of what its person may do."""
 
-    PROJECTS_READ = "projects:read", "See projects and their progress"
-    PROJECTS_WRITE = "projects:write", "Make projects and change their settings"
-    LABEL = "label", "Label: take pairs from the queue, vote, read one's own votes"
-    DATA_READ = "data:read", "Read votes, preferences and exports of the projects one manages"
-    DATA_WRITE = "data:write", "Import into the projects one manages"
+    PROJECTS_READ = "projects:read", _("See projects and their progress")
+    PROJECTS_WRITE = "projects:write", _("Make projects and change their settings")
+    LABEL = "label", _("Label: take pairs from the queue, vote, read one's own votes")
+    DATA_READ = "data:read", _("Read votes, preferences and exports of the projects one manages")
+    DATA_WRITE = "data:write", _("Import into the projects one manages")
 
 
 class TokenQuerySet(models.QuerySet["Token"]):
@@ -54,7 +56,7 @@ class Token(models.Model):
     name = models.CharField(max_length=100)
     scopes = ArrayField(models.CharField(max_length=20, choices=Scope.choices))
     text_sha256 = models.CharField(max_length=64, unique=True, editable=False)
-    hint = models.CharField(max_length=16, editable=False, help_text="How the token begins, to tell tokens apart.")
+    hint = models.CharField(max_length=16, editable=False, help_text=_("How the token begins, to tell tokens apart."))
     created_at = models.DateTimeField(default=now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -72,8 +74,9 @@ class Token(models.Model):
     def state(self) -> str:
         """`in force`, `expired` or `revoked`."""
         if self.revoked_at is not None:
-            return "revoked"
-        return "expired" if self.expires_at is not None and self.expires_at <= now() else "in force"
+            return gettext_noop("revoked")
+        is_over = self.expires_at is not None and self.expires_at <= now()
+        return gettext_noop("expired") if is_over else gettext_noop("in force")
 
     @property
     def scope_words(self) -> list[str]:
@@ -99,11 +102,11 @@ class RememberedAnswer(models.Model):
 class Event(models.TextChoices):
     """What a webhook can be told; the words of `annotation.happenings`, and a test."""
 
-    JUDGMENT_MADE = Kind.JUDGMENT_MADE.value, "A judgment is made"
-    COMPARISON_FINISHED = Kind.COMPARISON_FINISHED.value, "A comparison has all the judgments it wants"
-    IMPORT_FINISHED = Kind.IMPORT_FINISHED.value, "An import is finished"
-    RUN_FINISHED = Kind.RUN_FINISHED.value, "A training run succeeded, failed or was cancelled"
-    VERSION_REGISTERED = Kind.VERSION_REGISTERED.value, "A run's model is registered"
+    JUDGMENT_MADE = Kind.JUDGMENT_MADE.value, _("A judgment is made")
+    COMPARISON_FINISHED = Kind.COMPARISON_FINISHED.value, _("A comparison has all the judgments it wants")
+    IMPORT_FINISHED = Kind.IMPORT_FINISHED.value, _("An import is finished")
+    RUN_FINISHED = Kind.RUN_FINISHED.value, _("A training run succeeded, failed or was cancelled")
+    VERSION_REGISTERED = Kind.VERSION_REGISTERED.value, _("A run's model is registered")
 
 
 PING = "ping"
@@ -159,9 +162,9 @@ class Webhook(models.Model):
 
 
 class DeliveryState(models.TextChoices):
-    WAITING = "waiting", "waiting"
-    DELIVERED = "delivered", "delivered"
-    FAILED = "failed", "failed"
+    WAITING = "waiting", _("waiting")
+    DELIVERED = "delivered", _("delivered")
+    FAILED = "failed", _("failed")
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
@@ -183,7 +186,7 @@ class Delivery(models.Model):
     state = models.CharField(max_length=10, choices=DeliveryState.choices, default=DeliveryState.WAITING)
     attempts = models.PositiveSmallIntegerField(default=0)
     due_at = models.DateTimeField(default=now)
-    status = models.PositiveSmallIntegerField(null=True, help_text="What the address answered last.")
+    status = models.PositiveSmallIntegerField(null=True, help_text=_("What the address answered last."))
     error = models.CharField(max_length=300, blank=True)
     milliseconds = models.PositiveIntegerField(null=True)
     created_at = models.DateTimeField(default=now, db_index=True)

@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -32,9 +33,8 @@ def tokens(request: SignedInRequest) -> HttpResponse:
             )
             form = TokenForm()
         except TooManyTokensError:
-            form.add_error(
-                None, f"You have {MOST_IN_FORCE} tokens in force, which is all anybody may have. Revoke some."
-            )
+            said = _("You have %(n)s tokens in force, which is all anybody may have. Revoke some.")
+            form.add_error(None, said % {"n": MOST_IN_FORCE})
     context = {
         "form": form,
         "made": made,
@@ -53,5 +53,5 @@ def revoke_token(request: SignedInRequest, pk: int) -> HttpResponse:
     if not mine.filter(pk=pk).exists():
         raise Http404
     mine.revoke(pk)
-    messages.success(request, "The token is revoked. Programs that use it are refused from now on.")
+    messages.success(request, _("The token is revoked. Programs that use it are refused from now on."))
     return redirect("api-tokens")

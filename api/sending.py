@@ -11,11 +11,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from django.utils.translation import gettext_noop
+
 from api.addresses import Destination, RefusedAddressError, destination_of
+from models_registry.sayings import saying
 
 CONNECT_SECONDS = 5.0
 DEADLINE_SECONDS = 10.0
 MOST_ADDRESSES = 3
+NO_ANSWER = saying(gettext_noop("There was no answer within %(n)d seconds."))
+NO_WHOLE_ANSWER = saying(gettext_noop("There was no whole answer within %(n)d seconds."))
+REDIRECTED = gettext_noop("It answered with a redirect, which is not followed. Give the final address.")
 
 
 @dataclass(frozen=True)
@@ -41,13 +47,13 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
     except RefusedAddressError as refusal:
         error = str(refusal)
     except TimeoutError:
-        error = f"There was no answer within {DEADLINE_SECONDS:.0f} seconds."
+        error = NO_ANSWER % {"n": DEADLINE_SECONDS}
     except (OSError, http.client.HTTPException, ValueError) as failure:
         error = f"{type(failure).__name__}: {failure}"
         if time.monotonic() - began >= DEADLINE_SECONDS:
-            error = f"There was no whole answer within {DEADLINE_SECONDS:.0f} seconds."
+            error = NO_WHOLE_ANSWER % {"n": DEADLINE_SECONDS}
     if status is not None and 300 <= status < 400:
-        error = "It answered with a redirect, which is not followed. Give the final address."
+        error = REDIRECTED
     return Outcome(status, error[:300], round((time.monotonic() - began) * 1000))
 
 

@@ -6,6 +6,8 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -18,7 +20,7 @@ from api.webhooks import MOST_ATTEMPTS, make_webhook, ping, renew_secret
 from api.webhooks import send_again as start_over
 
 SHOWN_DELIVERIES = 100
-BY_HAND = "Turned off by hand; the log says by whom."
+BY_HAND = gettext_noop("Turned off by hand; the log says by whom.")
 
 
 @login_required
@@ -58,9 +60,9 @@ def test(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     found = _found(get_project_for_manager(request, slug), pk)
     if found.off_at is None:
         ping(found)
-        messages.info(request, "A test is on its way; reload to see how it went.")
+        messages.info(request, _("A test is on its way; reload to see how it went."))
     else:
-        messages.warning(request, "The webhook is off. Turn it on first.")
+        messages.warning(request, _("The webhook is off. Turn it on first."))
     return redirect("webhook", slug, pk)
 
 
@@ -89,7 +91,7 @@ def new_secret(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 def remove(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     found = _found(get_project_for_manager(request, slug), pk)
     found.delete()
-    messages.success(request, f"{found.url} is not told anything any more. Its log is gone.")
+    messages.success(request, _("%(url)s is not told anything any more. Its log is gone.") % {"url": found.url})
     return redirect("webhooks", slug)
 
 
@@ -98,7 +100,7 @@ def remove(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 def send_again(request: SignedInRequest, slug: str, pk: int, delivery_pk: int) -> HttpResponse:
     found = _found(get_project_for_manager(request, slug), pk)
     if not start_over(get_object_or_404(found.deliveries, pk=delivery_pk)):
-        messages.info(request, "It is on its way already.")
+        messages.info(request, _("It is on its way already."))
     return redirect("webhook", slug, pk)
 
 

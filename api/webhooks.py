@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from django.db import transaction
 from django.utils.timezone import now
+from django.utils.translation import gettext_noop
 
 from annotation import audit
 from annotation.happenings import Happening
@@ -21,6 +22,7 @@ from annotation.models import Action, Project, User
 from api.models import PING, Delivery, DeliveryState, Webhook
 from api.sending import Outcome, post
 from api.signing import new_salt, signed_headers
+from models_registry.sayings import saying
 
 # How long to wait after each attempt that failed; after the last the delivery, and with it the webhook, is given up.
 WAITS = tuple(timedelta(seconds=seconds) for seconds in (30, 120, 600, 3_600, 6 * 3_600, 24 * 3_600))
@@ -30,7 +32,7 @@ JITTER = 0.1
 HELD = timedelta(minutes=2)
 MOST_AT_ONCE = 500
 KEPT_FOR = timedelta(days=30)
-GIVEN_UP = f"A delivery failed {MOST_ATTEMPTS} times, over more than a day."
+GIVEN_UP = saying(gettext_noop("A delivery failed %(n)d times, over more than a day.")) % {"n": MOST_ATTEMPTS}
 USER_AGENT = "Prefloop-Webhook/1"
 
 
@@ -85,7 +87,7 @@ def send(delivery_id: int) -> None:
         return
     delivery = Delivery.objects.select_related("webhook").get(pk=delivery_id)
     if delivery.webhook.off_at is not None:
-        _conclude(delivery, DeliveryState.FAILED, Outcome(None, "The webhook is off.", 0))
+        _conclude(delivery, DeliveryState.FAILED, Outcome(None, gettext_noop("The webhook is off."), 0))
         return
     body = json.dumps(delivery.body, ensure_ascii=False).encode()
     headers = signed_headers(

@@ -376,6 +376,7 @@ WEBHOOK_NETWORKS = networks("WEBHOOK_NETWORKS")
 
 LANGUAGE_CODE = "en"
 # A browser that asks for one of these gets it. The words are in locale/; `manage.py makemessages -l de` finds new ones.
+# It takes those of the engine's options and of the admin's columns for unused, as no call marks them: leave them in.
 LANGUAGES = [("en", "English"), ("de", "Deutsch")]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "UTC"

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin as UnfoldAdmin
 from unfold.admin import TabularInline
 
@@ -36,7 +37,7 @@ class ModelAdmin(NothingIsLost, UnfoldAdmin):  # type: ignore[misc]
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         return super().get_queryset(request).annotate(counted_versions=Count("versions"))  # type: ignore[no-any-return]
 
-    @admin.display(description="versions", ordering="counted_versions")
+    @admin.display(description=_("versions"), ordering="counted_versions")
     def versions_count(self, model: Model) -> int:
         return int(model.counted_versions)  # type: ignore[attr-defined]
 
@@ -49,13 +50,13 @@ class ArtifactInline(NothingIsLost, TabularInline):  # type: ignore[misc]
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    @admin.display(description="size")
+    @admin.display(description=_("size"))
     def size(self, artifact: Artifact) -> str:
         return filesizeformat(artifact.bytes)
 
-    @admin.display(description="archive")
+    @admin.display(description=_("archive"))
     def archive(self, artifact: Artifact) -> SafeString:
-        return format_html('<a href="{}">Download</a>', artifact.get_absolute_url())
+        return format_html('<a href="{}">{}</a>', artifact.get_absolute_url(), _("Download"))
 
 
 @admin.register(Version)

@@ -1,6 +1,7 @@
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class ModelsRegistryConfig(AppConfig):
     name = "models_registry"
-    verbose_name = "Models"
+    verbose_name = _("Models")

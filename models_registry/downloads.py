@@ -8,6 +8,7 @@ from functools import partial
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import http_date
+from django.utils.translation import gettext as _
 
 from models_registry.models import Artifact
 from models_registry.ranges import ByteRange, UnsatisfiableError, parse_range
@@ -18,7 +19,8 @@ def stream_artifact(request: HttpRequest, artifact: Artifact) -> HttpResponseBas
     """Answer 200 with the whole archive, 206 with the range asked for, 304 or 416. HEAD gives the headers only."""
     if missing := missing_file(artifact):
         # Said before the first byte: a stream that ends in the middle looks like a lost connection.
-        reason = f"{missing} is missing from the storage: restore it from a backup, or make the version again.\n"
+        reason = _("%(file)s is missing from the storage: restore it from a backup, or make the version again.")
+        reason = reason % {"file": missing} + "\n"
         return HttpResponse(reason, status=404, content_type="text/plain; charset=utf-8")
     etag = f'"{artifact.sha256}"'
     if etag in request.headers.get("If-None-Match", ""):

@@ -8,19 +8,20 @@ from django.conf import settings
 from django.db import models
 from django.urls import reverse
 from django.utils.timezone import now
+from django.utils.translation import gettext_lazy as _
 
 
 class Kind(models.TextChoices):
-    BASE = "base", "base"
-    SFT = "sft", "fine-tuned"
-    REWARD = "reward", "reward model"
-    POLICY = "policy", "policy"
+    BASE = "base", _("base")
+    SFT = "sft", _("fine-tuned")
+    REWARD = "reward", _("reward model")
+    POLICY = "policy", _("policy")
 
 
 class Format(models.TextChoices):
-    FULL = "full", "full"
-    MERGED = "merged", "merged"
-    ADAPTER = "adapter", "adapter"
+    FULL = "full", _("full")
+    MERGED = "merged", _("merged")
+    ADAPTER = "adapter", _("adapter")
 
 
 class Model(models.Model):
@@ -56,9 +57,9 @@ class Version(models.Model):
 
     class Stage(models.TextChoices):
         NONE = "", "—"
-        CANDIDATE = "candidate", "candidate"
-        PRODUCTION = "production", "production"
-        ARCHIVED = "archived", "archived"
+        CANDIDATE = "candidate", _("candidate")
+        PRODUCTION = "production", _("production")
+        ARCHIVED = "archived", _("archived")
 
     model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
@@ -66,14 +67,16 @@ class Version(models.Model):
     parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="children")
     # The producing run lives upstairs, in `training`; this room does not import it.
     run_id = models.BigIntegerField(null=True, blank=True, unique=True)
-    source = models.CharField(max_length=400, blank=True, help_text="Where a base model came from.")
+    source = models.CharField(max_length=400, blank=True, help_text=_("Where a base model came from."))
     dataset_sha256 = models.CharField(max_length=64, blank=True)
-    tokenizer_sha256 = models.CharField(max_length=64, blank=True, help_text="Equal for models that share a tokenizer.")
+    tokenizer_sha256 = models.CharField(
+        max_length=64, blank=True, help_text=_("Equal for models that share a tokenizer.")
+    )
     parameters = models.BigIntegerField(default=0)
     config = models.JSONField(default=dict, blank=True)
     metrics = models.JSONField(default=dict, blank=True)
-    card = models.TextField(blank=True, help_text="The model card, Markdown.")
-    notice = models.CharField(max_length=400, blank=True, help_text="Shown wherever the version is named.")
+    card = models.TextField(blank=True, help_text=_("The model card, Markdown."))
+    notice = models.CharField(max_length=400, blank=True, help_text=_("Shown wherever the version is named."))
     stage = models.CharField(max_length=12, choices=Stage.choices, default=Stage.NONE, blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
     created_at = models.DateTimeField(default=now, editable=False)

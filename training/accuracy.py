@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotation.models import Judgment
+from models_registry.sayings import said
 
 NUMBERS = {
     "reliability": ("from", "to", "pairs", "accuracy", "confidence"),
@@ -38,19 +41,19 @@ def groupings(metrics: Mapping[str, Any]) -> list[Grouping]:
     """Those that the metrics of a run hold; what the engine did not write as it should is left out."""
     found = [
         Grouping(
-            "How sure it was",
-            "The mark is how often it should be right by its own scores; a bar that ends there is well calibrated.",
+            _("How sure it was"),
+            _("The mark is how often it should be right by its own scores; a bar that ends there is well calibrated."),
             [Group(_span(row), *_counted(row), sure=row["confidence"]) for row in _rows(metrics, "reliability")],
         ),
         Grouping(
-            "Strength of the vote",
-            "What people found clear should be easier.",
+            _("Strength of the vote"),
+            _("What people found clear should be easier."),
             [Group(_strength(row), *_counted(row)) for row in _rows(metrics, "accuracy_by_strength")],
         ),
         Grouping(
-            "Length of the chosen answer",
-            "Right only where the longer, or the shorter, was chosen: then it has learned length.",
-            [Group(str(row.get("chosen", "")), *_counted(row)) for row in _rows(metrics, "accuracy_by_length")],
+            _("Length of the chosen answer"),
+            _("Right only where the longer, or the shorter, was chosen: then it has learned length."),
+            [Group(said(str(row.get("chosen", ""))), *_counted(row)) for row in _rows(metrics, "accuracy_by_length")],
         ),
     ]
     return [grouping for grouping in found if grouping.groups]
@@ -68,9 +71,9 @@ def _counted(row: Mapping[str, Any]) -> tuple[int, float]:
 
 
 def _span(row: Mapping[str, Any]) -> str:
-    return f"{row['from']:.0%} to {row['to']:.0%}"
+    return _("%(low)s%% to %(high)s%%") % {"low": f"{100 * row['from']:.0f}", "high": f"{100 * row['to']:.0f}"}
 
 
 def _strength(row: Mapping[str, Any]) -> str:
     """The word of a strength; votes without one have 0."""
-    return {0: "not said", **dict(Judgment.Strength.choices)}.get(row["strength"], str(row["strength"]))
+    return str({0: _("not said"), **dict(Judgment.Strength.choices)}.get(row["strength"], row["strength"]))

@@ -13,12 +13,15 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
+from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from annotation.models import Project, User
 from annotation.quality.asking import Smoothing, proposed_smoothing
 from models_registry.models import Kind, Version
+from models_registry.sayings import said
 from training import base_models_admin  # noqa: F401 - the registry's page gets its way in
 from training.forms import FILTER_FIELDS, LAUNCH_HELP, LaunchForm, MethodForm, ScheduleForm, fieldsets_for, form_for
 from training.launching import LEARNING, LaunchError
@@ -75,10 +78,14 @@ class ByMethodAdmin(ModelAdmin):  # type: ignore[misc]
         method = self.method_of(request)
         if method is None:
             return self.choose_method(request)
-        context = {"title": f"{self.verb} · {method.label}", "method": method, "method_help": LAUNCH_HELP[method]}
+        context = {
+            "title": f"{gettext(self.verb)} · {method.label}",
+            "method": method,
+            "method_help": LAUNCH_HELP[method],
+        }
         return cast(HttpResponse, super().add_view(request, form_url, {**context, **(extra_context or {})}))
 
-    verb = "Add"
+    verb = gettext_noop("Add")
 
     def choose_method(self, request: HttpRequest) -> HttpResponse:
         kept = request.GET.copy()
@@ -86,7 +93,7 @@ class ByMethodAdmin(ModelAdmin):  # type: ignore[misc]
         methods = [(method, Method(method).label, LAUNCH_HELP[method]) for method in self.methods]
         context = {
             **self.admin_site.each_context(request),
-            "title": self.verb,
+            "title": gettext(self.verb),
             "opts": self.opts,
             "methods": methods,
             "kept": kept.urlencode(),
@@ -99,6 +106,10 @@ def newest_models() -> dict[str, Any]:
     versions = Version.objects.exclude(stage=Version.Stage.ARCHIVED)
     found = {"base": versions.filter(kind=Kind.BASE).first(), "reward": versions.rewards().first()}
     return {name: version.pk for name, version in found.items() if version}
+
+
+def _number(run: Run) -> str:
+    return gettext("run %(n)s") % {"n": run.pk}
 
 
 def _smoothing(form: LaunchForm | RoundForm) -> Smoothing | None:
@@ -120,13 +131,13 @@ class RunAdmin(ByMethodAdmin):
     methods = (*LEARNING, Method.SAMPLE)
     method_form = LaunchForm
     first_fieldsets = {
-        "What it learns from": ("project", "base", "reward", "seed"),
-        "Which preferences": FILTER_FIELDS,
+        gettext_noop("What it learns from"): ("project", "base", "reward", "seed"),
+        gettext_noop("Which preferences"): FILTER_FIELDS,
     }
     round_fieldsets: ClassVar[dict[str, tuple[str, ...]]] = {
-        "Who answers what": ("project", "base", "prompts", "against", "seed")
+        gettext_noop("Who answers what"): ("project", "base", "prompts", "against", "seed")
     }
-    verb = "Launch a run"
+    verb = gettext_noop("Launch a run")
     add_form_template = "admin/training/run/add_form.html"
     list_display = ("page", "status", "learned_from", "result", "took", "who", "created_at")
     list_display_links = None
@@ -148,10 +159,7 @@ class RunAdmin(ByMethodAdmin):
     def fieldsets_before(self, method: Method) -> dict[str, tuple[str, ...]]:
         if method == Method.SAMPLE:
             return self.round_fieldsets
-        found = super().fieldsets_before(method)
-        if method == Method.PPO:
-            del found["Which preferences"]
-        return found
+        return {title: names for title, names in super().fieldsets_before(method).items() if names}
 
     def get_urls(self) -> list[URLPattern]:
         count = path("add/count/", self.admin_site.admin_view(self.count), name="training_run_count")
@@ -207,39 +215,41 @@ class RunAdmin(ByMethodAdmin):
     def response_add(self, request: HttpRequest, obj: Run, post_url_continue: str | None = None) -> HttpResponse:
         return HttpResponseRedirect(obj.get_absolute_url())
 
-    @admin.display(description="run", ordering="id")
+    @admin.display(description=_("run"), ordering="id")
     def page(self, run: Run) -> SafeString:
-        return format_html('<a href="{}">{} · run {}</a>', run.get_absolute_url(), run.get_method_display(), run.pk)
+        return format_html('<a href="{}">{} · {}</a>', run.get_absolute_url(), run.get_method_display(), _number(run))
 
-    @display(description="state", ordering="state", label=STATE_COLOURS)  # type: ignore[untyped-decorator]
+    @display(description=_("state"), ordering="state", label=STATE_COLOURS)  # type: ignore[untyped-decorator]
     def status(self, run: Run) -> tuple[str, str]:
         return run.state, run.get_state_display()
 
-    @admin.display(description="project")
+    @admin.display(description=_("project"))
     def learned_from(self, run: Run) -> str:
         if run.project is None:
             return run.model_name
-        unit = "prompts" if run.method == Method.SAMPLE else "rows"
-        rows = f", {run.snapshot.train_rows} {unit}" if run.snapshot else ""
-        return f"{run.project}{rows}"
+        if run.snapshot is None:
+            return str(run.project)
+        unit = gettext("%(n)s prompts") if run.method == Method.SAMPLE else gettext("%(n)s rows")
+        return f"{run.project}, {unit % {'n': run.snapshot.train_rows}}"
 
-    @admin.display(description="result")
+    @admin.display(description=_("result"))
     def result(self, run: Run) -> str:
         if run.state == State.FAILED:
-            return Truncator(run.reason).words(12)
+            return Truncator(said(run.reason)).words(12)
         if run.method == Method.SAMPLE and run.round.landed_prompts:
-            return f"{run.round.answers} answers, {run.round.comparisons} comparisons"
+            counts = {"answers": run.round.answers, "comparisons": run.round.comparisons}
+            return gettext("%(answers)s answers, %(comparisons)s comparisons") % counts
         found = headline(run)
         if found is None:
             return "–"
         change = f" ({signed(found.change)})" if found.change is not None else ""
         return f"{found.words} {short(found.now)}{change}"
 
-    @admin.display(description="took")
+    @admin.display(description=_("took"))
     def took(self, run: Run) -> str:
         return brief(run.duration)
 
-    @admin.display(description="who")
+    @admin.display(description=_("who"))
     def who(self, run: Run) -> str:
         return str(run.created_by or run.schedule or "–")
 
@@ -250,13 +260,17 @@ class ScheduleAdmin(ByMethodAdmin):
 
     method_form = ScheduleForm
     first_fieldsets = {
-        "What it learns from": ("project", "base", "reward"),
-        "When": ("every_preferences", "crontab", "enabled"),
+        gettext_noop("What it learns from"): ("project", "base", "reward"),
+        gettext_noop("When"): ("every_preferences", "crontab", "enabled"),
     }
-    verb = "Add a schedule"
-    list_display = ("__str__", "project", "enabled", "decision", "checked_at")
+    verb = gettext_noop("Add a schedule")
+    list_display = ("__str__", "project", "enabled", "decided", "checked_at")
     list_select_related = ("project",)
     list_filter = ("enabled", "method", "project")
+
+    @admin.display(description=_("decision"), ordering="decision")
+    def decided(self, schedule: Schedule) -> str:
+        return said(schedule.decision)
 
     def save_model(self, request: HttpRequest, obj: Schedule, form: Any, change: bool) -> None:
         """A new schedule counts from now on: what is there already is not new."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import PurePath
 
 from django.db import transaction
+from django.utils.translation import gettext_noop
 
 from annotation.models import User
 from training.engine.events import read_events
@@ -80,7 +81,7 @@ def _execute_here(run: Run, progress: Progress) -> None:
         with _telling(run, progress):
             supervise(run.pk)
     except BaseException:
-        Run.objects.finish(run.pk, state=State.CANCELLED, reason="Stopped on the command line.")
+        Run.objects.finish(run.pk, state=State.CANCELLED, reason=gettext_noop("Stopped on the command line."))
         raise
 
 

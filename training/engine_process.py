@@ -14,13 +14,17 @@ from contextlib import suppress
 from typing import IO, Self
 
 from django.conf import settings
+from django.utils.translation import gettext_noop
 
+from models_registry.sayings import saying
 from training.engine.run_dir import RunDir
 
 STOPPED = 75  # the engine's exit code after SIGTERM: it wrote a checkpoint
 LOG_TAIL_BYTES = 20_000
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 PR_SET_PDEATHSIG = 1
+ELSEWHERE = saying(gettext_noop("Another engine is at work on this run on %(host)s."))
+WILL_NOT_END = saying(gettext_noop("Another engine (process %(pid)s) is at work on this run and does not end."))
 SECRETS = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL")
 
 
@@ -104,14 +108,14 @@ def _take(lock: IO[bytes]) -> None:
     lock.seek(0)
     pid, _, host = lock.read().decode().partition(" ")
     if host != socket.gethostname() or not pid.isdigit():
-        raise EngineBusyError(f"Another engine is at work on this run on {host or 'another machine'}.")
+        raise EngineBusyError(ELSEWHERE % {"host": host or gettext_noop("another machine")})
     with suppress(ProcessLookupError):
         os.killpg(int(pid), signal.SIGKILL)
     for _attempt in range(100):
         if _locked(lock):
             return
         time.sleep(0.1)
-    raise EngineBusyError(f"Another engine (process {pid}) is at work on this run and does not end.")
+    raise EngineBusyError(WILL_NOT_END % {"pid": pid})
 
 
 def _locked(lock: IO[bytes]) -> bool:

@@ -7,6 +7,10 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.formats import sanitize_separators
+from django.utils.text import format_lazy
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -19,6 +23,7 @@ from unfold.widgets import (
 from annotation.models import Comparison, Judgment, Project, User
 from annotation.quality.asking import Smoothing, proposed_smoothing
 from models_registry.models import Version
+from models_registry.sayings import said
 from training.engine.config import METHODS, ConfigError, Option, describe, load_config
 from training.launching import LaunchError, Plan, launch_run
 from training.models import Method, Run, Schedule
@@ -27,24 +32,26 @@ from training.snapshots import PAIRS, VOTES, Filter, Preview, preview
 
 PREFIX = "option_"
 SMOOTHING = f"{PREFIX}label_smoothing"
-STRENGTHS = [(0, "any, also votes without one")]
-STRENGTHS += [(value, f"{label} or stronger") for value, label in Judgment.Strength.choices]
 # Groups that few people touch are folded away.
 FOLDED = ("Adapter", "Memory and precision", "Evaluation")
 FILTER_FIELDS = ("labels", "min_strength", "purposes", "since", "until")
 LAUNCH_HELP = {
-    Method.SFT: "Imitates the chosen answers. A start for a base model that does not answer well yet.",
-    Method.REWARD: "Learns to score answers as your annotators would. PPO needs one.",
-    Method.DPO: "Moves a policy towards the chosen answers directly. The simplest way to align; no reward model.",
-    Method.PPO: "Lets a policy answer, scores the answers with a reward model, and reinforces what scores high.",
-    Method.SAMPLE: "Lets a model answer a project's prompts. Its answers are the next pairs that people compare.",
+    Method.SFT: _("Imitates the chosen answers. A start for a base model that does not answer well yet."),
+    Method.REWARD: _("Learns to score answers as your annotators would. PPO needs one."),
+    Method.DPO: _("Moves a policy towards the chosen answers directly. The simplest way to align; no reward model."),
+    Method.PPO: _("Lets a policy answer, scores the answers with a reward model, and reinforces what scores high."),
+    Method.SAMPLE: _("Lets a model answer a project's prompts. Its answers are the next pairs that people compare."),
 }
 
 
 def option_field(option: Option) -> forms.Field:
     """A form field for one option, with its help, unit, range, default and source."""
-    label = option.name.replace("_", " ").capitalize() + (f" ({option.unit})" if option.unit else "")
-    shared: dict[str, Any] = {"label": label, "help_text": _help(option), "initial": option.default, "required": False}
+    shared: dict[str, Any] = {
+        "label": _label(option),
+        "help_text": _help(option),
+        "initial": option.default,
+        "required": False,
+    }
     if option.type == "bool":
         return forms.BooleanField(**shared, widget=UnfoldBooleanSwitchWidget)
     if option.type == "choice":
@@ -55,28 +62,40 @@ def option_field(option: Option) -> forms.Field:
         return forms.IntegerField(**shared, min_value=low, max_value=high, widget=UnfoldAdminIntegerFieldWidget)
     if option.type == "float":
         # Text, not a number field: browsers write 5e-05 as 0.00005, and refuse steps they do not know.
-        return forms.FloatField(**shared, widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}))
+        return NumberField(**shared, widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}))
     return forms.CharField(**shared, widget=UnfoldAdminTextInputWidget)
 
 
+class NumberField(forms.FloatField):
+    """Takes 0.05 and, where the reader's language writes it so, 0,05. Shown as the engine writes it."""
+
+    def to_python(self, value: Any) -> float | None:  # type: ignore[override]  # the stubs hold it to be an integer
+        return super().to_python(sanitize_separators(value))
+
+
+def _label(option: Option) -> str:
+    name = said(option.name.replace("_", " ").capitalize())
+    return f"{name} ({said(option.unit)})" if option.unit else name
+
+
 def _help(option: Option) -> str:
-    parts = [option.help]
+    parts = [said(option.help)]
     if option.low is not None and option.high is not None:
-        parts.append(f"{_plain(option.low)} to {_plain(option.high)}.")
+        parts.append(gettext("%(low)s to %(high)s.") % {"low": _plain(option.low), "high": _plain(option.high)})
     if option.type != "bool":
-        parts.append(f"Default {_plain(option.default)}.")
+        parts.append(gettext("Default %(value)s.") % {"value": _plain(option.default)})
     if option.source:
-        parts.append(f"Source: {option.source}.")
+        parts.append(gettext("Source: %(source)s.") % {"source": said(option.source)})
     return " ".join(parts)
 
 
 def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value) or "empty"
+    return f"{value:g}" if isinstance(value, float) else str(value) or gettext("empty")
 
 
 def named(version: Version) -> str:
     """A version to choose, with what is to be known of it."""
-    return f"{version}: {version.notice}" if version.notice else str(version)
+    return f"{version}: {said(version.notice)}" if version.notice else str(version)
 
 
 class MethodForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -118,7 +137,9 @@ class MethodForm(forms.ModelForm):  # type: ignore[type-arg]
         except ConfigError as error:
             for name, reason in error.errors.items():
                 if f"{PREFIX}{name}" not in self.errors:
-                    self.add_error(f"{PREFIX}{name}" if f"{PREFIX}{name}" in self.fields else None, _sentence(reason))
+                    self.add_error(
+                        f"{PREFIX}{name}" if f"{PREFIX}{name}" in self.fields else None, _sentence(said(reason))
+                    )
         return cleaned
 
     def _initial_project(self) -> Project | None:
@@ -134,33 +155,38 @@ class FilterFields(forms.Form):
     """Which preferences are learned from."""
 
     labels = forms.ChoiceField(
-        label="A row for",
+        label=_("A row for"),
         required=False,
-        choices=[(VOTES, "every vote, as it was given"), (PAIRS, "every pair, by all its votes")],
-        help_text="By all its votes: the likelier answer with the probability that it is the better one, each vote"
-        " weighed by the reliability of its person. A reviewer's decision stands above the votes. Comparisons of two"
-        " answers only: rankings, single answers and edits have no such label and are left out.",
+        choices=[(VOTES, _("every vote, as it was given")), (PAIRS, _("every pair, by all its votes"))],
+        help_text=_(
+            "By all its votes: the likelier answer with the probability that it is the better one, each vote"
+            " weighed by the reliability of its person. A reviewer's decision stands above the votes. Comparisons of"
+            " two answers only: rankings, single answers and edits have no such label and are left out."
+        ),
         widget=UnfoldAdminSelectWidget,
     )
     min_strength = forms.TypedChoiceField(
-        label="Strength of the vote",
+        label=_("Strength of the vote"),
         required=False,
         coerce=int,
         empty_value="",
         choices=[
-            (0, "any, also votes without one"),
-            *((value, f"{label} or stronger") for value, label in Judgment.Strength.choices),
+            (0, _("any, also votes without one")),
+            *(
+                (value, format_lazy(_("{strength} or stronger"), strength=_(str(label))))
+                for value, label in Judgment.Strength.choices
+            ),
         ],
         widget=UnfoldAdminSelectWidget,
     )
     purposes = forms.MultipleChoiceField(
-        label="Comparisons made to",
+        label=_("Comparisons made to"),
         choices=Comparison.Purpose.choices,
         initial=[Comparison.Purpose.COLLECT],
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
-    since = forms.DateField(required=False, label="From", widget=UnfoldAdminSingleDateWidget)
-    until = forms.DateField(required=False, label="Until", widget=UnfoldAdminSingleDateWidget)
+    since = forms.DateField(required=False, label=_("From"), widget=UnfoldAdminSingleDateWidget)
+    until = forms.DateField(required=False, label=_("Until"), widget=UnfoldAdminSingleDateWidget)
 
     @staticmethod
     def chosen(cleaned: dict[str, Any]) -> Filter:
@@ -190,10 +216,10 @@ class LaunchForm(FilterFields, MethodForm):
             "seed": UnfoldAdminIntegerFieldWidget,
         }
         help_texts = {
-            "project": "Its preferences are frozen at the launch.",
-            "base": "The model to start from. A policy can be trained further.",
-            "reward": "It scores the policy's answers. One with another tokenizer than the base reads them as text.",
-            "seed": "The same seed on the same data gives the same run.",
+            "project": _("Its preferences are frozen at the launch."),
+            "base": _("The model to start from. A policy can be trained further."),
+            "reward": _("It scores the policy's answers. One with another tokenizer than the base reads them as text."),
+            "seed": _("The same seed on the same data gives the same run."),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -208,13 +234,13 @@ class LaunchForm(FilterFields, MethodForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         if cleaned.get("labels") == PAIRS and any(cleaned.get(name) for name in ("min_strength", "since", "until")):
-            self.add_error("labels", "The label of a pair holds all its votes: leave strength and dates empty.")
+            self.add_error("labels", _("The label of a pair holds all its votes: leave strength and dates empty."))
         if cleaned.get("labels") == PAIRS and cleaned.get(SMOOTHING):
-            self.add_error(SMOOTHING, "The labels of pairs say already how often votes are wrong: set it to 0.")
+            self.add_error(SMOOTHING, _("The labels of pairs say already how often votes are wrong: set it to 0."))
         if "_count" in self.data:
-            self.add_error(None, "Nothing has been launched: what it would train on is counted below.")
+            self.add_error(None, _("Nothing has been launched: what it would train on is counted below."))
         if cleaned.get("since") and cleaned.get("until") and cleaned["since"] > cleaned["until"]:
-            self.add_error("until", "It ends before it begins.")
+            self.add_error("until", _("It ends before it begins."))
         if self.errors:
             return cleaned
         self.plan = Plan(
@@ -286,8 +312,8 @@ class ScheduleForm(MethodForm):
             "crontab": UnfoldAdminTextInputWidget,
             "enabled": UnfoldBooleanSwitchWidget,
         }
-        labels = {"every_preferences": "Every so many new preferences"}
-        help_texts = {"every_preferences": "Or leave it empty and give a crontab."}
+        labels = {"every_preferences": _("Every so many new preferences")}
+        help_texts = {"every_preferences": _("Or leave it empty and give a crontab.")}
 
     def clean_crontab(self) -> str:
         crontab = " ".join(self.cleaned_data["crontab"].split())
@@ -302,7 +328,7 @@ class ScheduleForm(MethodForm):
         cleaned = super().clean()
         understood = "every_preferences" in cleaned and "crontab" in cleaned
         if understood and bool(cleaned["every_preferences"]) == bool(cleaned["crontab"]):
-            self.add_error("every_preferences", "Give either a number of preferences or a crontab.")
+            self.add_error("every_preferences", _("Give either a number of preferences or a crontab."))
         if not self.errors:
             self.instance.method = self.method
             self.instance.config = self.option_values()
@@ -318,10 +344,10 @@ def form_for(form: type[MethodForm], method: Method) -> type[MethodForm]:
 def fieldsets_for(method: Method, first: dict[str, tuple[str, ...]]) -> Iterator[tuple[str | None, dict[str, Any]]]:
     """Fieldsets of the admin: what the form itself asks, then the method's groups, its own first."""
     for title, names in first.items():
-        yield title or None, {"fields": names}
+        yield said(title) or None, {"fields": names}
     groups: dict[str, list[str]] = {}
     for option in describe(method):
         groups.setdefault(option.group, []).append(f"{PREFIX}{option.name}")
     for group in sorted(groups, key=lambda name: (name in FOLDED, name != "Method")):
         title = METHODS[method].title if group == "Method" else group
-        yield title, {"fields": groups[group], "classes": ["collapse"] if group in FOLDED else []}
+        yield said(title), {"fields": groups[group], "classes": ["collapse"] if group in FOLDED else []}

@@ -8,13 +8,16 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.expressions import Combinable
 from django.utils.timezone import now
+from django.utils.translation import gettext_noop
 
+from models_registry.sayings import saying
 from training.launching import announce
 from training.models import Run, State
 from training.telling import tell_finished
 
 BEAT_SECONDS = 1.0
 MOST_ATTEMPTS = 3
+GIVEN_UP = saying(gettext_noop("%(why)s It was tried %(n)d times."))
 
 
 class LostRunError(Exception):
@@ -57,7 +60,7 @@ class Hold:
     def try_again(self, why: str, *, log_tail: str = "") -> None:
         """Queue the run again, or fail it when it has been tried often enough."""
         if self.attempt >= MOST_ATTEMPTS:
-            self.finish(State.FAILED, f"{why} It was tried {self.attempt} times.", log_tail=log_tail)
+            self.finish(State.FAILED, GIVEN_UP % {"why": why, "n": self.attempt}, log_tail=log_tail)
         elif requeue(self.rows()):
             announce(self.run_id)
 

@@ -15,16 +15,19 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 from django.utils.timezone import now
+from django.utils.translation import gettext_noop
 
 from annotation.models import Project
 from annotation.rounds import Answered, Given, land
 from models_registry.models import Version
+from models_registry.sayings import saying
 from training.engine.run_dir import RunDir
 from training.holding import Hold, LostRunError
 from training.intake import clean
 from training.models import Round, Run
 
 BATCH = 200  # prompts
+ADDING = saying(gettext_noop("adding answers to %(n)d prompts"))
 # What of the options says how an answer came about; the rest is about memory.
 SAMPLING = ("temperature", "top_p", "top_k", "max_new_tokens")
 
@@ -56,7 +59,7 @@ def _land(run: Run, hold: Hold, landing: Round, batch: list[Answered]) -> None:
     project, author = _whose(run)
     done = landing.landed_prompts + len(batch)
     # The heartbeat locks the run's row, so that whoever has lost the run, or comes second, sees it here.
-    if hold.rows().update(heartbeat_at=now(), phase=f"adding answers to {done} prompts") == 0:
+    if hold.rows().update(heartbeat_at=now(), phase=ADDING % {"n": done}) == 0:
         raise LostRunError
     added = asdict(land(project=project, author=author, against=landing.against, batch=batch))
     counts = {name: F(name) + number for name, number in added.items()}

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from django.db import transaction
 from django.utils.timezone import now
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from annotation import audit
 from annotation.models import Action, Project, User
@@ -21,6 +23,7 @@ LEAST_ROWS = 4
 LEAST_PROMPTS = 2
 LONGEST_NAME = 200  # characters, of `Run.model_name` and `Model.name`
 LEARNING = (Method.SFT, Method.REWARD, Method.DPO, Method.PPO)
+CANCELLED_EARLY = gettext_noop("Cancelled before it began.")
 SUFFIX = {Method.SFT: "SFT", Method.REWARD: "reward model", Method.DPO: "DPO", Method.PPO: "PPO"}
 
 
@@ -56,40 +59,40 @@ class Plan:
 
 def _check_models(method: Method, base: Version, reward: Version | None, values: Mapping[str, object]) -> None:
     if base.kind == Kind.REWARD:
-        raise LaunchError("base", f"{base} is a reward model; it cannot answer prompts. Choose a base or a policy.")
+        said = _("%(version)s is a reward model; it cannot answer prompts. Choose a base or a policy.")
+        raise LaunchError("base", said % {"version": base})
     if method != Method.PPO:
         if reward is not None:
-            raise LaunchError("reward", f"{Method(method).label} uses no reward model. Leave it empty.")
+            said = _("%(method)s uses no reward model. Leave it empty.")
+            raise LaunchError("reward", said % {"method": Method(method).label})
         return
     if reward is None:
-        raise LaunchError("reward", "PPO needs a reward model. Train one on this project first.")
+        raise LaunchError("reward", _("PPO needs a reward model. Train one on this project first."))
     if reward.kind != Kind.REWARD:
-        raise LaunchError("reward", f"{reward} is not a reward model.")
+        raise LaunchError("reward", _("%(version)s is not a reward model.") % {"version": reward})
     if reward.tokenizer_sha256 != base.tokenizer_sha256 and values.get("value_backbone") == "own":
-        raise LaunchError(
-            "reward",
-            f"{reward} has another tokenizer than {base}, so no value model can start from it. Choose one of the same "
-            "family, or set the value backbone to shared.",
+        said = _(
+            "%(reward)s has another tokenizer than %(base)s, so no value model can start from it. Choose one of the "
+            "same family, or set the value backbone to shared."
         )
+        raise LaunchError("reward", said % {"reward": reward, "base": base})
 
 
 def _check_amount(found: Preview) -> None:
     if found.rows < LEAST_ROWS:
-        raise LaunchError(
-            "project", f"Too little to learn from: {found.rows} {found.unit}, at least {LEAST_ROWS} are needed."
-        )
+        said = _("Too little to learn from: %(n)s %(unit)s, at least %(least)s are needed.")
+        raise LaunchError("project", said % {"n": found.rows, "unit": _(found.unit), "least": LEAST_ROWS})
     if found.prompts < LEAST_PROMPTS:
-        raise LaunchError(
-            "project", f"Too few prompts: {found.prompts}, at least {LEAST_PROMPTS} are needed to hold one out."
-        )
+        said = _("Too few prompts: %(n)s, at least %(least)s are needed to hold one out.")
+        raise LaunchError("project", said % {"n": found.prompts, "least": LEAST_PROMPTS})
 
 
 def unfit_name(model_name: str) -> str:
     """Why a model cannot be called so, one sentence; "" if it can."""
     if not model_name.strip():
-        return "Give the model a name."
+        return _("Give the model a name.")
     if len(model_name) > LONGEST_NAME:
-        return f"A model's name has at most {LONGEST_NAME} characters. Give it a shorter one."
+        return _("A model's name has at most %(n)s characters. Give it a shorter one.") % {"n": LONGEST_NAME}
     return ""
 
 
@@ -118,7 +121,7 @@ def launch_run(
         snapshot = None
         if kind in LEARNING:
             if project is None or base is None:
-                raise LaunchError("project" if project is None else "base", "This method needs it.")
+                raise LaunchError("project" if project is None else "base", _("This method needs it."))
             plan = Plan(
                 method=kind,
                 project=project,
@@ -133,7 +136,7 @@ def launch_run(
             snapshot = freeze(method=kind, project=project, created_by=created_by, chosen=plan.chosen, holdout=holdout)
             model_name = model_name or f"{project.name} · {SUFFIX[kind]}"
         elif kind != Method.IMPORT:
-            raise LaunchError("method", f"{kind.label} cannot be launched from here.")
+            raise LaunchError("method", _("%(method)s cannot be launched from here.") % {"method": kind.label})
         elif reason := unfit_name(model_name):
             raise LaunchError("model_name", reason)
         run = Run.objects.create(
@@ -166,7 +169,7 @@ def cancel_run(run: Run) -> bool:
     """Ask a run to stop. A queued one is cancelled at once, a running one by its worker. False: it had ended."""
     with transaction.atomic():
         queued = Run.objects.filter(state=State.QUEUED)
-        if queued.finish(run.pk, state=State.CANCELLED, reason="Cancelled before it began."):
+        if queued.finish(run.pk, state=State.CANCELLED, reason=CANCELLED_EARLY):
             tell_finished(run.pk)
             return True
     asked = Run.objects.filter(pk=run.pk, state=State.RUNNING).update(cancel_requested_at=now())

@@ -11,6 +11,8 @@ from django.db.models import Q
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils.timezone import now
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from annotation.models import Project, User
 from models_registry.models import Version
@@ -22,23 +24,23 @@ TRAIN_QUEUE = "train"
 
 
 class State(models.TextChoices):
-    QUEUED = "queued", "queued"
-    RUNNING = "running", "running"
-    SUCCEEDED = "succeeded", "succeeded"
-    FAILED = "failed", "failed"
-    CANCELLED = "cancelled", "cancelled"
+    QUEUED = "queued", _("queued")
+    RUNNING = "running", _("running")
+    SUCCEEDED = "succeeded", _("succeeded")
+    FAILED = "failed", _("failed")
+    CANCELLED = "cancelled", _("cancelled")
 
 
 ACTIVE = (State.QUEUED, State.RUNNING)
 
 
 class Method(models.TextChoices):
-    SFT = "sft", "SFT"
-    REWARD = "reward", "Reward model"
-    DPO = "dpo", "DPO"
-    PPO = "ppo", "PPO"
-    SAMPLE = "sample", "Sample answers"
-    IMPORT = "import", "Add base model"
+    SFT = "sft", _("SFT")
+    REWARD = "reward", _("Reward model")
+    DPO = "dpo", _("DPO")
+    PPO = "ppo", _("PPO")
+    SAMPLE = "sample", _("Sample answers")
+    IMPORT = "import", _("Add base model")
 
 
 class Snapshot(models.Model):
@@ -51,16 +53,16 @@ class Snapshot(models.Model):
     project = models.ForeignKey("annotation.Project", on_delete=models.PROTECT, related_name="snapshots")
     filter = models.JSONField(default=dict, blank=True)
     split_seed = models.PositiveIntegerField(default=0)
-    holdout = models.FloatField(default=0.1, help_text="Share of prompts that is held out.")
+    holdout = models.FloatField(default=0.1, help_text=_("Share of prompts that is held out."))
     train_rows = models.PositiveIntegerField()
     eval_rows = models.PositiveIntegerField()
     files = models.JSONField(default=dict)
-    sha256 = models.CharField(max_length=64, help_text="Of the files' hashes, in order of their names.")
+    sha256 = models.CharField(max_length=64, help_text=_("Of the files' hashes, in order of their names."))
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(default=now, editable=False)
 
     def __str__(self) -> str:
-        return f"snapshot {self.pk}"
+        return gettext("snapshot %(n)s") % {"n": self.pk}
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -123,10 +125,10 @@ class Run(models.Model):
     schedule = models.ForeignKey("Schedule", on_delete=models.SET_NULL, null=True, blank=True, related_name="runs")
     config = models.JSONField(default=dict, blank=True)
     seed = models.PositiveIntegerField(default=0)
-    model_name = models.CharField(max_length=200, blank=True, help_text="The model its result becomes a version of.")
+    model_name = models.CharField(max_length=200, blank=True, help_text=_("The model its result becomes a version of."))
 
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED, db_index=True)
-    reason = models.TextField(blank=True, help_text="Why it failed or was cancelled, one readable sentence.")
+    reason = models.TextField(blank=True, help_text=_("Why it failed or was cancelled, one readable sentence."))
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     attempt = models.PositiveSmallIntegerField(default=0)
     worker = models.CharField(max_length=200, blank=True)
@@ -139,7 +141,7 @@ class Run(models.Model):
     # How far `events.jsonl` has been read, in bytes; moves in the transaction that stores the events.
     events_offset = models.BigIntegerField(default=0)
     metrics = models.JSONField(default=dict, blank=True)
-    log_tail = models.TextField(blank=True, help_text="The end of what the engine printed, kept when it ended.")
+    log_tail = models.TextField(blank=True, help_text=_("The end of what the engine printed, kept when it ended."))
 
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
@@ -174,7 +176,7 @@ class Run(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"run {self.pk} · {self.get_method_display()}"
+        return gettext("run %(n)s") % {"n": self.pk} + f" · {self.get_method_display()}"
 
     def get_absolute_url(self) -> str:
         return reverse("run", args=[self.pk])
@@ -207,7 +209,7 @@ class Round(models.Model):
     against = models.ForeignKey(
         "models_registry.Version", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
-    landed_prompts = models.PositiveIntegerField(default=0, help_text="Prompts whose answers are in the project.")
+    landed_prompts = models.PositiveIntegerField(default=0, help_text=_("Prompts whose answers are in the project."))
     answers = models.PositiveIntegerField(default=0)
     repeated = models.PositiveIntegerField(default=0)
     empty = models.PositiveIntegerField(default=0)
@@ -215,7 +217,7 @@ class Round(models.Model):
     comparisons = models.PositiveIntegerField(default=0)
 
     def __str__(self) -> str:
-        return f"round of run {self.run_id}"
+        return gettext("round of run %(n)s") % {"n": self.run_id}
 
 
 class RunEvent(models.Model):
@@ -247,14 +249,16 @@ class Schedule(models.Model):
         "models_registry.Version", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
     config = models.JSONField(default=dict, blank=True)
-    every_preferences = models.PositiveIntegerField(null=True, blank=True, help_text="Launch after this many new ones.")
-    crontab = models.CharField(max_length=100, blank=True, help_text="Five fields, UTC, for example 0 3 * * 1.")
+    every_preferences = models.PositiveIntegerField(
+        null=True, blank=True, help_text=_("Launch after this many new ones.")
+    )
+    crontab = models.CharField(max_length=100, blank=True, help_text=_("Five fields, UTC, for example 0 3 * * 1."))
     enabled = models.BooleanField(default=True)
     # Preferences counted when it last launched; "new" is what came since.
     counted_preferences = models.PositiveIntegerField(default=0)
     checked_at = models.DateTimeField(null=True, blank=True)
     launched_at = models.DateTimeField(null=True, blank=True)
-    decision = models.CharField(max_length=300, blank=True, help_text="What it decided at the last check, and why.")
+    decision = models.CharField(max_length=300, blank=True, help_text=_("What it decided at the last check, and why."))
     created_at = models.DateTimeField(default=now, editable=False)
 
     class Meta:
@@ -270,7 +274,8 @@ class Schedule(models.Model):
         ]
 
     def __str__(self) -> str:
-        when = f"every {self.every_preferences} preferences" if self.every_preferences else f"at {self.crontab}"
+        said = gettext("every %(n)s preferences") if self.every_preferences else gettext("at %(crontab)s")
+        when = said % {"n": self.every_preferences, "crontab": self.crontab}
         return f"{self.get_method_display()} {when}"
 
 

@@ -9,8 +9,11 @@ from itertools import islice
 from typing import Any
 
 from django.utils.timezone import now
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from annotation.models import Response
+from models_registry.sayings import said
 from training.engine.config import describe
 from training.models import TRAIN_QUEUE, Method, Run, RunEvent, State, Worker
 from training.snapshots import read_rows
@@ -23,23 +26,32 @@ HEADLINES: dict[str, tuple[str, ...]] = {
     Method.PPO: ("score", "kl"),
 }
 WORDS = {
-    "kl": "KL to the base",
-    "kl_k3": "KL to the base (k3)",
-    "kl_per_token": "KL per token",
-    "kl_k3_per_token": "KL per token (k3)",
-    "lr": "learning rate",
-    "response_tokens": "answer length",
-    "share_ended": "share that ended",
-    "logprob_chosen": "log-prob, chosen",
-    "logprob_rejected": "log-prob, rejected",
-    "reward_chosen": "reward, chosen",
-    "reward_rejected": "reward, rejected",
-    "grad_norm": "gradient norm",
-    "approx_kl": "approximate KL of a step",
-    "tokens_per_second": "tokens per second",
-    "score_std": "score, spread",
-    "advantage_std": "advantage, spread",
-    "ece": "calibration error (ECE)",
+    "kl": gettext_noop("KL to the base"),
+    "kl_k3": gettext_noop("KL to the base (k3)"),
+    "kl_per_token": gettext_noop("KL per token"),
+    "kl_k3_per_token": gettext_noop("KL per token (k3)"),
+    "lr": gettext_noop("learning rate"),
+    "response_tokens": gettext_noop("answer length"),
+    "share_ended": gettext_noop("share that ended"),
+    "logprob_chosen": gettext_noop("log-prob, chosen"),
+    "logprob_rejected": gettext_noop("log-prob, rejected"),
+    "reward_chosen": gettext_noop("reward, chosen"),
+    "reward_rejected": gettext_noop("reward, rejected"),
+    "grad_norm": gettext_noop("gradient norm"),
+    "approx_kl": gettext_noop("approximate KL of a step"),
+    "tokens_per_second": gettext_noop("tokens per second"),
+    "score_std": gettext_noop("score, spread"),
+    "advantage_std": gettext_noop("advantage, spread"),
+    "ece": gettext_noop("calibration error (ECE)"),
+    "loss": gettext_noop("loss"),
+    "score": gettext_noop("score"),
+    "margin": gettext_noop("margin"),
+    "accuracy": gettext_noop("accuracy"),
+    "entropy": gettext_noop("entropy"),
+    "ratio": gettext_noop("ratio"),
+    "clip_fraction": gettext_noop("clip fraction"),
+    "value_loss": gettext_noop("value loss"),
+    "explained_variance": gettext_noop("explained variance"),
 }
 HEARTBEAT_LATE = timedelta(seconds=15)
 MOST_COLUMNS = 3
@@ -64,7 +76,7 @@ class Measure:
 
 
 def words(metric: str) -> str:
-    return WORDS.get(metric, metric.replace("_", " "))
+    return said(WORDS.get(metric, metric.replace("_", " ")))
 
 
 def measures(run: Run) -> list[Measure]:
@@ -106,32 +118,53 @@ class Chart:
 
 def charts(method: str) -> list[Chart]:
     """The charts of a method's run page; those without data are left out by the page."""
-    margin = "score" if method == Method.REWARD else "nats"
+    margin = _("score") if method == Method.REWARD else _("nats")
     surrogate = method == Method.PPO  # whose loss is no likelihood, and falls or not while all goes well
     return [
-        Chart("Loss", "" if surrogate else "nats", ("loss",), "What training lowers.", more=surrogate),
-        Chart("Margin", margin, ("margin",), "How far the chosen answer is ahead of the rejected one."),
-        Chart("Accuracy", "share of pairs", ("accuracy",), "How often the chosen answer is ahead."),
-        Chart("Score", "reward", ("score",), "The reward model's mean score of sampled answers."),
-        Chart("KL to the base", "nats per answer", ("kl",), "How far the policy has moved from where it started."),
-        Chart("Answer length", "tokens", ("response_tokens",), "Sampled answers; growth without reason is a warning."),
-        Chart("Rewards", margin, ("reward_chosen", "reward_rejected"), "Chosen and rejected apart.", more=True),
+        Chart(_("Loss"), "" if surrogate else _("nats"), ("loss",), _("What training lowers."), more=surrogate),
+        Chart(_("Margin"), margin, ("margin",), _("How far the chosen answer is ahead of the rejected one.")),
+        Chart(_("Accuracy"), _("share of pairs"), ("accuracy",), _("How often the chosen answer is ahead.")),
+        Chart(_("Score"), _("reward"), ("score",), _("The reward model's mean score of sampled answers.")),
         Chart(
-            "Log-probs", "nats", ("logprob_chosen", "logprob_rejected"), "Both may fall; both falling far is bad.", True
+            _("KL to the base"), _("nats per answer"), ("kl",), _("How far the policy has moved from where it started.")
         ),
-        Chart("Share that ended", "share of answers", ("share_ended",), more=True),
-        Chart("Entropy", "nats per token", ("entropy",), "Falls as the policy becomes surer of itself.", more=True),
-        Chart("Ratio", "", ("ratio",), "New to old policy; stays near 1.", more=True),
-        Chart("Clip fraction", "share of tokens", ("clip_fraction",), more=True),
-        Chart("Approximate KL of a step", "nats", ("approx_kl",), more=True),
-        Chart("Value loss", "", ("value_loss",), more=True),
         Chart(
-            "Explained variance", "share", ("explained_variance",), "Of the returns, by the value function.", more=True
+            _("Answer length"),
+            _("tokens"),
+            ("response_tokens",),
+            _("Sampled answers; growth without reason is a warning."),
         ),
-        Chart("KL penalty", "β", ("beta",), more=True),
-        Chart("Gradient norm", "", ("grad_norm",), more=True),
-        Chart("Learning rate", "", ("lr",), more=True),
-        Chart("Speed", "tokens per second", ("tokens_per_second",), more=True),
+        Chart(_("Rewards"), margin, ("reward_chosen", "reward_rejected"), _("Chosen and rejected apart."), more=True),
+        Chart(
+            _("Log-probs"),
+            _("nats"),
+            ("logprob_chosen", "logprob_rejected"),
+            _("Both may fall; both falling far is bad."),
+            True,
+        ),
+        Chart(_("Share that ended"), _("share of answers"), ("share_ended",), more=True),
+        Chart(
+            _("Entropy"),
+            _("nats per token"),
+            ("entropy",),
+            _("Falls as the policy becomes surer of itself."),
+            more=True,
+        ),
+        Chart(_("Ratio"), "", ("ratio",), _("New to old policy; stays near 1."), more=True),
+        Chart(_("Clip fraction"), _("share of tokens"), ("clip_fraction",), more=True),
+        Chart(_("Approximate KL of a step"), _("nats"), ("approx_kl",), more=True),
+        Chart(_("Value loss"), "", ("value_loss",), more=True),
+        Chart(
+            _("Explained variance"),
+            _("share"),
+            ("explained_variance",),
+            _("Of the returns, by the value function."),
+            more=True,
+        ),
+        Chart(_("KL penalty"), "β", ("beta",), more=True),
+        Chart(_("Gradient norm"), "", ("grad_norm",), more=True),
+        Chart(_("Learning rate"), "", ("lr",), more=True),
+        Chart(_("Speed"), _("tokens per second"), ("tokens_per_second",), more=True),
     ]
 
 
@@ -195,15 +228,15 @@ def samples(run: Run) -> Samples:
             exchange.answers.append(_said(sample))
     for exchange in exchanges.values():
         exchange.answers += [Said()] * (len(shown) - len(exchange.answers))
-    titles = ["base" if not event.step else f"step {event.step}" for event in shown]
+    titles = [_("step %(n)s") % {"n": event.step} if event.step else _("base") for event in shown]
     if len(titles) > 1 and run.state == State.SUCCEEDED:
-        titles[-1] = "now"
+        titles[-1] = _("now")
     return Samples(titles, list(exchanges.values()), len(events))
 
 
 def round_samples(run: Run) -> Samples:
     """The first answers to the first prompts of a round, as they are in its project."""
-    titles = [f"answer {number}" for number in range(1, MOST_COLUMNS + 1)]
+    titles = [_("answer %(n)s") % {"n": number} for number in range(1, MOST_COLUMNS + 1)]
     if run.snapshot is None or not run.round.landed_prompts:
         return Samples(titles, [], 0)
     try:
@@ -260,8 +293,8 @@ def settings_of(run: Run) -> list[Setting]:
         Setting(
             name,
             value,
-            options[name].unit if name in options else "",
-            options[name].help if name in options else "",
+            said(options[name].unit) if name in options else "",
+            said(options[name].help) if name in options else "",
             name not in options or value != options[name].default,
         )
         for name, value in run.config.items()
@@ -281,21 +314,22 @@ def notices(run: Run) -> list[Notice]:
     """Why nothing moves, what went wrong, what the engine warned about."""
     found = []
     if run.state == State.FAILED:
-        found.append(Notice(run.reason or "It failed without a reason.", "bad"))
+        found.append(Notice(said(run.reason) or _("It failed without a reason."), "bad"))
     elif run.state == State.CANCELLED:
-        found.append(Notice(run.reason))
+        found.append(Notice(said(run.reason)))
     elif run.state == State.QUEUED:
         found.append(_waiting(run))
     elif run.state == State.RUNNING and run.cancel_requested_at:
-        found.append(Notice("Cancelling: the engine writes a checkpoint and leaves."))
+        found.append(Notice(_("Cancelling: the engine writes a checkpoint and leaves.")))
     elif run.state == State.RUNNING and run.heartbeat_at and now() - run.heartbeat_at > HEARTBEAT_LATE:
-        found.append(Notice("Its worker is silent. If it stays so, the run goes back to the queue by itself.", "warn"))
+        silent = _("Its worker is silent. If it stays so, the run goes back to the queue by itself.")
+        found.append(Notice(silent, "warn"))
     warnings = run.events.filter(kind="warning").values_list("data__message", flat=True)
-    return found + [Notice(message, "warn") for message in dict.fromkeys(map(str, warnings[:50]))]
+    return found + [Notice(said(message), "warn") for message in dict.fromkeys(map(str, warnings[:50]))]
 
 
 def _waiting(run: Run) -> Notice:
     if not Worker.objects.listening(TRAIN_QUEUE).exists():
-        return Notice("No worker is listening on the train queue. It starts as soon as one does.", "warn")
+        return Notice(_("No worker is listening on the train queue. It starts as soon as one does."), "warn")
     ahead = Run.objects.active().filter(pk__lt=run.pk).count()
-    return Notice(f"Waiting: {ahead} ahead of it." if ahead else "Waiting for a worker to take it.")
+    return Notice(_("Waiting: %(n)s ahead of it.") % {"n": ahead} if ahead else _("Waiting for a worker to take it."))

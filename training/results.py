@@ -44,7 +44,7 @@ def register_result(run: Run, hold: Hold, run_dir: RunDir, result: dict[str, Any
         metrics=result.get("metrics", {}),
         source=source_of(run),
         created_by=run.created_by,
-        method=method.label,
+        method=str(method.label),
         facts=facts(run, result),
         while_busy=hold.beat,
     )

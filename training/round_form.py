@@ -6,6 +6,8 @@ from typing import Any, cast
 
 from django import forms
 from django.forms import BoundField
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget
 
 from annotation.models import Project, Response, User
@@ -29,25 +31,27 @@ class RoundForm(MethodForm):
     found: RoundPreview | None = None
 
     prompts = forms.ChoiceField(
-        label="Prompts",
+        label=_("Prompts"),
         choices=Which.choices,
         initial=Which.IDLE,
-        help_text="Those of which nothing is left to judge, or all. The launch freezes them.",
+        help_text=_("Those of which nothing is left to judge, or all. The launch freezes them."),
         widget=UnfoldAdminSelectWidget,
     )
     against = forms.ModelChoiceField(
         Version.objects.none(),
-        label="Also compare with",
+        label=_("Also compare with"),
         required=False,
-        empty_label="no other version",
-        help_text="Its answers meet each other; the first also the newest answer of this version to the same prompt.",
+        empty_label=_("no other version"),
+        help_text=_(
+            "Its answers meet each other; the first also the newest answer of this version to the same prompt."
+        ),
         widget=UnfoldAdminSelectWidget,
     )
     seed = forms.IntegerField(
         required=False,
         min_value=0,
         max_value=2**31 - 1,
-        help_text="Empty takes one that is new here: the same seed gives the same answers again.",
+        help_text=_("Empty takes one that is new here: the same seed gives the same answers again."),
         widget=UnfoldAdminIntegerFieldWidget,
     )
 
@@ -55,10 +59,10 @@ class RoundForm(MethodForm):
         model = Run
         fields = ("project", "base", "reward", "seed")
         widgets = {"project": UnfoldAdminSelectWidget, "base": UnfoldAdminSelectWidget}
-        labels = {"base": "Who answers"}
+        labels = {"base": _("Who answers")}
         help_texts = {
-            "project": "Its prompts are answered, and its people judge the answers.",
-            "base": "A base model or a policy. Annotators never see its name.",
+            "project": _("Its prompts are answered, and its people judge the answers."),
+            "base": _("A base model or a policy. Annotators never see its name."),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -66,8 +70,9 @@ class RoundForm(MethodForm):
         self.fields["project"].required = True
         self.initial["seed"] = None
         answers = self.fields[f"{PREFIX}n"]
-        answers.label = "Answers for each prompt"
-        answers.help_text = f"1 to {MOST_ANSWERS}. Every two different ones make a comparison. Default {DEFAULTS.n}."
+        answers.label = _("Answers for each prompt")
+        said = gettext("1 to %(most)s. Every two different ones make a comparison. Default %(n)s.")
+        answers.help_text = said % {"most": MOST_ANSWERS, "n": DEFAULTS.n}
         authors = Response.objects.exclude(author=None).order_by().values("author")
         against = cast(forms.ModelChoiceField, self.fields["against"])  # type: ignore[type-arg]
         against.queryset = Version.objects.select_related("model").filter(pk__in=authors)
@@ -79,7 +84,7 @@ class RoundForm(MethodForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         if "_count" in self.data:
-            self.add_error(None, "Nothing has been launched: what it would ask for is counted below.")
+            self.add_error(None, _("Nothing has been launched: what it would ask for is counted below."))
         project = self.chosen_project()
         if self.errors or project is None:
             return cleaned

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from django.db import IntegrityError, models, transaction
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from annotation import audit
 from annotation.models import Action, Project, Prompt, User
@@ -22,8 +24,8 @@ MOST_ANSWERS = 9  # which make 36 pairs; as many as an import takes
 class Which(models.TextChoices):
     """Which prompts of a project are answered."""
 
-    IDLE = "idle", "those without an open comparison"
-    ALL = "all", "all of the project"
+    IDLE = "idle", gettext_lazy("those without an open comparison")
+    ALL = "all", gettext_lazy("all of the project")
 
 
 @dataclass(frozen=True)
@@ -77,28 +79,32 @@ class RoundPlan:
         assert isinstance(config, SampleConfig)
         self._check_models()
         if config.n > MOST_ANSWERS:
-            raise LaunchError("n", f"At most {MOST_ANSWERS} answers: every pair of them becomes a comparison.")
+            said = _("At most %(n)s answers: every pair of them becomes a comparison.")
+            raise LaunchError("n", said % {"n": MOST_ANSWERS})
         if config.n == 1 and self.against is None:
             raise LaunchError(
-                "n", "One answer alone cannot be compared: take two, or choose a version to compare with."
+                "n", _("One answer alone cannot be compared: take two, or choose a version to compare with.")
             )
         found = preview_round(self.project, which=self.which, n=config.n, against=self.against)
         if not found.all_prompts:
-            raise LaunchError("project", "This project has no prompts yet. Import some first.")
+            raise LaunchError("project", _("This project has no prompts yet. Import some first."))
         if not found.prompts:
-            raise LaunchError("prompts", "Every prompt has an open comparison. Have them judged first, or take all.")
+            raise LaunchError("prompts", _("Every prompt has an open comparison. Have them judged first, or take all."))
         if self.against and not found.against_prompts:
-            raise LaunchError("against", f"{self.against} has answered none of these prompts.")
+            said = _("%(version)s has answered none of these prompts.")
+            raise LaunchError("against", said % {"version": self.against})
         return found
 
     def _check_models(self) -> None:
         if self.base.kind == Kind.REWARD:
-            raise LaunchError("base", f"{self.base} is a reward model; it cannot answer prompts.")
+            said = _("%(version)s is a reward model; it cannot answer prompts.")
+            raise LaunchError("base", said % {"version": self.base})
         if self.against == self.base:
-            raise LaunchError("against", "Its own answers are compared anyway. Choose another version, or none.")
+            raise LaunchError("against", _("Its own answers are compared anyway. Choose another version, or none."))
         active = self._rounds_of_this_version().active().first()
         if active:
-            raise LaunchError("base", f"{self.base} is answering this project's prompts already, in run {active.pk}.")
+            said = _("%(version)s is answering this project's prompts already, in run %(run)s.")
+            raise LaunchError("base", said % {"version": self.base, "run": active.pk})
 
     def _rounds_of_this_version(self) -> RunQuerySet:
         return Run.objects.filter(method=Method.SAMPLE, project=self.project, base=self.base)
@@ -138,5 +144,6 @@ def launch_round(plan: RoundPlan, *, created_by: User | None) -> Run:
             audit.record(Action.LAUNCHED, actor=created_by, project=plan.project, what=run)
             announce(run.pk)
     except IntegrityError as error:  # the database lets one of two through that were launched at once
-        raise LaunchError("base", f"{plan.base} has just begun to answer this project's prompts.") from error
+        said = _("%(version)s has just begun to answer this project's prompts.")
+        raise LaunchError("base", said % {"version": plan.base}) from error
     return run

@@ -7,11 +7,24 @@ from datetime import UTC, datetime, timedelta
 from cronsim import CronSim, CronSimError
 from django.db import transaction
 from django.utils.timezone import now
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
+from models_registry.sayings import saying
 from training.engine.config import ConfigError
 from training.launching import LaunchError, launch_run
 from training.models import Run, Schedule
 from training.snapshots import new_preferences
+
+# What a decision is made of; it is kept in English, with the time before it.
+DECIDED = saying(gettext_noop("%(time)s UTC: %(decision)s"))
+WAITING = saying(gettext_noop("Waiting: %(fresh)d of %(wanted)d new preferences."))
+ENOUGH = saying(gettext_noop("%(fresh)d new preferences"))
+DUE = saying(gettext_noop("due at %(time)s"))
+STILL_ACTIVE = saying(gettext_noop("Not launched (%(due)s): run %(run)d is still active."))
+NOTHING_NEW = saying(gettext_noop("Not launched (%(due)s): no new preferences since the last launch."))
+NOT_LAUNCHED = saying(gettext_noop("Not launched (%(due)s): %(why)s"))
+LAUNCHED = saying(gettext_noop("Launched run %(run)d (%(due)s)."))
 
 
 def launch_due() -> list[Run]:
@@ -39,14 +52,15 @@ def check(schedule: Schedule) -> Run | None:
     if due:
         run, decision = _launch(schedule, due, fresh)
     elif schedule.every_preferences:
-        decision = f"Waiting: {fresh} of {schedule.every_preferences} new preferences."
+        decision = WAITING % {"fresh": fresh, "wanted": schedule.every_preferences}
     else:
         decision = ""  # between two times of a crontab nothing is decided: the last decision stands
     if run:
         schedule.counted_preferences, schedule.launched_at = count, run.created_at
     schedule.checked_at = now()
     if decision:
-        schedule.decision = f"{schedule.checked_at:%Y-%m-%d %H:%M} UTC: {decision}"[:300]
+        time = f"{schedule.checked_at:%Y-%m-%d %H:%M}"
+        schedule.decision = (DECIDED % {"time": time, "decision": decision})[:300]
     schedule.save(update_fields=["counted_preferences", "launched_at", "checked_at", "decision"])
     return run
 
@@ -54,18 +68,18 @@ def check(schedule: Schedule) -> Run | None:
 def _due(schedule: Schedule, fresh: int) -> str:
     """Why it is due, or an empty text."""
     if schedule.every_preferences:
-        return f"{fresh} new preferences" if fresh >= schedule.every_preferences else ""
+        return ENOUGH % {"fresh": fresh} if fresh >= schedule.every_preferences else ""
     ticked = last_time(schedule.crontab, schedule.checked_at or schedule.created_at, now())
-    return f"due at {ticked:%H:%M}" if ticked else ""
+    return DUE % {"time": f"{ticked:%H:%M}"} if ticked else ""
 
 
 def _launch(schedule: Schedule, due: str, fresh: int) -> tuple[Run | None, str]:
     """Launch it, or the sentence that says why not."""
     active = schedule.runs.active().first()
     if active:
-        return None, f"Not launched ({due}): run {active.pk} is still active."
+        return None, STILL_ACTIVE % {"due": due, "run": active.pk}
     if schedule.launched_at and not fresh:
-        return None, f"Not launched ({due}): no new preferences since the last launch."
+        return None, NOTHING_NEW % {"due": due}
     try:
         with transaction.atomic():
             run = launch_run(
@@ -78,8 +92,8 @@ def _launch(schedule: Schedule, due: str, fresh: int) -> tuple[Run | None, str]:
                 schedule=schedule,
             )
     except (ConfigError, LaunchError, OSError) as error:
-        return None, f"Not launched ({due}): {error}"
-    return run, f"Launched run {run.pk} ({due})."
+        return None, NOT_LAUNCHED % {"due": due, "why": error}
+    return run, LAUNCHED % {"run": run.pk, "due": due}
 
 
 def last_time(crontab: str, after: datetime, until: datetime) -> datetime | None:
@@ -98,11 +112,11 @@ def next_time(crontab: str, after: datetime) -> datetime | None:
 def check_crontab(crontab: str) -> None:
     """Raises ValueError with one sentence for a text that is no crontab."""
     if len(crontab.split()) != 5:
-        raise ValueError("A crontab has five fields: minute, hour, day, month, day of the week.")
+        raise ValueError(_("A crontab has five fields: minute, hour, day, month, day of the week."))
     try:
         CronSim(crontab, now().astimezone(UTC))
     except CronSimError as error:
-        raise ValueError(f"Not a crontab of five fields: {error}.") from error
+        raise ValueError(_("Not a crontab of five fields: %(reason)s.") % {"reason": error}) from error
 
 
 def next_time_of(schedule: Schedule) -> datetime | None:

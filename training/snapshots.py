@@ -20,6 +20,8 @@ from django.core.files.storage import storages
 from django.db.models import Avg, Count, Exists, OuterRef, QuerySet
 from django.db.models.functions import Length
 from django.utils.timezone import make_aware
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from annotation.models import Comparison, Judgment, Preference, Project, Prompt, Response, User
 from annotation.quality.labels import Label, soft_labels
@@ -29,7 +31,7 @@ HOLDOUT = 0.1
 SPLITS = ("train", "eval")
 # A row for each vote as it was given, or one for each pair by all its votes, with a soft label.
 VOTES, PAIRS = "votes", "pairs"
-LABELLED_PAIRS = "labelled pairs"
+LABELLED_PAIRS = gettext_noop("labelled pairs")
 LABELS_AT_A_TIME = 1_000
 
 
@@ -176,8 +178,10 @@ class Preview:
         """The difference in words, for example "41 characters shorter than the rejected one"."""
         difference = round(self.mean_length_difference or 0)
         if not difference:
-            return "as long as the rejected one"
-        return f"{abs(difference)} characters {'longer' if difference > 0 else 'shorter'} than the rejected one"
+            return _("as long as the rejected one")
+        if difference > 0:
+            return _("%(n)s characters longer than the rejected one") % {"n": difference}
+        return _("%(n)s characters shorter than the rejected one") % {"n": -difference}
 
 
 def preview(method: str, project: Project, chosen: Filter | None = None, *, holdout: float = HOLDOUT) -> Preview:
@@ -193,7 +197,7 @@ def preview(method: str, project: Project, chosen: Filter | None = None, *, hold
     difference = selected_preferences(project, chosen).aggregate(
         value=Avg(Length("chosen__text") - Length("rejected__text"))
     )["value"]
-    units = {Method.PPO.value: "prompts", Method.SFT.value: "chosen answers"}
+    units = {Method.PPO.value: gettext_noop("prompts"), Method.SFT.value: gettext_noop("chosen answers")}
     return Preview(
         rows=rows,
         train_rows=rows - eval_rows,
@@ -202,7 +206,7 @@ def preview(method: str, project: Project, chosen: Filter | None = None, *, hold
         eval_prompts=len(out),
         undecided=undecided,
         mean_length_difference=None if difference is None or by_pair or method == Method.PPO else float(difference),
-        unit=LABELLED_PAIRS if by_pair else units.get(method, "pairs"),
+        unit=LABELLED_PAIRS if by_pair else units.get(method, gettext_noop("pairs")),
     )
 
 

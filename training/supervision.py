@@ -13,13 +13,16 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import connection
+from django.utils.translation import gettext_noop
 
 from models_registry.models import Format, Version
+from models_registry.sayings import saying
 from models_registry.services import RegistrationError, local_folder
 from training.engine.run_dir import ModelRef, RunDir, RunDirError, Spec
 from training.engine_process import STOPPED, EngineBusyError, EngineProcess, log_tail
 from training.holding import Hold, LostRunError
 from training.intake import Intake
+from training.launching import CANCELLED_EARLY
 from training.models import HEARTBEAT_STALE_AFTER, Method, Run, State
 from training.presence import DATABASE_AWAY, worker_is_stopping
 from training.results import take_result
@@ -27,6 +30,14 @@ from training.snapshots import read_rows
 
 logger = logging.getLogger(__name__)
 TICK_SECONDS = 0.25
+# Why runs end, with something filled in; kept in English.
+COULD_NOT_GO_ON = saying(gettext_noop("The worker could not go on: %(why)s."))
+FAILED_THERE = saying(gettext_noop("The worker could not go on: %(kind)s: %(why)s"))
+DATA_MISSING = saying(gettext_noop("A file of %(snapshot)s is missing from the storage: %(file)s."))
+NO_FILES = saying(gettext_noop("%(version)s has no %(formats)s files to train from."))
+FILE_MISSING = saying(gettext_noop("%(version)s lacks the file %(file)s in the storage; add the model again."))
+CRASHED = saying(gettext_noop("The engine crashed (signal %(n)d, %(name)s). Its log may say more."))
+ENDED = saying(gettext_noop("The engine ended with code %(n)d: %(last)s"))
 
 
 class RunFailedError(Exception):
@@ -55,14 +66,14 @@ def unexpected(error: Exception) -> str:
     """A reason for what nobody foresaw, of which a full disk is the most likely."""
     if isinstance(error, OSError) and error.strerror:
         place = f" ({error.filename})" if error.filename else ""
-        return f"The worker could not go on: {error.strerror.lower()}{place}."
-    return f"The worker could not go on: {type(error).__name__}: {error}"
+        return COULD_NOT_GO_ON % {"why": f"{error.strerror.lower()}{place}"}
+    return FAILED_THERE % {"kind": type(error).__name__, "why": error}
 
 
 def execute(run: Run, hold: Hold, run_dir: RunDir) -> None:
     """Prepare, run and conclude. A directory that already holds a result only needs the conclusion."""
     if hold.cancelled:
-        hold.finish(State.CANCELLED, "Cancelled before it began.")
+        hold.finish(State.CANCELLED, CANCELLED_EARLY)
         return
     prepare(run, run_dir)
     intake = Intake(hold, run_dir)
@@ -90,7 +101,7 @@ def prepare(run: Run, run_dir: RunDir) -> None:
         data = {name: read_rows(snapshot, name) for name in snapshot.files} if snapshot else {}
         RunDir.create(run_dir.path, spec, data)
     except FileNotFoundError as error:
-        raise RunFailedError(f"A file of {snapshot} is missing from the storage: {error.filename}.") from error
+        raise RunFailedError(DATA_MISSING % {"snapshot": snapshot, "file": error.filename}) from error
     except ValueError as error:
         raise RunFailedError(str(error)) from error
 
@@ -114,11 +125,11 @@ def _folder(version: Version, *formats: Format) -> str:
     """A local folder with the version in one of these formats, none of its files missing."""
     artifact = version.artifacts.filter(format__in=formats).order_by("format").first()
     if artifact is None:
-        raise RunFailedError(f"{version} has no {' or '.join(formats)} files to train from.")
+        raise RunFailedError(NO_FILES % {"version": version, "formats": " or ".join(formats)})
     folder = local_folder(artifact)
     missing = [entry["path"] for entry in artifact.files if not (folder / entry["path"]).is_file()]
     if missing:
-        raise RunFailedError(f"{version} lacks the file {missing[0]} in the storage; add the model again.")
+        raise RunFailedError(FILE_MISSING % {"version": version, "file": missing[0]})
     return str(folder)
 
 
@@ -155,17 +166,17 @@ def conclude(run: Run, hold: Hold, intake: Intake, run_dir: RunDir, code: int) -
     if code == 0:
         result = run_dir.result()
         if result is None:
-            raise RunFailedError("The engine ended without a result.")
+            raise RunFailedError(gettext_noop("The engine ended without a result."))
         take_result(run, hold, run_dir, result)
         hold.rows().update(metrics={**intake.metrics, **result.get("metrics", {})})
         hold.finish(State.SUCCEEDED, log_tail=tail)
         discard_weights(run_dir)
     elif hold.cancelled:
-        hold.finish(State.CANCELLED, "Cancelled while it ran; nothing of it was kept.", log_tail=tail)
+        hold.finish(State.CANCELLED, gettext_noop("Cancelled while it ran; nothing of it was kept."), log_tail=tail)
     elif worker_is_stopping():
         hold.hand_back()
     elif code == STOPPED:
-        hold.try_again("The engine was told to stop from outside.", log_tail=tail)
+        hold.try_again(gettext_noop("The engine was told to stop from outside."), log_tail=tail)
     else:
         hold.finish(State.FAILED, intake.error or reason_of(code, tail), log_tail=tail)
 
@@ -173,14 +184,16 @@ def conclude(run: Run, hold: Hold, intake: Intake, run_dir: RunDir, code: int) -
 def reason_of(code: int, tail: str) -> str:
     """Why an engine that said nothing itself has ended."""
     if code == -signal.SIGKILL:
-        return (
+        return gettext_noop(
             "The engine was killed (signal 9), most often because the memory ran out. "
             "Lower the tokens of one pass, the batch or the lengths, and launch again."
         )
     if code < 0:
-        return f"The engine crashed (signal {-code}, {signal.Signals(-code).name}). Its log may say more."
-    last = next((line.strip() for line in reversed(tail.splitlines()) if line.strip()), "it printed nothing")
-    return f"The engine ended with code {code}: {last[:300]}"
+        return CRASHED % {"n": -code, "name": signal.Signals(-code).name}
+    last = next(
+        (line.strip() for line in reversed(tail.splitlines()) if line.strip()), gettext_noop("it printed nothing")
+    )
+    return ENDED % {"n": code, "last": last[:300]}
 
 
 def discard_weights(run_dir: RunDir) -> None:

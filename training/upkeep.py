@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext_noop
+
 from training.holding import Hold
 from training.launching import announce
 from training.models import Run, State
 
-WORKER_SILENT = "The worker running it went silent."
+WORKER_SILENT = gettext_noop("The worker running it went silent.")
+CANCELLED_SILENT = gettext_noop("Cancelled; its worker had gone silent.")
 
 
 def reap_stale_runs() -> int:
@@ -15,7 +18,7 @@ def reap_stale_runs() -> int:
     for run in stale:
         hold = Hold(run)
         if hold.cancelled:
-            hold.finish(State.CANCELLED, "Cancelled; its worker had gone silent.")
+            hold.finish(State.CANCELLED, CANCELLED_SILENT)
         else:
             hold.try_again(WORKER_SILENT)
     return len(stale)

@@ -8,6 +8,7 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_cache_control
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from annotation.access import SignedInRequest
@@ -106,7 +107,7 @@ def metrics(request: SignedInRequest, pk: int) -> JsonResponse:
 def cancel(request: SignedInRequest, pk: int) -> HttpResponse:
     run = get_run_for_viewer(request, pk)
     if not cancel_run(run):
-        messages.info(request, "It had already ended.")
+        messages.info(request, _("It had already ended."))
     return redirect(run)
 
 

@@ -3,6 +3,7 @@
 (() => {
   const section = document.querySelector("[data-charts]");
   if (!section || !window.uPlot) return;
+  const spoken = section.dataset; // step, training, heldOut: in the reader's language
   const plan = JSON.parse(document.getElementById("chart-plan").textContent);
   const places = { main: section.querySelector("[data-charts-main]"), more: section.querySelector("[data-charts-more]") };
   const more = section.querySelector("[data-charts-details]");
@@ -24,7 +25,9 @@
     probe.remove();
     return found;
   };
-  const digits = (value) => value == null ? "–" : Math.abs(value) >= 10000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(4)).toString().replace(/^-/, "\u2212");
+  const language = document.documentElement.lang;
+  const point = (0.5).toLocaleString(language).charAt(1);
+  const digits = (value) => value == null ? "–" : Math.abs(value) >= 10000 ? Math.round(value).toLocaleString(language) : Number(value.toPrecision(4)).toString().replace(".", point).replace(/^-/, "\u2212");
 
   function store(rows) {
     for (const [, step, held, metrics] of rows) {
@@ -53,14 +56,14 @@
       const stroke = token(`--series-${index + 1}`);
       const label = chart.names[index];
       return [
-        { label: `${label} training`.trim(), stroke, width: 1, spanGaps: true, points: { show: false } },
-        { label: `${label} held out`.trim(), stroke, width: 2.5, spanGaps: true, points: { show: true, size: 7, fill: stroke } },
+        { label: `${label} ${spoken.training}`.trim(), stroke, width: 1, spanGaps: true, points: { show: false } },
+        { label: `${label} ${spoken.heldOut}`.trim(), stroke, width: 2.5, spanGaps: true, points: { show: true, size: 7, fill: stroke } },
       ];
     });
     return {
       width, height: 190, legend: { show: false }, cursor: { drag: { x: false, y: false } }, scales: { x: { time: false } },
       axes: [{ ...axis, size: 30, space: 60 }, { ...axis, size: 56, space: 34, values: (_, splits) => splits.map(digits) }],
-      series: [{ label: "step" }, ...series],
+      series: [{ label: spoken.step }, ...series],
       hooks: { setCursor: [(plot) => say(chart, plot.cursor.idx)] },
     };
   }
@@ -75,10 +78,10 @@
       let earlier = at;
       while (value == null && earlier > 0 && index == null) value = line[--earlier];
       if (value == null) return [];
-      const name = [chart.names[position >> 1], position % 2 ? "held out" : ""].filter(Boolean).join(" ");
+      const name = [chart.names[position >> 1], position % 2 ? spoken.heldOut : ""].filter(Boolean).join(" ");
       return [`${name} ${digits(value)}`.trim()];
     });
-    entry.caption.textContent = words.length ? `step ${steps[at]}: ${words.join(" · ")}` : "";
+    entry.caption.textContent = words.length ? `${spoken.step} ${steps[at]}: ${words.join(" · ")}` : "";
   }
 
   function draw() {

@@ -6,6 +6,6 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
   button.addEventListener("click", async () => {
     field.select();
     // Only pages over HTTPS, or of this machine, may use the clipboard; elsewhere the text is selected to be copied.
-    await navigator.clipboard?.writeText(field.value).then(() => { button.textContent = "Copied"; }, () => {});
+    await navigator.clipboard?.writeText(field.value).then(() => { button.textContent = button.dataset.copied; }, () => {});
   });
 }

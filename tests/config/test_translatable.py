@@ -17,11 +17,12 @@ from django.utils.translation.template import templatize
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = ROOT / "locale" / "de" / "LC_MESSAGES" / "django.po"
 # Patterns below templates/, and packages.
-TEMPLATES = ["annotation/*.html", "forms/*.html", "base.html", "40*.html", "429.html"]
-CODE = ["annotation"]
+TEMPLATES = ["*.html", "annotation/*.html", "forms/*.html", "training/*.html", "models_registry/*.html", "api/*.html"]
+TEMPLATES += ["account*/*.html", "socialaccount/*.html", "admin/**/*.html"]
+CODE = ["annotation", "training", "models_registry", "api", "config"]
 
 # What is called so in every language.
-NAMES = {"Prefloop"}
+NAMES = {"Prefloop", "UTC", "SHA", "sha", "ms"}
 # What people type or copy, and what is no text.
 VERBATIM = {"code", "kbd", "pre", "script", "style", "template"}
 SPOKEN = {"alt", "aria-description", "aria-label", "data-label", "label", "placeholder", "title"}

@@ -6,10 +6,14 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django import template
+from django.utils.formats import get_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime, now
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
+from models_registry.sayings import said
 from training.models import Run
 from training.presentation import Measure, headline
 
@@ -37,10 +41,10 @@ def since(moment: datetime | None) -> SafeString | str:
         return "–"
     exact, words = localtime(moment), brief(now() - moment).split()
     return format_html(
-        '<time datetime="{}" title="{}">{} ago</time>',
+        '<time datetime="{}" title="{}">{}</time>',
         exact.isoformat(),
         exact.strftime("%Y-%m-%d %H:%M:%S %Z"),
-        " ".join(words[:2]),
+        pgettext("in units like 3 min", "%(span)s ago") % {"span": " ".join(words[:2])},
     )
 
 
@@ -51,7 +55,7 @@ def left(moment: datetime | None) -> str:
         return ""
     span = moment - now()
     minutes = timedelta(minutes=round(span.total_seconds() / 60))
-    return f"{brief(minutes if span >= timedelta(minutes=2) else span)} left"
+    return _("%(span)s left") % {"span": brief(minutes if span >= timedelta(minutes=2) else span)}
 
 
 @register.filter
@@ -59,8 +63,14 @@ def short(value: float | None) -> str:
     """A number in four significant digits, with a true minus."""
     if value is None:
         return "–"
-    words = f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    words = _local(f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}")
     return words.replace("-", MINUS, 1) if value < 0 else words
+
+
+def _local(number: str) -> str:
+    """A written number with the reader's signs for thousands and decimals."""
+    signs = {",": get_format("THOUSAND_SEPARATOR"), ".": get_format("DECIMAL_SEPARATOR")}
+    return "".join(signs.get(sign, sign) for sign in number)
 
 
 @register.filter
@@ -74,7 +84,7 @@ def signed(value: float | None) -> str:
     """A change, with its sign; a true minus."""
     if value is None:
         return ""
-    words = f"{value:+.3g}".replace("-", MINUS, 1) if value < 0 else f"{value:+.3g}"
+    words = _local(f"{value:+.3g}".replace("-", MINUS, 1) if value < 0 else f"{value:+.3g}")
     return "0" if words in ("+0", f"{MINUS}0") else words
 
 
@@ -91,7 +101,7 @@ def notes(runs: Iterable[Run]) -> list[str]:
     for run in runs:
         if run.base and run.base.notice:
             models.setdefault(run.base.notice, {})[str(run.base)] = None
-    return [f"{', '.join(names)}: {notice}" for notice, names in models.items()]
+    return [f"{', '.join(names)}: {said(notice)}" for notice, names in models.items()]
 
 
 @register.filter
