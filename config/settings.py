@@ -242,6 +242,7 @@ TEMPLATES = [
 ]
 
 AUTH_USER_MODEL = "annotation.User"
+SESSION_ENGINE = "annotation.sessions"
 AUTHENTICATION_BACKENDS = ["training.permissions.PeopleAndTheirModels"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -304,7 +305,7 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "OPTIONS": {"serializer": "config.cache.JSONSerializer"},
-    }
+    },
 }
 
 STORAGES = {
