@@ -306,6 +306,8 @@ CACHES = {
         "LOCATION": REDIS_URL,
         "OPTIONS": {"serializer": "config.cache.JSONSerializer"},
     },
+    # Parts of pages that are the same for many, in the memory of each process; named by all that they say.
+    "template_fragments": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
 
 STORAGES = {

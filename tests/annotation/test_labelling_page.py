@@ -453,3 +453,26 @@ def test_what_a_hand_out_and_a_vote_ask_is_counted(
     with django_assert_num_queries(12):
         client.post(url, {**hidden, "choice": "a1"})
     assert Judgment.objects.count() == 2
+
+
+def test_what_pages_share_is_in_the_readers_language_and_as_the_project_says_now(
+    project: Project, url: str, signed_in: SignIn, ann: User, make_comparison: MakeComparison
+) -> None:
+    """The guidelines' drawer and the words of the scripts are kept from one page to the next."""
+    make_comparison()
+    client = signed_in(ann)
+    english = client.get(url).content.decode()
+    german = client.get(url, headers={"accept-language": "de"}).content.decode()
+    Project.objects.filter(pk=project.pk).update(guidelines="Now <script>be</script> **strict**.", asks_reason=True)
+    changed = client.get(url).content.decode()
+
+    assert 'data-saved="Saved"' in english
+    assert 'data-saved="Gespeichert"' in german
+    assert "Three worked examples" in english
+    assert "Three worked examples" not in german
+    assert "Be <strong>fair</strong>." in english
+    assert "A key alone is the whole vote." in english
+    assert "Be <strong>fair</strong>." not in changed
+    assert "Now &lt;script&gt;be&lt;/script&gt; <strong>strict</strong>." in changed
+    assert "A key alone is the whole vote." not in changed
+    assert client.get(url, headers={"accept-language": "en"}).content.decode().count("<template") == english.count("<template")
