@@ -475,4 +475,3 @@ def test_what_pages_share_is_in_the_readers_language_and_as_the_project_says_now
     assert "Be <strong>fair</strong>." not in changed
     assert "Now &lt;script&gt;be&lt;/script&gt; <strong>strict</strong>." in changed
     assert "A key alone is the whole vote." not in changed
-    assert client.get(url, headers={"accept-language": "en"}).content.decode().count("<template") == english.count("<template")
