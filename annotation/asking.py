@@ -24,7 +24,7 @@ BLANK = re.compile(r"%\((\w+)\)s")
 _prepared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
 
-def ask(question: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+def ask(question: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """The rows of a statement with blanks like `%(person)s`. Its text must not differ from person to person."""
     prepare, execute = _words(question)
     with connection.cursor() as cursor:  # connects, where that is still to be done
@@ -33,10 +33,11 @@ def ask(question: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
             cursor.execute(prepare)
             prepared.add(question)
         cursor.execute(execute, values)
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
-def ask_for(table: type[Row], question: str, values: Mapping[str, object]) -> list[Row]:
+def ask_for(table: type[Row], question: str, values: Mapping[str, Any]) -> list[Row]:
     """The rows of a statement that selects the `{columns}` of this table.
 
     They are named, all of them: a statement that is prepared breaks when `*` comes to mean more than it did.
