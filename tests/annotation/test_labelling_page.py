@@ -463,8 +463,10 @@ def test_what_pages_share_is_in_the_readers_language_and_as_the_project_says_now
     client = signed_in(ann)
     english = client.get(url).content.decode()
     german = client.get(url, headers={"accept-language": "de"}).content.decode()
-    Project.objects.filter(pk=project.pk).update(guidelines="Now <script>be</script> **strict**.", asks_reason=True)
-    changed = client.get(url).content.decode()
+    Project.objects.filter(pk=project.pk).update(guidelines="Now <script>be</script> **strict**.")
+    strict = client.get(url).content.decode()
+    Project.objects.filter(pk=project.pk).update(asks_reason=True)
+    asking = client.get(url).content.decode()
 
     assert 'data-saved="Saved"' in english
     assert 'data-saved="Gespeichert"' in german
@@ -472,6 +474,6 @@ def test_what_pages_share_is_in_the_readers_language_and_as_the_project_says_now
     assert "Three worked examples" not in german
     assert "Be <strong>fair</strong>." in english
     assert "A key alone is the whole vote." in english
-    assert "Be <strong>fair</strong>." not in changed
-    assert "Now &lt;script&gt;be&lt;/script&gt; <strong>strict</strong>." in changed
-    assert "A key alone is the whole vote." not in changed
+    assert "Be <strong>fair</strong>." not in strict
+    assert "Now &lt;script&gt;be&lt;/script&gt; <strong>strict</strong>." in strict
+    assert "A key alone is the whole vote." not in asking
