@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 from random import SystemRandom
 
-from django.db import connection
 from django.utils.timezone import now
 
+from annotation.asking import ask, ask_for
 from annotation.models import Arm, Comparison, Project, Role, User
 from annotation.models.projects import today
 
@@ -83,9 +83,7 @@ class Place:
     def of(cls, project: Project, person: User) -> Place:
         """One statement. A site admin who is no member has no cap and no training."""
         values: dict[str, int | date] = {"project": project.pk, "person": person.pk, "today": today()}
-        with connection.cursor() as cursor:
-            cursor.execute(PLACE, values)
-            [(role, passed_at, cap, batches, votes_today, holds)] = cursor.fetchall()
+        [(role, passed_at, cap, batches, votes_today, holds)] = ask(PLACE, values)
         return cls(
             project,
             person,
@@ -160,7 +158,7 @@ LOCKED = "FOR NO KEY UPDATE SKIP LOCKED"
 
 # The first rows of an index that suit, then the first of those that nobody has locked.
 PICK = """
-SELECT * FROM annotation_comparison
+SELECT {{columns}} FROM annotation_comparison
  WHERE id = ANY (ARRAY(
          SELECT head.id FROM (
            SELECT * FROM annotation_comparison
@@ -175,35 +173,47 @@ BY_ORDER, BY_LOT = "depth, priority DESC, id", "lot"
 
 def _in_order(place: Place) -> Iterator[Picked]:
     """From the person's batches, and then from what is open to all."""
-    for among in _pools(place):
-        yield from _each(place, Arm.ORDER, PICK, among=among, order=BY_ORDER, lock=LOCKED)
+    for pool in _pools(place):
+        yield from _each(place, Arm.ORDER, PICK, pool, order=BY_ORDER, lock=LOCKED)
 
 
 def _drawn(place: Place, arm: Arm) -> Iterator[Picked]:
     """Whichever comes first after a random point is drawn at random: from there to the last lot, and round."""
     point = _dice.random()
-    for among in _pools(place):
-        for lots in (f"lot >= {point}", f"lot < {point}"):
-            yield from _each(place, arm, PICK, among=f"{among} AND {lots}", order=BY_LOT, lock=LOCKED)
+    for pool in _pools(place):
+        for side in (">=", "<"):
+            lots = replace(pool, among=f"{pool.among} AND lot {side} %(point)s", point=point)
+            yield from _each(place, arm, PICK, lots, order=BY_LOT, lock=LOCKED)
 
 
 def _rest(place: Place) -> Iterator[Picked]:
     """The last word: the whole order. Raises AllLockedError where something suits and others have all of it locked."""
-    for among in _pools(place):
-        parts = {"among": among, "order": BY_ORDER, "looked_at": "ALL"}
-        yield from _each(place, Arm.ORDER, PICK, **parts, lock=LOCKED)
-        if _found(place, PICK, [], **parts, lock=""):
+    for pool in _pools(place):
+        parts = {"order": BY_ORDER, "looked_at": "ALL"}
+        yield from _each(place, Arm.ORDER, PICK, pool, **parts, lock=LOCKED)
+        if _found(place, PICK, pool, [], **parts, lock=""):
             raise AllLockedError
 
 
-def _pools(place: Place) -> list[str]:
-    given = [f"batch_id = {int(pk)}" for pk in place.batches]
-    return [*given, f"project_id = {int(place.project.pk)} AND batch_id IS NULL"]
+@dataclass(frozen=True)
+class Pool:
+    """A part of the work: a condition on its comparisons, and what its blanks stand for."""
+
+    among: str
+    batch: int | None = None
+    point: float | None = None
+
+
+def _pools(place: Place) -> list[Pool]:
+    return [*(Pool("batch_id = %(batch)s", batch=pk) for pk in place.batches), OPEN_TO_ALL]
+
+
+OPEN_TO_ALL = Pool("project_id = %(project)s AND batch_id IS NULL")
 
 
 KNOWN_TO_NOBODY = """
-SELECT * FROM annotation_comparison AS head
- WHERE project_id = %(project)s AND purpose = %(purpose)s AND closed_at IS NULL
+SELECT {{columns}} FROM annotation_comparison AS head
+ WHERE project_id = %(project)s AND purpose = '{purpose}' AND closed_at IS NULL
    AND NOT EXISTS (SELECT FROM annotation_comparison twin JOIN annotation_judgment said ON said.comparison_id = twin.id
                     WHERE twin.prompt_id = head.prompt_id AND twin.response_ids = head.response_ids
                       AND said.annotator_id = %(person)s AND said.withdrawn_at IS NULL)
@@ -221,7 +231,7 @@ def _known(place: Place, purpose: Comparison.Purpose, arm: Arm, *, order: str) -
 
 # A repeat that was made and let go of, or else one of the person's own votes of a while ago.
 STARTED_REPEAT = """
-SELECT * FROM annotation_comparison AS head
+SELECT {{columns}} FROM annotation_comparison AS head
  WHERE only_for_id = %(person)s AND project_id = %(project)s AND closed_at IS NULL AND purpose = 'repeat' AND {suits}
  ORDER BY id LIMIT 1 FOR NO KEY UPDATE
 """
@@ -244,11 +254,8 @@ def _repeat(place: Place) -> Iterator[Picked]:
         yield from started
         return
     values = {"person": place.person.pk, "project": place.project.pk, "after": REPEAT_AFTER, "within": REPEAT_WITHIN}
-    with connection.cursor() as cursor:
-        cursor.execute(REPEATABLE, values)
-        found = cursor.fetchone()
-    if found:
-        former = Comparison.objects.get(pk=found[0])
+    for (former_id,) in ask(REPEATABLE, values):
+        former = Comparison.objects.get(pk=former_id)
         yield Picked(
             Comparison.objects.create(
                 project=place.project,
@@ -262,18 +269,23 @@ def _repeat(place: Place) -> Iterator[Picked]:
         )
 
 
-def _each(place: Place, arm: Arm, query: str, **parts: str) -> Iterator[Picked]:
+def _each(place: Place, arm: Arm, query: str, pool: Pool = OPEN_TO_ALL, **parts: str) -> Iterator[Picked]:
     """What a query finds, one after the other, each locked."""
     tried: list[int] = []
-    while found := _found(place, query, tried, **parts):
+    while found := _found(place, query, pool, tried, **parts):
         found[0].project = place.project
         yield Picked(found[0], arm)
         tried.append(found[0].pk)
 
 
-def _found(place: Place, query: str, tried: list[int], **parts: str) -> list[Comparison]:
-    blanks = {"looked_at": MOST_LOOKED_AT, "at_hand": AT_HAND, "among": "", "order": "", "lock": ""}
-    filled = query.format_map({**blanks, **parts, "suits": SUITS})
-    not_these = [*tried, *place.besides]
-    values = {"person": place.person.pk, "project": place.project.pk, "now": now(), "tried": not_these}
-    return list(Comparison.objects.raw(filled, {**values, "purpose": parts.get("purpose")}))
+def _found(place: Place, query: str, pool: Pool, tried: list[int], **parts: str) -> list[Comparison]:
+    filled = {"looked_at": MOST_LOOKED_AT, "at_hand": AT_HAND, "among": pool.among, **parts}
+    values = {
+        "person": place.person.pk,
+        "project": place.project.pk,
+        "batch": pool.batch,
+        "point": pool.point,
+        "now": now(),
+        "tried": [*tried, *place.besides],
+    }
+    return ask_for(Comparison, query.format_map({"order": "", "lock": "", **filled, "suits": SUITS}), values)

@@ -14,7 +14,9 @@ from django.db import connection
 from django.db.models import F
 from django.utils.timezone import now
 
+from annotation.asking import ask, ask_for
 from annotation.happenings import Happening, Kind, tell
+from annotation.inserting import insert
 from annotation.models import Comparison, Judgment, Preference, Response, User
 from annotation.models.content import WORK
 
@@ -75,7 +77,7 @@ def lock_person(person: User, *, durably: bool = True) -> None:
 
 
 # With every vote, so by hand.
-LOCKED = "SELECT * FROM annotation_comparison WHERE id = %s FOR NO KEY UPDATE"
+LOCKED = "SELECT {columns} FROM annotation_comparison WHERE id = %(comparison)s FOR NO KEY UPDATE"
 
 
 def lock_comparison(comparison_id: int) -> Comparison:
@@ -83,9 +85,10 @@ def lock_comparison(comparison_id: int) -> Comparison:
 
     Raises Comparison.DoesNotExist.
     """
-    for comparison in Comparison.objects.raw(LOCKED, [comparison_id]):
-        return comparison
-    raise Comparison.DoesNotExist
+    found = ask_for(Comparison, LOCKED, {"comparison": comparison_id})
+    if not found:
+        raise Comparison.DoesNotExist
+    return found[0]
 
 
 # One statement: leases that ran out go, and the seats that are left taken are listed. A lease that its person renews at
@@ -105,9 +108,7 @@ def free_seat(comparison: Comparison) -> int | None:
 
     Leases that ran out are removed, so that the seat can be taken. Late judgments that wait for one come first.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(TAKEN_SEATS, {"comparison": comparison.pk, "now": now()})
-        taken = {seat for (seat,) in cursor.fetchall()}
+    taken = {seat for (seat,) in ask(TAKEN_SEATS, {"comparison": comparison.pk, "now": now()})}
     free = (seat for seat in range(1, comparison.judgments_wanted + 1) if seat not in taken)
     if None in taken:
         # The judgment comes first: the other way round a seat could be drawn for nobody.
@@ -172,7 +173,7 @@ def write_judgment(
     """Keep a judgment, and let it count if it has a seat."""
     verdict.check(comparison.response_ids)
     edited, edit_of = _keep_edit(comparison, annotator, verdict)
-    judgment = Judgment.objects.create(
+    judgment = Judgment(
         comparison=comparison,
         annotator=annotator,
         seat=seat,
@@ -193,6 +194,7 @@ def write_judgment(
         decides=decides,
         created_at=created_at or now(),
     )
+    insert([judgment])
     if seat is not None:
         _count(comparison, judgment)
     return judgment
@@ -214,9 +216,7 @@ def _count(comparison: Comparison, judgment: Judgment) -> None:
     with connection.cursor() as cursor:
         cursor.execute(COUNTED, {"comparison": comparison.pk, "now": now()})
     if comparison.purpose in WORK:
-        Preference.objects.bulk_create(
-            preferences_of(judgment, project_id=comparison.project_id, prompt_id=comparison.prompt_id)
-        )
+        insert(preferences_of(judgment, project_id=comparison.project_id, prompt_id=comparison.prompt_id))
     comparison.depth += 1  # as the row is now
     _tell(comparison, judgment)
 

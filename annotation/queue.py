@@ -21,6 +21,7 @@ from django.utils.timezone import now
 from annotation.ballots import Ballot
 from annotation.gold import note_practice
 from annotation.hand_out import AllLockedError, Place, offers
+from annotation.inserting import insert
 from annotation.judging import (
     NoSeatLeftError,
     free_seat,
@@ -178,14 +179,12 @@ def _new_lease(place: Place, *, besides: Sequence[int] = ()) -> Lease | None:
 
 
 def _lease(comparison: Comparison, annotator: User, *, seat: int, shown_order: list[int], arm: str) -> Lease:
-    return Lease.objects.create(
-        comparison=comparison,
-        annotator=annotator,
-        seat=seat,
-        shown_order=shown_order,
-        arm=arm,
-        expires_at=now() + LEASE_TIME,
+    expires_at = now() + LEASE_TIME
+    lease = Lease(
+        comparison=comparison, annotator=annotator, seat=seat, shown_order=shown_order, arm=arm, expires_at=expires_at
     )
+    insert([lease])
+    return lease
 
 
 def extend(*, lease_id: int, annotator: User) -> bool:

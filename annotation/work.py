@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db import connection
 from django.utils.crypto import salted_hmac
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, override, pgettext_lazy
 
+from annotation.asking import ask
 from annotation.ballots import Ballot
 from annotation.common_start import common_start
 from annotation.hand_out import Place, has_practice
-from annotation.models import Comparison, Judgment, Lease, Project, Response, User
+from annotation.models import Comparison, Judgment, Lease, Project, User
 from annotation.models.judging import LETTERS
 from annotation.models.projects import today
 from annotation.queue import Ticket
@@ -171,26 +172,58 @@ def turns_of(messages: list[dict[str, str]]) -> list[Turn]:
     return [Turn(one["role"], ROLES.get(one["role"], one["role"]), render(one["content"])) for one in messages]
 
 
+# With every pair, so by hand. Mostly there is no vote that was taken back; where there is, it is looked up.
+SHOWN = """
+SELECT answer.id, answer.text, prompt.messages::text,
+       EXISTS (SELECT FROM annotation_judgment former
+                WHERE former.comparison_id = %(comparison)s AND former.annotator_id = %(person)s
+                  AND former.withdrawn_at IS NOT NULL)
+  FROM annotation_response answer JOIN annotation_prompt prompt ON prompt.id = answer.prompt_id
+ WHERE answer.id = ANY (%(shown)s)
+"""
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The texts of a comparison in the order of its answers, and whether the person has taken a vote on it back."""
+
+    texts: list[str]
+    messages: list[dict[str, str]]
+    was_withdrawn: bool
+
+    @classmethod
+    def of(cls, comparison_id: int, annotator_id: int, shown_order: list[int]) -> _Shown:
+        values = {"comparison": comparison_id, "person": annotator_id, "shown": shown_order}
+        rows = ask(SHOWN, values)
+        by_id = {pk: text for pk, text, _messages, _was_withdrawn in rows}
+        return cls([by_id[pk] for pk in shown_order], json.loads(rows[0][2]), rows[0][3])
+
+
 def work_on(lease: Lease) -> Work:
     """What to show for a lease. A is the response that its order puts first."""
-    withdrawn = Judgment.objects.filter(comparison=lease.comparison, annotator=lease.annotator_id)
-    earlier = withdrawn.exclude(withdrawn_at=None).select_related("edited").order_by("-withdrawn_at").first()
-    # The order is the person's own, so an earlier vote saw the same one.
+    shown = _Shown.of(lease.comparison_id, lease.annotator_id, lease.shown_order)
     return _work(
         lease.comparison,
+        shown,
         annotator_id=lease.annotator_id,
-        shown_order=lease.shown_order,
         ticket=Ticket.sign(lease),
-        earlier=Ballot.of(earlier) if earlier and earlier.shown_order == lease.shown_order else None,
+        earlier=_earlier(lease) if shown.was_withdrawn else None,
     )
+
+
+def _earlier(lease: Lease) -> Ballot | None:
+    """The vote that this person has taken back last. The order is their own, so it saw the same one."""
+    withdrawn = Judgment.objects.filter(comparison=lease.comparison_id, annotator=lease.annotator_id)
+    earlier = withdrawn.exclude(withdrawn_at=None).select_related("edited").order_by("-withdrawn_at").first()
+    return Ballot.of(earlier) if earlier and earlier.shown_order == lease.shown_order else None
 
 
 def work_again(judgment: Judgment) -> Work:
     """What to show to somebody who wants to change this judgment of theirs."""
     return _work(
         judgment.comparison,
+        _Shown.of(judgment.comparison_id, judgment.annotator_id, judgment.shown_order),
         annotator_id=judgment.annotator_id,
-        shown_order=judgment.shown_order,
         ticket="",
         earlier=Ballot.of(judgment),
         judgment_id=judgment.pk,
@@ -199,19 +232,16 @@ def work_again(judgment: Judgment) -> Work:
 
 def _work(
     comparison: Comparison,
+    shown: _Shown,
     *,
     annotator_id: int,
-    shown_order: list[int],
     ticket: str,
     earlier: Ballot | None,
     judgment_id: int | None = None,
 ) -> Work:
-    project = comparison.project
-    shown = Response.objects.filter(pk__in=shown_order).values_list("pk", "text", "prompt__messages")
-    by_id = {pk: text for pk, text, _messages in shown}
-    texts = [by_id[pk] for pk in shown_order]
+    project, texts = comparison.project, shown.texts
     start = common_start(texts)
-    turns = turns_of(shown[0][2])
+    turns = turns_of(shown.messages)
     first = int(turns[0].role == "system")  # it says how to answer, so it stays in view
     folded = len(turns) - OPEN_TURNS + 1 if len(turns) - first > OPEN_TURNS else first
     said = earlier or Ballot()
@@ -294,9 +324,7 @@ def _aspects(aspects: list[str], sides: str, said: Ballot) -> list[Question]:
 
 def progress(project: Project, person: User) -> Progress:
     """How far this person and the project are."""
-    with connection.cursor() as cursor:
-        cursor.execute(PROGRESS, {"project": project.pk, "person": person.pk, "today": today()})
-        [counts] = cursor.fetchall()
+    [counts] = ask(PROGRESS, {"project": project.pk, "person": person.pk, "today": today()})
     return Progress(*counts)
 
 

@@ -8,12 +8,13 @@ from typing import Self
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.db import connection, models
+from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery
 from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
+from annotation.asking import ask
 from annotation.happenings import Kind
 from annotation.models import Project
 
@@ -112,17 +113,15 @@ class Event(models.TextChoices):
 PING = "ping"
 
 
-# Asked with every vote: 0.04 ms. By `filter` the same took 0.49 ms, 0.27 of them to put it into words (medians).
-WANTING = "SELECT id FROM api_webhook WHERE project_id = %s AND off_at IS NULL AND %s = ANY (events)"
+# Asked with every vote, so by hand.
+WANTING = "SELECT id FROM api_webhook WHERE project_id = %(project)s AND off_at IS NULL AND %(kind)s = ANY (events)"
 
 
 class WebhookQuerySet(models.QuerySet["Webhook"]):
-    def wanting(self, kind: str, project_id: int) -> Self:
-        """Webhooks that are on and ask for this. Mostly there are none, so that is asked first, and by hand."""
-        with connection.cursor() as cursor:
-            cursor.execute(WANTING, [project_id, str(kind)])
-            wanting = [pk for (pk,) in cursor.fetchall()]
-        return self.filter(pk__in=wanting) if wanting else self.none()
+    def wanting(self, kind: str, project_id: int) -> list[Webhook]:
+        """Webhooks that are on and ask for this, with their projects. Mostly there are none: that is asked first."""
+        wanting = [pk for (pk,) in ask(WANTING, {"project": project_id, "kind": str(kind)})]
+        return list(self.filter(pk__in=wanting).select_related("project")) if wanting else []
 
     def with_last_delivery(self) -> Self:
         """Adds `last_state` and `last_at`, of the newest delivery."""

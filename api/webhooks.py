@@ -38,7 +38,7 @@ USER_AGENT = "Prefloop-Webhook/1"
 
 def note(happening: Happening) -> None:
     """A listener of `annotation.happenings`: write a delivery for every webhook that wants to know."""
-    webhooks = list(Webhook.objects.wanting(happening.kind, happening.project_id).select_related("project"))
+    webhooks = Webhook.objects.wanting(happening.kind, happening.project_id)
     if webhooks:
         _write(webhooks, event=happening.kind, subject=happening.subject, facts=dict(happening.facts))
 

@@ -242,6 +242,7 @@ TEMPLATES = [
 ]
 
 AUTH_USER_MODEL = "annotation.User"
+SESSION_ENGINE = "annotation.sessions"
 AUTHENTICATION_BACKENDS = ["training.permissions.PeopleAndTheirModels"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -304,7 +305,9 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "OPTIONS": {"serializer": "config.cache.JSONSerializer"},
-    }
+    },
+    # Parts of pages that are the same for many, in the memory of each process; named by all that they say.
+    "template_fragments": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
 
 STORAGES = {

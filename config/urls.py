@@ -8,9 +8,9 @@ from django.urls import include, path
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
+    path("", include("annotation.urls")),  # first: every pair and every vote is looked up here
     path("admin/", admin.site.urls),
     path("models/", include("models_registry.urls")),
     path("", include("api.urls")),
     path("", include("training.urls")),
-    path("", include("annotation.urls")),
 ]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth.backends import ModelBackend
 from django.db.models import Q
 
 from annotation.models import User
+from annotation.sessions import People
 from models_registry.models import Version, VersionQuerySet
 from training.models import Run
 
 
-class PeopleAndTheirModels(ModelBackend):
-    """Django's own backend, which also answers for one version."""
+class PeopleAndTheirModels(People):
+    """The site's backend, which also answers for one version."""
 
     def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
         if perm == "models_registry.view_version" and isinstance(obj, Version):

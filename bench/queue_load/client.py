@@ -14,12 +14,13 @@ import json
 import random
 import re
 import select
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlencode
@@ -65,6 +66,58 @@ class Orders:
         return 1 - self.gone - self.abandoned - self.dawdled - self.hung_up
 
 
+class Connection:
+    """HTTP/1.1 on one connection that is kept: the status, every header, and as many bytes as are announced.
+
+    `http.client` reads headers with the parser for e-mail, which took a tenth of the time that it was there to measure.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.socket: socket.socket | None = None
+
+    def ask(self, method: str, path: str, headers: Mapping[str, str], body: str = "") -> None:
+        """Send a request, on a new connection where there is none."""
+        if self.socket is None:
+            self.socket = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        sent = body.encode()
+        more = {"Host": f"127.0.0.1:{self.port}", "Accept-Encoding": "identity", "Content-Length": f"{len(sent)}"}
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in {**more, **headers}.items())]
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode() + sent)
+
+    def answer(self) -> tuple[int, list[tuple[str, str]], str]:
+        """The status, the headers with their names in small letters, and the text."""
+        head, _, body = self._until(lambda received: b"\r\n\r\n" in received).partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+        announced = [int(value) for name, value in headers if name == "content-length"]
+        if not announced:
+            raise HTTPException("the server does not say how long its answer is")
+        body = self._until(lambda received: len(received) >= announced[0], body)
+        if ("connection", "close") in headers:
+            self.close()
+        return int(first.split()[1]), headers, body.decode()
+
+    def _until(self, enough: Callable[[bytes], bool], received: bytes = b"") -> bytes:
+        assert self.socket is not None, "nothing was asked"
+        while not enough(received):
+            more = self.socket.recv(65_536)
+            if not more:
+                raise HTTPException("the server hung up")
+            received += more
+        return received
+
+    def hang_up_if_the_server_has(self) -> None:
+        """A server ends a connection that is idle for some seconds: a browser sees it and makes a new one."""
+        if self.socket is not None and select.select([self.socket], [], [], 0)[0]:
+            self.close()
+
+    def close(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
+        self.socket = None
+
+
 class Annotator:
     """One person at one browser."""
 
@@ -73,7 +126,7 @@ class Annotator:
         self.dice = random.Random(orders.seed * 1_000_003 + person)
         self.session, self.token, self.cookie = session, "", ""
         self.seen: list[str] = []
-        self.connection = HTTPConnection("127.0.0.1", orders.port, timeout=60)
+        self.connection = Connection(orders.port)
 
     def work(self) -> None:
         """Until nothing is left or the time is over."""
@@ -132,9 +185,9 @@ class Annotator:
 
     def page(self) -> str:
         """The labelling page, as one comes to it."""
-        self.hang_up_if_the_server_has()
+        self.connection.hang_up_if_the_server_has()
         began = time.perf_counter()
-        self.connection.request("GET", self.orders.path, headers=self.headers())
+        self.connection.ask("GET", self.orders.path, self.headers())
         status, html = self.answer()
         if status != 200:
             raise HTTPException(f"the page was answered with {status}")
@@ -159,24 +212,18 @@ class Annotator:
         else:
             headers["X-Fragment"] = "1"
             headers["Content-Type"], body = f"multipart/form-data; boundary={BOUNDARY}", multipart(form)
-        self.hang_up_if_the_server_has()
-        self.connection.request("POST", self.orders.path, body=body, headers=headers)
+        self.connection.hang_up_if_the_server_has()
+        self.connection.ask("POST", self.orders.path, headers, body)
 
     def headers(self) -> dict[str, str]:
         return {"Cookie": f"sessionid={self.session}; csrftoken={self.cookie}"}
 
-    def hang_up_if_the_server_has(self) -> None:
-        """A server ends a connection that is idle for some seconds: a browser sees it and makes a new one."""
-        idle = self.connection.sock
-        if idle is not None and select.select([idle], [], [], 0)[0]:
-            self.connection.close()
-
     def answer(self) -> tuple[int, str]:
-        response = self.connection.getresponse()
-        for name, value in response.getheaders():
-            if name.lower() == "set-cookie" and value.startswith("csrftoken="):
+        status, headers, body = self.connection.answer()
+        for name, value in headers:
+            if name == "set-cookie" and value.startswith("csrftoken="):
                 self.cookie = value.split("=", 1)[1].split(";", 1)[0]
-        return response.status, response.read().decode()
+        return status, body
 
 
 def multipart(form: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ from bench.queue_load.client import TICKET
 
 LARGE = {f"annotation_{name}" for name in ("comparison", "judgment", "preference", "prompt", "response")}
 SMALL = 1_000  # rows; what has no more is best read from end to end
-EXPLAINED = ("SELECT", "WITH", "UPDATE", "DELETE", "INSERT")
+EXPLAINED = ("SELECT", "WITH", "UPDATE", "DELETE", "INSERT", "EXECUTE")
 ARMS = ([Arm.ORDER], [Arm.RANDOM], [Arm.GOLD, Arm.ORDER], [Arm.REPEAT, Arm.ORDER])
 
 
@@ -43,12 +43,15 @@ def statements(client: Client, path: str) -> list[str]:
 
 
 def scans(query: str) -> list[str]:
-    """The large tables that would be read from end to end for this statement."""
+    """The large tables that would be read from end to end for this statement; of a prepared one, whoever asks."""
     if query.split()[0] not in EXPLAINED:
         return []
     with connection.cursor() as cursor:
+        # A prepared statement has a plan for these values, and the one for all that PostgreSQL comes to after a while.
+        cursor.execute("SET plan_cache_mode = force_generic_plan")
         cursor.execute(f"EXPLAIN (FORMAT JSON) {query}")
         [(found,)] = cursor.fetchall()
+        cursor.execute("RESET plan_cache_mode")
     plan = found if isinstance(found, list) else json.loads(found)
     return [
         node["Relation Name"]

@@ -10,7 +10,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
-from annotation.models import Comparison, Judgment, Lease, Project, Response, Skip, User
+from annotation import hand_out
+from annotation.models import Arm, Comparison, Judgment, Lease, Project, Response, Skip, User
 from annotation.services import AnswerIn, add_comparison
 from models_registry.models import Kind, Model, Version
 from tests.annotation.conftest import MakeComparison
@@ -424,5 +425,55 @@ def test_the_page_asks_the_database_as_often_for_few_as_for_many(
         make_comparison()
     client = signed_in(ann)
     client.get(url)  # from here on the pair is held
-    with django_assert_num_queries(12):
+    with django_assert_num_queries(11):
         client.get(url)
+
+
+def test_what_a_hand_out_and_a_vote_ask_is_counted(
+    url: str,
+    signed_in: SignIn,
+    ann: User,
+    make_comparison: MakeComparison,
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_num_queries: Callable[..., object],
+) -> None:
+    monkeypatch.setattr(hand_out, "drawn_arms", lambda project: [Arm.ORDER])
+    for _ in range(3):
+        make_comparison(judgments_wanted=2)
+    client = signed_in(ann)
+    client.post(url, {**form_of(client, url).hidden, "choice": "a1"})  # from here on every question is prepared
+
+    # Session, person, project; a savepoint; the person's lock, their place, the pick, its seats, the lease; what is
+    # shown, how far one is.
+    with django_assert_num_queries(12):
+        page = client.get(url)
+    hidden = Forms(page.content.decode()).hidden
+    # Session, person, project; a savepoint; the person's and the comparison's locks, the lease's end, the judgment, its
+    # count, its preference, webhooks.
+    with django_assert_num_queries(12):
+        client.post(url, {**hidden, "choice": "a1"})
+    assert Judgment.objects.count() == 2
+
+
+def test_what_pages_share_is_in_the_readers_language_and_as_the_project_says_now(
+    project: Project, url: str, signed_in: SignIn, ann: User, make_comparison: MakeComparison
+) -> None:
+    """The guidelines' drawer and the words of the scripts are kept from one page to the next."""
+    make_comparison()
+    client = signed_in(ann)
+    english = client.get(url).content.decode()
+    german = client.get(url, headers={"accept-language": "de"}).content.decode()
+    Project.objects.filter(pk=project.pk).update(guidelines="Now <script>be</script> **strict**.")
+    strict = client.get(url).content.decode()
+    Project.objects.filter(pk=project.pk).update(asks_reason=True)
+    asking = client.get(url).content.decode()
+
+    assert 'data-saved="Saved"' in english
+    assert 'data-saved="Gespeichert"' in german
+    assert "Three worked examples" in english
+    assert "Three worked examples" not in german
+    assert "Be <strong>fair</strong>." in english
+    assert "A key alone is the whole vote." in english
+    assert "Be <strong>fair</strong>." not in strict
+    assert "Now &lt;script&gt;be&lt;/script&gt; <strong>strict</strong>." in strict
+    assert "A key alone is the whole vote." not in asking

@@ -70,7 +70,7 @@ def test_a_hand_out_looks_at_no_more_rows_than_it_says(
     with CaptureQueriesContext(connection) as captured:
         next(hand_out._in_order(place), None)
     with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {captured.captured_queries[0]['sql']}")
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {captured.captured_queries[-1]['sql']}")
         plan = cursor.fetchone()[0][0]["Plan"]
     read = [node["Actual Rows"] for node in nodes(plan) if node.get("Index Name") == "open_comparisons"]
     assert read
