@@ -24,6 +24,7 @@ CHECKS = {
 
 def main(beside: list[str]) -> int:
     """The exit code: that of the command beside the checks; 1 if it was well and a check was not."""
+    print(f"Checking: {', '.join(CHECKS)} …", flush=True)
     with ThreadPoolExecutor(1 if beside else os.cpu_count()) as pool:
         said = {name: pool.submit(failure, name, arguments) for name, arguments in CHECKS.items()}
         try:
