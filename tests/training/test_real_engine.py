@@ -122,7 +122,6 @@ def test_the_tiny_model_is_built_and_registered_here_and_now() -> None:
     assert (run.version.kind, str(run.version)) == ("base", "Tiny model v1")
 
 
-@pytest.mark.usefixtures("command")
 def test_dpo_reports_and_registers(tiny: Version, judged: Project) -> None:
     run = trained("dpo", judged, tiny, {**QUICK, **SHORT, "batch_size": 4, "epochs": 2, "learning_rate": 1e-3})
     assert run.snapshot is not None
