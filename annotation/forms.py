@@ -60,7 +60,8 @@ class ProjectForm(forms.ModelForm[Project]):
         }
         help_texts = {
             "guidelines": "What makes one answer better than another here. Markdown; annotators open it with one key.",
-            "overlap": "How many people judge each new comparison (1 to 50). Comparisons that exist keep their number.",
+            "overlap": "How many people judge each new comparison (1 to 50); with 1.2 one in five is judged twice."
+            " Comparisons that exist keep their number.",
             "asks_strength": "Slightly, clearly or much: seven keys instead of three. Training can weigh votes by it.",
             "kind": "What the answers to one prompt become. What somebody has begun to judge stays as it is.",
             "offers_both_good": "Beside “both bad”; like a tie it prefers no answer.",

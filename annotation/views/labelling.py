@@ -220,7 +220,8 @@ def _page(request: SignedInRequest, project: Project, template: str) -> HttpResp
 def _context(request: SignedInRequest, project: Project, lease: Lease | None) -> dict[str, object]:
     work = work_on(lease) if lease else None
     why = None if lease else why_nothing_is_left(project, request.user)
-    return page_context(request, project, work) | {"why": why}
+    practises = lease is not None and lease.arm == Arm.PRACTICE
+    return page_context(request, project, work) | {"why": why, "practises": practises}
 
 
 def page_context(request: SignedInRequest, project: Project, work: Work | None) -> dict[str, object]:
