@@ -54,7 +54,7 @@ def math_plugin(md: MarkdownIt) -> None:
 
 
 def _looking_back_at_nothing(rule: Callable[[StateInline, bool], bool]) -> Callable[[StateInline, bool], bool]:
-    """The plugin's rule for `$`, mended: at the start of a text it asks for the character before, and gets the last one.
+    """The plugin's rule for `$`, mended: at the start of a text it takes the last character for the one before.
 
     So a paragraph that began with a formula and ended in a digit lost it.
     """
