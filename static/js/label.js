@@ -301,7 +301,8 @@
     if (!pop && name === "e" && openEdit()) return event.preventDefault();
     if (!pop && name === "c" && foldStart()) return event.preventDefault();
     const target = find(name, pop);
-    if (!target) return pop ? undefined : rank(name, event);
+    if (!target && pop) return name.length === 1 && name !== " " ? pop.querySelector("textarea").focus() : undefined;
+    if (!target) return rank(name, event);
     event.preventDefault();
     if (target.matches("textarea")) return target.focus();
     if (performance.now() - shownAt < BLIND_MS && target.closest(".choices, [data-next]")) return;
