@@ -65,7 +65,8 @@ class ProjectForm(forms.ModelForm[Project]):
                 "What makes one answer better than another here. Markdown; annotators open it with one key."
             ),
             "overlap": _(
-                "How many people judge each new comparison (1 to 50). Comparisons that exist keep their number."
+                "How many people judge each new comparison (1 to 50); with 1.2 one in five is judged twice."
+                " Comparisons that exist keep their number."
             ),
             "asks_strength": _(
                 "Slightly, clearly or much: seven keys instead of three. Training can weigh votes by it."

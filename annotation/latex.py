@@ -5,7 +5,7 @@ What cannot be converted is shown as its source, in code type: half a formula is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from latex2mathml.converter import convert
@@ -18,6 +18,7 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 from mdit_py_plugins.amsmath import amsmath_plugin
 from mdit_py_plugins.dollarmath import dollarmath_plugin
+from mdit_py_plugins.dollarmath.index import math_inline_dollar
 
 # The converter's time grows faster than the formula: 2,000 characters take it well under 100 ms.
 LONGEST_FORMULA = 2_000
@@ -38,6 +39,8 @@ def math_plugin(md: MarkdownIt) -> None:
     """Teach a Markdown parser the formulas that models write."""
     # "$5 and $10" is money: no space inside the dollars, no digit after the closing one.
     dollarmath_plugin(md, allow_labels=False, allow_space=False, allow_digits=False, double_inline=True)
+    dollars = math_inline_dollar(allow_space=False, allow_digits=False, allow_double=True)
+    md.inline.ruler.at("math_inline", _looking_back_at_nothing(dollars))
     amsmath_plugin(md)
     md.inline.ruler.before("escape", "math_bracket", _bracket_inline)
     md.block.ruler.before("fence", "math_bracket_block", _bracket_block, {"alt": ["paragraph", "blockquote", "list"]})
@@ -48,6 +51,24 @@ def math_plugin(md: MarkdownIt) -> None:
         ("amsmath", True),
     ):
         md.add_render_rule(name, _render_display if display else _render_inline)
+
+
+def _looking_back_at_nothing(rule: Callable[[StateInline, bool], bool]) -> Callable[[StateInline, bool], bool]:
+    """The plugin's rule for `$`, mended: at the start of a text it takes the last character for the one before.
+
+    So a paragraph that began with a formula and ended in a digit lost it.
+    """
+
+    def dollars(state: StateInline, silent: bool) -> bool:
+        if state.pos:
+            return rule(state, silent)
+        text, state.src = state.src, f"{state.src} "
+        try:
+            return rule(state, silent)
+        finally:
+            state.src = text
+
+    return dollars
 
 
 def _bracket_inline(state: StateInline, silent: bool) -> bool:

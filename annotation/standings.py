@@ -26,5 +26,10 @@ def standings_of(project: Project) -> list[Standing]:
     ]
 
 
+def waiting_in(project: Project) -> list[Standing]:
+    """Those who have been through the practice pairs in vain: a manager decides."""
+    return [standing for standing in standings_of(project) if standing.practice and standing.practice.is_over]
+
+
 def _is_new(member: Membership) -> bool:
     return member.role == Role.ANNOTATOR and member.passed_at is None

@@ -194,7 +194,8 @@ def render_card(card: str) -> SafeString:
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1:]) + 2)}"
-    return sanitise(markdown.renderer.render(tokens, markdown.options, {}))
+    html = markdown.renderer.render(tokens, markdown.options, {})
+    return sanitise(html.replace("<pre>", '<pre tabindex="0">'))  # a key must reach what is scrolled
 
 
 def _list(facts: Mapping[str, object]) -> str:

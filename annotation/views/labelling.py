@@ -32,6 +32,7 @@ LATE = gettext_lazy(
     "Others had taken this pair when your vote came. It is kept, and counts as soon as one of them lets go."
 )
 UNKNOWN = gettext_lazy("That form was out of date, so nothing was saved. Here is your pair again.")
+OTHER = gettext_lazy("You had judged this pair already, perhaps in another tab. That vote stands; My votes changes it.")
 TAKEN_OUT = gettext_lazy("That was taken out of the project meanwhile, so nothing was saved.")
 
 
@@ -136,22 +137,39 @@ def _vote(request: SignedInRequest, project: Project) -> Judgment | None:
     ticket = _ticket(request, project)
     if ticket is None:
         return None
+    ballot = Ballot.read(request.POST, project)
     try:
         judgment = queue.submit_judgment(
             ticket=ticket,
             annotator=request.user,
-            ballot=Ballot.read(request.POST, project),
+            ballot=ballot,
             active_seconds=seconds(request.POST.get("active_seconds", "")),
         )
+        kept_before = not _is_of(judgment, ballot)
     except Comparison.DoesNotExist:
         messages.warning(request, TAKEN_OUT)
         return None
     except ValueError:
         messages.error(request, UNKNOWN)
         return None
-    if judgment.seat is None:
+    if kept_before:
+        messages.warning(request, OTHER)
+    elif judgment.seat is None:
         messages.info(request, LATE)
     return judgment
+
+
+def _is_of(judgment: Judgment, ballot: Ballot) -> bool:
+    """Whether this is the vote on the ballot; else it is one given before, which was kept."""
+    said = ballot.verdict(judgment.shown_order)
+    kept = {int(pk): will_do for pk, will_do in judgment.acceptable.items()}
+    return (said.tiers, said.strength, said.both_bad, said.both_good, said.acceptable) == (
+        judgment.tiers,
+        judgment.strength,
+        judgment.both_bad,
+        judgment.both_good,
+        kept,
+    )
 
 
 def _told(request: SignedInRequest, project: Project, judgment: Judgment) -> HttpResponse:
@@ -202,7 +220,8 @@ def _page(request: SignedInRequest, project: Project, template: str) -> HttpResp
 def _context(request: SignedInRequest, project: Project, lease: Lease | None) -> dict[str, object]:
     work = work_on(lease) if lease else None
     why = None if lease else why_nothing_is_left(project, request.user)
-    return page_context(request, project, work) | {"why": why}
+    practises = lease is not None and lease.arm == Arm.PRACTICE
+    return page_context(request, project, work) | {"why": why, "practises": practises}
 
 
 def page_context(request: SignedInRequest, project: Project, work: Work | None) -> dict[str, object]:

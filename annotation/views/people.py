@@ -56,8 +56,14 @@ def sign_in_by_link(request: HttpRequest, token: str) -> HttpResponse:
     if person is None:
         return render(request, "accounts/link_spent.html", status=410)
     if request.method == "POST":
+        if not _comes_in_again(person):
+            messages.info(request, _("The link is used up. Set a password under your name, to come in again."))
         return let_in(request, person, then=reverse("home"))
     return render(request, "accounts/link.html", {"person": person})
+
+
+def _comes_in_again(person: User) -> bool:
+    return person.has_usable_password() or SocialAccount.objects.filter(user=person).exists()
 
 
 @require_safe

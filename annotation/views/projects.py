@@ -22,6 +22,7 @@ from annotation.inviting import InviteForm
 from annotation.models import Flag, Judgment, Lease, Preference, Project, Role, VoteCount
 from annotation.regroup import follow_kind
 from annotation.sources import sources_of
+from annotation.standings import waiting_in
 from annotation.work import progress
 
 LAST_VOTES = 10
@@ -59,6 +60,7 @@ def show(request: SignedInRequest, slug: str) -> HttpResponse:
             "last_votes": votes.select_related("annotator", "comparison__prompt").latest_first()[:LAST_VOTES],
             "preferences": Preference.objects.filter(project=project).count(),
             "answers_from": sources_of(project),
+            "waiting": waiting_in(project) if project.practice_pairs else [],
             "open_flags": Flag.objects.unsettled().in_project(project).count(),
         }
     return render(request, "annotation/project.html", context)

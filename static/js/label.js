@@ -107,7 +107,8 @@
     const mine = outbox[0];
     // Signing in again, in another tab, makes a new token for forms.
     if (token()) mine.body.set("csrfmiddlewaretoken", token());
-    show("saving", words.saving);
+    if (!mine.tried) show("saving", words.saving);  // later what went wrong stays to be read, with its link
+    mine.tried = true;
     if (given) work().setAttribute("aria-busy", "true");
     let answer, text;
     try {
@@ -278,9 +279,13 @@
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("textarea, select, input:not([type=checkbox], [type=radio])");
     if (event.key === "Escape") return closeAll();
-    if (typing && event.key === "Enter" && !event.shiftKey && chosen && typing.id === "reason") {
+    if (typing && event.key === "Enter" && !event.shiftKey && !event.isComposing && chosen && typing.id === "reason") {
       event.preventDefault();
       return deliver(chosen);
+    }
+    if (typing?.closest(".pop") && event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      return typing.closest(".pop").querySelector(".panel > button:last-of-type").click();
     }
     if (typing || !keysOn.checked || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
     const letter = letterOf(event);
@@ -292,9 +297,11 @@
     // Where digits themselves take shift, it is no shift.
     const digit = /^Digit\d$/.test(event.code) && !/\d/.test(letter) ? event.code.slice(5) : "";
     const name = digit ? `${event.shiftKey ? "⇧" : ""}${digit}` : letter;
-    if (name === "e" && openEdit()) return event.preventDefault();
-    if (name === "c" && foldStart()) return event.preventDefault();
-    const target = find(name);
+    const pop = document.querySelector(".pop[open]");  // what is open takes the keys: behind it nothing is voted or marked
+    if (!pop && name === "e" && openEdit()) return event.preventDefault();
+    if (!pop && name === "c" && foldStart()) return event.preventDefault();
+    const target = find(name, pop);
+    if (!target && pop) return name.length === 1 && name !== " " ? pop.querySelector("textarea").focus() : undefined;
     if (!target) return rank(name, event);
     event.preventDefault();
     if (target.matches("textarea")) return target.focus();
@@ -310,11 +317,9 @@
     if (!/\p{L}/u.test(key) || /\p{Script=Latin}/u.test(key)) return key.toLowerCase();
     return { Comma: ",", Period: "." }[code] ?? code.replace(/^Key/, "").toLowerCase();
   };
-  const find = (key) => {
+  const find = (key, pop) => {
     const selector = `[data-key="${CSS.escape(key)}"]`;
-    const open = document.querySelector(".pop[open] .panel");
-    const button = open?.querySelector(selector)
-      || [...document.querySelectorAll(selector)].find((one) => !one.closest(".panel"));
+    const button = pop ? pop.querySelector(selector) : [...document.querySelectorAll(selector)].find((one) => !one.closest(".panel"));
     return button && !button.disabled && !button.hidden ? button : null;
   };
   const rank = (key, event) => {

@@ -219,6 +219,23 @@ def test_a_vote_that_comes_too_late_is_kept_and_told_so(
     assert (kept.annotator, kept.seat) == (ann, None)
 
 
+def test_another_vote_on_a_pair_from_another_tab_is_not_called_saved(
+    url: str, signed_in: SignIn, ann: User, make_comparison: MakeComparison
+) -> None:
+    make_comparison()
+    client = signed_in(ann)
+    hidden = form_of(client, url).hidden
+    words = "You had judged this pair already"
+    assert words not in client.post(url, {**hidden, "choice": "a2"}, follow=True).content.decode()
+
+    again = client.post(url, {**hidden, "choice": "a2"}, follow=True)
+    other = client.post(url, {**hidden, "choice": "b2"}, follow=True)
+
+    assert words not in again.content.decode()
+    assert words in other.content.decode()
+    assert Judgment.objects.count() == 1
+
+
 @pytest.mark.parametrize("choice", ["a3", "b2", "tie", "both_bad"])
 def test_undo_brings_the_last_pair_back_with_its_choice_marked(
     url: str, project: Project, signed_in: SignIn, ann: User, make_comparison: MakeComparison, choice: str

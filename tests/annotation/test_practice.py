@@ -136,6 +136,28 @@ def test_the_page_tells_what_was_expected_and_why(
     assert "Question 2?" in client.get(url).content.decode()
 
 
+def test_the_page_says_that_it_is_practice(
+    project: Project, practice: list[Comparison], ann: User, signed_in: SignIn, make_comparison: MakeComparison
+) -> None:
+    url, words = reverse("label", args=[project.slug]), "Practice: after your vote"
+    make_comparison()
+    assert words in signed_in(ann).get(url).content.decode()
+    gold.let_in(project, ann)
+    queue.release(project=project, annotator=ann)
+    assert words not in signed_in(ann).get(url).content.decode()
+
+
+def test_the_managers_page_names_who_waits_for_a_word(
+    project: Project, practice: list[Comparison], ann: User, manager: User, signed_in: SignIn
+) -> None:
+    words = "people wait for your word"
+    for _ in range(3):
+        judge(project, ann, rightly=False)
+    assert words not in signed_in(manager).get(project.get_absolute_url()).content.decode()
+    judge(project, ann, rightly=False)
+    assert words in signed_in(manager).get(project.get_absolute_url()).content.decode()
+
+
 def test_feedback_is_for_ones_own_practice_only(
     project: Project,
     practice: list[Comparison],

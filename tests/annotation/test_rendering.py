@@ -168,6 +168,13 @@ def test_two_formulas_on_one_line_stay_two() -> None:
     assert render(r"\[a\] and \[b\]").count("<math") == 2
 
 
+@pytest.mark.parametrize("text", ["$x$ is 5", "$$x$$ costs $5 and $6", r"$x$ and a\\"])
+def test_a_formula_at_the_start_stands_whatever_the_text_ends_with(text: str) -> None:
+    html = render(text)
+    assert html.count("<math") == 1
+    assert "$<" not in html
+
+
 def test_a_picture_is_shown_as_a_link_and_not_loaded() -> None:
     parsed = Parsed(render("![a cat](https://example.org/cat.png)"))
     assert parsed.text.strip() == "Image: a cat"

@@ -71,6 +71,16 @@ def test_a_link_asks_first_and_signs_in_by_its_button(client: Client, ann: User)
     assert client.get(reverse("home")).status_code == 200
 
 
+def test_who_has_no_other_way_in_is_told_to_set_a_password(client: Client, ann: User) -> None:
+    words = "Set a password under your name"
+    assert words not in client.post(path_of(ann), follow=True).content.decode()
+    newcomer = User.objects.create(username="new")
+    newcomer.set_unusable_password()
+    newcomer.save()
+
+    assert words in Client().post(path_of(newcomer), follow=True).content.decode()
+
+
 def test_a_link_works_once(ann: User) -> None:
     path = path_of(ann)
     assert Client().post(path).status_code == 302
