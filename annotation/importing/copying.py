@@ -8,6 +8,7 @@ from itertools import chain, islice
 from django.db import connection, models
 
 from annotation.importing.references import BEGIN_CHECKS, END_CHECKS, LEAVE_ROWS_TO_US, check_references
+from annotation.importing.turns import while_waiting
 
 LINES_AT_A_TIME = 100  # a fifth of what a socket holds, so that the server has the next while we write more
 NULL = r"\N"
@@ -44,7 +45,8 @@ def copy_rows(model: type[models.Model], columns: Sequence[str], ids: Sequence[i
     with connection.cursor() as cursor, connection.wrap_database_errors:
         cursor.execute(LEAVE_ROWS_TO_US)
         are_ours = cursor.fetchone() is not None
-        cursor.copy_expert(into, _Written(chain([first], lines)))
+        with while_waiting():
+            cursor.copy_expert(into, _Written(chain([first], lines)))
         if are_ours:
             cursor.execute(BEGIN_CHECKS)
             check_references(model, columns, ids)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, connection, transaction
@@ -23,6 +24,7 @@ from annotation.importing.formats.raw import Bytes, Numbered
 from annotation.importing.keyed import Keyed
 from annotation.importing.reading import Source, detect_format, opened, shaped
 from annotation.importing.rows import BadFileError, BadRowError, Row
+from annotation.importing.turns import in_turns, when_allowed, while_waiting
 from annotation.importing.voices import Votes
 from annotation.importing.writing import Landed, write_rows
 from annotation.models import Comparison, ImportReport, Judgment, Preference, Project, Prompt, Response, User
@@ -126,11 +128,12 @@ def tell_of_end(report: ImportReport) -> None:
 
 def _land_rows(report: ImportReport, source: Source) -> None:
     votes = Votes(report.judged_by)
-    rows = shaped(_after(source.rows, report.position), report.shape)
+    may_read = Event()
+    rows = when_allowed(shaped(_after(source.rows, report.position), report.shape), may_read)
     report.project.refresh_from_db(fields=["kind"])
     alone = votes.judge is not None or report.project.kind == Project.Kind.SINGLE
     landed = 0
-    for batch in _ahead(_batches(rows, report.author_label, alone=alone)):
+    for batch in _ahead(_batches(rows, report.author_label, alone=alone), may_read):
         votes.meet(vote for _, row in batch if isinstance(row, Keyed) for vote in row.votes)
         _land_or_split(report, batch, votes, source.share)
         landed += len(batch)
@@ -143,17 +146,21 @@ def _after(rows: Iterable[Numbered], position: int) -> Iterator[Numbered]:
     return (numbered for numbered in rows if numbered[0] > position)
 
 
-def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+def _ahead(batches: Iterator[Batch], may_read: Event) -> Iterator[Batch]:
     """The same batches; the next one is read while the database takes this one."""
-    with ThreadPoolExecutor(max_workers=1) as reader, _two_threads_at_work():
+    with ThreadPoolExecutor(max_workers=1) as reader, _short_turns(), in_turns(may_read):
         coming = reader.submit(next, batches, None)
-        while batch := coming.result():
+        while True:
+            with while_waiting():
+                batch = coming.result()
+            if not batch:
+                return
             coming = reader.submit(next, batches, None)
             yield batch
 
 
 @contextmanager
-def _two_threads_at_work() -> Iterator[None]:
+def _short_turns() -> Iterator[None]:
     """Short turns: the server must not wait five milliseconds for its next piece because the reader is busy."""
     turn = sys.getswitchinterval()
     sys.setswitchinterval(SHORT_TURN)
