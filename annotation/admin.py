@@ -113,6 +113,11 @@ class ProjectAdmin(ModelAdmin):  # type: ignore[misc]
     prepopulated_fields = {"slug": ("name",)}
     inlines = (MembershipInline,)
 
+    def has_delete_permission(self, request: HttpRequest, obj: Project | None = None) -> bool:
+        """Only of an empty project: votes and what was learned from them are archived, never deleted by a click."""
+        is_empty = obj is not None and not (obj.prompts.exists() or obj.imports.exists())
+        return is_empty and bool(super().has_delete_permission(request, obj))
+
 
 @admin.register(Prompt)
 class PromptAdmin(ReadOnly):
