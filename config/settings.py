@@ -404,6 +404,7 @@ UNFOLD = {
     "SITE_TITLE": "Prefloop",
     "SITE_HEADER": "Prefloop",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("img/icon.svg")}],
+    "STYLES": [lambda request: static("css/admin.css")],
     "COLORS": {"primary": BLUES},
 }
 
