@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
@@ -99,7 +100,17 @@ def _as_message(person: User, link: str) -> SafeString:
     )
 
 
-class MembershipInline(TabularInline):  # type: ignore[misc]
+class NamedInTables:
+    """Fields that stand in a table: their column's head is no label to a screen reader, so each carries its name."""
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]  # an admin follows
+        if field is not None:
+            field.widget.attrs["aria-label"] = capfirst(db_field.verbose_name)
+        return field
+
+
+class MembershipInline(NamedInTables, TabularInline):  # type: ignore[misc]
     model = Membership
     extra = 0
     autocomplete_fields = ("user",)
@@ -112,6 +123,11 @@ class ProjectAdmin(ModelAdmin):  # type: ignore[misc]
     search_fields = ("name", "slug")
     prepopulated_fields = {"slug": ("name",)}
     inlines = (MembershipInline,)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Project | None = None) -> bool:
+        """Only of an empty project: votes and what was learned from them are archived, never deleted by a click."""
+        is_empty = obj is not None and not (obj.prompts.exists() or obj.imports.exists())
+        return is_empty and bool(super().has_delete_permission(request, obj))
 
 
 @admin.register(Prompt)
@@ -129,7 +145,7 @@ class ResponseAdmin(ReadOnly):
 
 
 @admin.register(Comparison)
-class ComparisonAdmin(ModelAdmin):  # type: ignore[misc]
+class ComparisonAdmin(NamedInTables, ModelAdmin):  # type: ignore[misc]
     """Priority can be changed; everything else is what was imported."""
 
     list_display = ("id", "project", "prompt", "purpose", "priority", "depth", "judgments_wanted", "closed_at")

@@ -7,6 +7,7 @@ from typing import Any, cast
 from django import forms
 from django.contrib.postgres.forms import SimpleArrayField
 from django.core.files.uploadedfile import UploadedFile
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from annotation.importing.reading import SHAPES
@@ -15,6 +16,7 @@ from annotation.services import check_source_name
 
 MOST_ASPECTS = 6
 MOST_TAGS = 12
+ABOUT_PAIRS = ("asks_strength", "offers_both_good", "aspects")
 
 
 class DisplayNameForm(forms.ModelForm[User]):
@@ -97,6 +99,20 @@ class ProjectForm(forms.ModelForm[Project]):
 
     def clean_reason_tags(self) -> list[str]:
         return _different(self.cleaned_data["reason_tags"], most=MOST_TAGS)
+
+
+class SettingsForm(ProjectForm):
+    """Of a project that is there: without what its kind never asks. What was set stays for when the kind changes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.kind == Project.Kind.SINGLE:
+            for name in (*ABOUT_PAIRS, "asks_acceptability"):
+                del self.fields[name]
+        elif self.instance.kind == Project.Kind.RANKING:
+            for name in ABOUT_PAIRS:
+                told = {"only": _("Only where a prompt has just two answers."), "help": self.fields[name].help_text}
+                self.fields[name].help_text = format_lazy("{only} {help}", **told)
 
 
 def _different(names: list[str], *, most: int) -> list[str]:

@@ -10,6 +10,7 @@ urlpatterns = [
     path("new-project/", projects.create, name="new-project"),
     path("projects/<slug:slug>/", projects.show, name="project"),
     path("projects/<slug:slug>/settings/", projects.edit, name="project-settings"),
+    path("projects/<slug:slug>/settings/archive/", projects.archive, name="archive-project"),
     path("projects/<slug:slug>/members/", projects.members, name="members"),
     path("projects/<slug:slug>/members/invite/", people.invite_member, name="invite-member"),
     path("projects/<slug:slug>/members/<int:pk>/remove/", projects.remove_member, name="remove-member"),

@@ -11,6 +11,7 @@ from django.utils.translation import override
 from api.errors import Problem, not_found, unexpected
 
 ROOT = "/api/"
+BEGINNING = "/api/v1/"
 View = Callable[[HttpRequest], HttpResponseBase]
 
 
@@ -36,6 +37,8 @@ def answer_in_json(get_response: View) -> View:
 
 
 def _problem(request: HttpRequest, response: HttpResponseBase) -> Problem:
+    if response.status_code == 404 and request.path == BEGINNING:
+        return Problem(404, "not_found", "The API begins here.", f"{BEGINNING}openapi.json describes its addresses.")
     if response.status_code == 404:
         return not_found()
     if response.status_code == 405:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from csp.constants import NONCE, SELF, UNSAFE_EVAL
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
+from django.shortcuts import render
 
 from config.embedded.places import ServiceError
 
@@ -23,6 +24,21 @@ def health(get_response: View) -> View:
         except (DatabaseError, ServiceError):
             return HttpResponse("the database does not answer\n", status=503, content_type="text/plain")
         return HttpResponse("ok\n", content_type="text/plain")
+
+    return middleware
+
+
+def readable_refusals(get_response: View) -> View:
+    """An address that takes forms alone, opened as a page (by loading it again, say), answers in words."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        is_bare = isinstance(response, HttpResponseNotAllowed) and not response.content
+        if not is_bare or request.method != "GET" or not request.accepts("text/html"):
+            return response
+        page = render(request, "405.html", status=405)
+        page.headers["Allow"] = response.headers["Allow"]
+        return page
 
     return middleware
 

@@ -217,6 +217,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "config.middleware.readable_refusals",
     "api.middleware.answer_in_json",
 ]
 ROOT_URLCONF = "config.urls"
@@ -403,6 +404,7 @@ UNFOLD = {
     "SITE_TITLE": "Prefloop",
     "SITE_HEADER": "Prefloop",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("img/icon.svg")}],
+    "STYLES": [lambda request: static("css/admin.css")],
     "COLORS": {"primary": BLUES},
 }
 

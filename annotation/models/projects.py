@@ -76,6 +76,9 @@ class ProjectQuerySet(models.QuerySet["Project"]):
     def active(self) -> Self:
         return self.filter(archived_at=None)
 
+    def archived(self) -> Self:
+        return self.exclude(archived_at=None)
+
     def with_progress(self) -> Self:
         """Adds `judgments_wanted` and `judgments_done`, over comparisons that are work and check nobody."""
         from annotation.models.counts import WorkCount

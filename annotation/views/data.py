@@ -111,6 +111,11 @@ def _confirmation(request: SignedInRequest, draft: ImportReport, form: ImportFor
     shape = "" if asked == EACH_ROW else asked if asked in SHAPES else None
     with draft.local_file() as path:
         found = look_at(path, shape=shape)
+    form = form or ImportForm(initial=_proposed(found))
+    if not found.has_votes:
+        form.fields["judged_by"].help_text = gettext(
+            "The first rows bring no votes: leave this empty, unless later ones do."
+        )
     context = {
         "project": draft.project,
         "report": draft,
@@ -121,7 +126,7 @@ def _confirmation(request: SignedInRequest, draft: ImportReport, form: ImportFor
         "place": PLACES[found.format],
         "rows": found.rows[:SHOWN_ROWS],
         "asked": ASKED[draft.project.kind],
-        "form": form or ImportForm(initial=_proposed(found)),
+        "form": form,
         "section": "projects",
     }
     return render(request, "annotation/import_confirm.html", context)

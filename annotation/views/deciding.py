@@ -41,7 +41,8 @@ def adjudicate(request: SignedInRequest, slug: str) -> HttpResponse:
     after = request.GET.get("after", "")
     passed = waiting.index(int(after)) + 1 if after.isdecimal() and int(after) in waiting else 0
     last = Judgment.objects.decisions().in_project(project).by(request.user).latest_first().first()
-    context = {"project": project, "waiting": waiting, "last": last, "section": "projects"}
+    manages = Project.objects.managed_by(request.user).filter(pk=project.pk).exists()
+    context = {"project": project, "waiting": waiting, "last": last, "manages": manages, "section": "projects"}
     if waiting:
         context |= _pair(request, project, waiting[passed % len(waiting)])
     return render(request, "annotation/adjudicate.html", context)

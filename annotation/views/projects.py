@@ -10,14 +10,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotation import services
+from annotation import archiving, services
 from annotation.access import (
     SignedInRequest,
     get_project_for_annotator,
     get_project_for_manager,
     require_staff,
 )
-from annotation.forms import MemberForm, ProjectForm
+from annotation.forms import MemberForm, ProjectForm, SettingsForm
 from annotation.inviting import InviteForm
 from annotation.models import Flag, Judgment, Lease, Preference, Project, Role, VoteCount
 from annotation.regroup import follow_kind
@@ -35,7 +35,12 @@ def home(request: SignedInRequest) -> HttpResponse:
     """The projects I am in, each with its progress and its one big button."""
     mine = Project.objects.visible_to(request.user).active()
     projects = mine.with_progress().with_votes_of(request.user).order_by("name")
-    return render(request, "annotation/home.html", {"projects": projects, "section": "projects"})
+    context = {
+        "projects": projects,
+        "archived": Project.objects.managed_by(request.user).archived().order_by("name"),
+        "section": "projects",
+    }
+    return render(request, "annotation/home.html", context)
 
 
 @login_required
@@ -82,7 +87,7 @@ def create(request: SignedInRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit(request: SignedInRequest, slug: str) -> HttpResponse:
     project = get_project_for_manager(request, slug)
-    form = ProjectForm(request.POST or None, instance=project)
+    form = SettingsForm(request.POST or None, instance=project)
     if request.method == "POST" and form.is_valid():
         form.save()
         if "kind" in form.changed_data:
@@ -90,6 +95,20 @@ def edit(request: SignedInRequest, slug: str) -> HttpResponse:
         messages.success(request, _("Saved."))
         return redirect(project)
     return render(request, "annotation/project_form.html", {"form": form, "project": project, "section": "projects"})
+
+
+@login_required
+@require_POST
+def archive(request: SignedInRequest, slug: str) -> HttpResponse:
+    """End the project's work, or take it up again (`reopen`)."""
+    project = get_project_for_manager(request, slug)
+    if "reopen" in request.POST:
+        archiving.reopen(project=project, by=request.user)
+        messages.success(request, _("The project is open again, as it was left."))
+    else:
+        archiving.archive(project=project, by=request.user)
+        messages.success(request, _("The project is archived. Nothing of it is lost, and it can be reopened."))
+    return redirect("project-settings", project.slug)
 
 
 @login_required
@@ -101,9 +120,12 @@ def members(request: SignedInRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             role = Role(form.cleaned_data["role"])
-            services.set_role(project=project, person=form.person(), role=role, by=request.user)
+            member = services.set_role(project=project, person=form.person(), role=role, by=request.user)
         except services.LastManagerError:
             messages.error(request, LAST_MANAGER)
+        else:
+            words = _("%(person)s is a member now: %(role)s.")
+            messages.success(request, words % {"person": member.user, "role": member.get_role_display()})
         return redirect("members", project.slug)
     people = project.memberships.select_related("user").order_by("user__username")
     context = {
@@ -126,4 +148,8 @@ def remove_member(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
         services.remove_member(membership, by=request.user)
     except services.LastManagerError:
         messages.error(request, LAST_MANAGER)
+    else:
+        messages.success(
+            request, _("%(person)s is no member any more. Their votes stay.") % {"person": membership.user}
+        )
     return redirect("members", project.slug)

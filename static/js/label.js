@@ -297,6 +297,8 @@
     // Where digits themselves take shift, it is no shift.
     const digit = /^Digit\d$/.test(event.code) && !/\d/.test(letter) ? event.code.slice(5) : "";
     const name = digit ? `${event.shiftKey ? "⇧" : ""}${digit}` : letter;
+    const drawer = document.querySelector(".drawer[open] .panel");
+    if (drawer?.offsetWidth >= innerWidth && name !== "g") return;  // in a narrow window it hides the answers, so the votes too
     const pop = document.querySelector(".pop[open]");  // what is open takes the keys: behind it nothing is voted or marked
     if (!pop && name === "e" && openEdit()) return event.preventDefault();
     if (!pop && name === "c" && foldStart()) return event.preventDefault();
@@ -358,6 +360,12 @@
     if (event.target.closest("[data-pause]")) pause(true);
     if (event.target.closest("[data-resume]")) pause(false);
   });
+  // A newcomer finds the guidelines open, until they close them once.
+  const READ = `guidelines:${words.person}:${location.pathname}`;
+  const guidelines = document.getElementById("guidelines");
+  if (stored(READ)) guidelines.open = false;
+  guidelines.addEventListener("toggle", () => { if (!guidelines.open) store(READ, "closed"); });
+
   document.addEventListener("toggle", (event) => {
     const field = event.target.matches?.("details.edit") && event.target.querySelector("textarea");
     if (field) field.disabled = !event.target.open;  // an edit that is not open is not sent

@@ -44,6 +44,26 @@ def test_the_search_finds_a_table_twice_alike(signed_in: SignIn, root: User) -> 
     assert second == first
 
 
+def test_what_is_typed_into_a_table_has_a_name(
+    signed_in: SignIn, root: User, project: Project, make_comparison: MakeComparison
+) -> None:
+    make_comparison()
+    client = signed_in(root)
+    tables = {
+        reverse("admin:annotation_project_change", args=[project.pk]): {
+            "memberships-0-user": "User",
+            "memberships-0-role": "Role",
+            "memberships-0-daily_cap": "Daily cap",
+        },
+        reverse("admin:annotation_comparison_changelist"): {"form-0-priority": "Priority"},
+    }
+    for address, names in tables.items():
+        html = client.get(address).content.decode()
+        fields = {name: re.search(rf'<(?:select|input)[^>]*name="{name}"[^>]*>', html) for name in names}
+        said = {name: re.findall(r'aria-label="([^"]*)"', field[0]) for name, field in fields.items() if field}
+        assert said == {name: [label] for name, label in names.items()}
+
+
 @pytest.mark.parametrize("name", ["judgment", "preference", "response", "prompt", "skip", "importreport"])
 def test_what_follows_from_work_is_never_typed_in(signed_in: SignIn, root: User, name: str) -> None:
     assert signed_in(root).get(reverse(f"admin:annotation_{name}_add")).status_code == 403

@@ -193,3 +193,11 @@ def test_a_late_vote_is_listed_and_can_be_changed(
 def test_a_correction_stays_in_the_arm_of_the_vote(project: Project, ann: User, judgment: Judgment) -> None:
     Judgment.objects.update(arm=Arm.RANDOM)
     assert correct(judgment_id=judgment.pk, annotator=ann, ballot=Ballot(choice="tie")).arm == Arm.RANDOM
+
+
+def test_practice_votes_are_said_not_to_be_listed(project: Project, signed_in: SignIn, ann: User) -> None:
+    url = reverse("history", args=[project.slug])
+    client = signed_in(ann)
+    assert "Practice votes" not in client.get(url).content.decode()
+    Project.objects.update(practice_pairs=2)
+    assert "Practice votes are not listed here" in client.get(url).content.decode()

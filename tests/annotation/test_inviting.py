@@ -21,7 +21,7 @@ def invite(client: Client, project: Project, username: str, role: str = "annotat
     """The path of the link on the page that comes; empty where there is none."""
     data = {"username": username, "display_name": "Ida", "role": role}
     answer = client.post(reverse("invite-member", args=[project.slug]), data)
-    found = re.search(r"http://testserver/sign-in/[^<]+", answer.content.decode())
+    found = re.search(r'http://testserver/sign-in/[^"<]+', answer.content.decode())
     return urlsplit(found[0]).path if found else ""
 
 

@@ -46,7 +46,7 @@ def test_the_front_page_asks_the_database_as_often_for_few_as_for_many(
     for n in range(count):
         create_project(name=f"Project {n}", manager=ann)
     client = signed_in(ann)
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         client.get(reverse("home"))
 
 
@@ -255,3 +255,32 @@ def test_a_page_that_is_not_there_is_a_designed_page(signed_in: SignIn, ann: Use
     answer = signed_in(ann).get("/projects/nothing/")
     assert answer.status_code == 404
     assert "There is nothing here for you" in answer.content.decode()
+
+
+def test_the_settings_leave_out_what_the_kind_never_asks(project: Project, signed_in: SignIn, manager: User) -> None:
+    client, url = signed_in(manager), reverse("project-settings", args=[project.slug])
+    hidden = ["asks_strength", "offers_both_good", "asks_acceptability", "aspects"]
+    fields = {}
+    for kind in Project.Kind:
+        Project.objects.update(kind=kind)
+        html = client.get(url).content.decode()
+        fields[kind] = [name for name in hidden if f'name="{name}"' in html]
+    assert fields == {Project.Kind.PAIRS: hidden, Project.Kind.RANKING: hidden, Project.Kind.SINGLE: []}
+
+
+def test_what_a_kind_never_asks_stays_set_for_the_next(project: Project, signed_in: SignIn, manager: User) -> None:
+    Project.objects.update(kind=Project.Kind.SINGLE, asks_strength=True, aspects=["true"])
+    data = {"name": "Tone", "overlap": "2", "kind": "pairs", "aspects": "", "guidelines": ""}
+    signed_in(manager).post(reverse("project-settings", args=[project.slug]), data)
+    project.refresh_from_db()
+    assert (project.kind, project.overlap) == (Project.Kind.PAIRS, 2)
+    assert (project.asks_strength, project.aspects) == (True, ["true"])
+
+
+def test_a_saved_role_and_a_removal_are_told(project: Project, signed_in: SignIn, manager: User, ben: User) -> None:
+    client, url = signed_in(manager), reverse("members", args=[project.slug])
+    told = client.post(url, {"username": "ben", "role": "reviewer"}, follow=True).content.decode()
+    assert "ben is a member now: reviewer." in told
+    member = Membership.objects.get(user=ben)
+    told = client.post(reverse("remove-member", args=[project.slug, member.pk]), follow=True).content.decode()
+    assert "ben is no member any more." in told

@@ -140,6 +140,16 @@ def test_the_command_prints_just_the_link(client: Client, ann: User) -> None:
     assert client.post(urlsplit(line).path).status_code == 302
 
 
+def test_the_command_says_how_to_name_the_site(ann: User) -> None:
+    told = {}
+    for url in (None, "http://10.0.0.5:9000"):
+        out = StringIO()
+        call_command("sign_in_link", "ann", base_url=url, stdout=StringIO(), stderr=out)
+        told[url] = out.getvalue()
+    assert "--base-url" in told[None]
+    assert told["http://10.0.0.5:9000"] == ""
+
+
 @pytest.mark.parametrize("name", ["nobody", "retired"])
 def test_the_command_knows_who_may_not_sign_in(db: None, name: str) -> None:
     User.objects.create(username="retired", is_active=False)

@@ -15,6 +15,12 @@ def test_an_unknown_address_is_told_in_json(db: None, path: str) -> None:
     assert error_of(Client().get(path)) == (404, "not_found")
 
 
+def test_the_beginning_of_the_api_says_where_it_is_described(db: None) -> None:
+    todo = Client().get("/api/v1/").json()["error"]["todo"]
+    assert todo == "/api/v1/openapi.json describes its addresses."
+    assert Client().get(todo.split()[0]).status_code == 200
+
+
 def test_an_unknown_method_is_told_with_the_ones_that_are_known(db: None) -> None:
     response = Client().delete(f"{ROOT}/projects")
     assert error_of(response) == (405, "method_not_allowed")

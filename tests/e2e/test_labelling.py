@@ -57,6 +57,22 @@ def the_preference() -> tuple[str, str, int | None]:
     return preference.chosen.text, preference.rejected.text, preference.strength
 
 
+def test_in_a_narrow_window_no_key_votes_behind_the_guidelines_and_closed_they_stay_closed(
+    page: Page, nina: User
+) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(LABEL)
+    expect(page.locator("#guidelines .panel")).to_be_visible()
+    page.wait_for_timeout(300)
+    page.keyboard.press("4")
+    page.keyboard.press("Escape")
+    expect(page.locator("#guidelines")).not_to_have_attribute("open", "")
+    page.reload()
+    shows(page, PAIRS[0])
+    expect(page.locator("#guidelines")).not_to_have_attribute("open", "")
+    assert not Judgment.objects.exists()
+
+
 def test_by_mouse(label: Page, nina: User) -> None:
     vote_for(label, PAIRS[0].better)
     shows(label, PAIRS[1])

@@ -92,6 +92,7 @@ RULES = {
     "new-project": Rule(STAFF, FORM),
     "project": Rule(MEMBERS, READ, "project"),
     "project-settings": Rule(MANAGERS, FORM, "project"),
+    "archive-project": Rule(MANAGERS, SEND, "project"),
     "members": Rule(MANAGERS, FORM, "project"),
     "invite-member": Rule(MANAGERS, SEND, "project"),
     "remove-member": Rule(MANAGERS, SEND, "membership"),
@@ -215,7 +216,7 @@ NOT_ADDED = {
     "annotation_skip", "annotation_preference", "annotation_importreport", "models_registry_version",
     "training_snapshot",
 }  # fmt: skip
-NOT_DELETED = NOT_ADDED - {"annotation_lease"} | {"models_registry_model", "training_run"}
+NOT_DELETED = NOT_ADDED - {"annotation_lease"} | {"annotation_project", "models_registry_model", "training_run"}
 NOT_CHANGED = NOT_ADDED - {"annotation_comparison", "models_registry_version"} | {"training_run"}
 RULES |= {f"admin:{table}_add": Rule(NOBODY, ANY) for table in NOT_ADDED}
 RULES |= {f"admin:{table}_delete": Rule(NOBODY, ANY, "admin") for table in NOT_DELETED}
