@@ -141,4 +141,9 @@ def log_tail(run_dir: RunDir) -> str:
         return ""
     if size > LOG_TAIL_BYTES:
         content = content[content.find(b"\n") + 1 :]
-    return content.decode("utf-8", "replace").replace("\0", "")
+    return as_drawn(content.decode("utf-8", "replace").replace("\0", ""))
+
+
+def as_drawn(text: str) -> str:
+    """What a terminal is left with: of a line that was drawn over, as a progress bar is, the last drawing."""
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
