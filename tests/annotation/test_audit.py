@@ -37,7 +37,7 @@ TOLD_BY_A_SERVICE = {
     "mfa_activate_totp", "mfa_deactivate_totp", "mfa_generate_recovery_codes",  # signals of the second factor
     "openid_connect_login",  # leads away; coming back is a sign-in
     "my-data-delete", "new-project", "members", "invite-member", "remove-member", "next-round",
-    "import-start",
+    "import-start", "archive-project",
     "api-tokens", "webhooks", "new-webhook-secret", "api-v1:new_project",
 }  # fmt: skip
 NOT_TOLD = {
@@ -243,12 +243,12 @@ def test_a_manager_reads_their_projects_log_and_only_that(
     html = signed_in(manager).get(reverse("project-audit", args=[project.slug])).content.decode()
     assert "here.jsonl" in html
     assert "elsewhere.jsonl" not in html
-    assert '<td class="did">signed in' not in html
+    assert '<td class="did whole">signed in' not in html
 
 
 def test_an_admin_reads_all_of_it(signed_in: SignIn, project: Project, manager: User) -> None:
     html = signed_in(make_user("root", is_superuser=True)).get(reverse("audit")).content.decode()
-    assert '<td class="did">signed in' in html
+    assert '<td class="did whole">signed in' in html
     assert "made the project" in html
 
 

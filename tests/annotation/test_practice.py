@@ -206,7 +206,7 @@ def test_what_was_said_in_practice_stays_said(
 ) -> None:
     said = judge(project, ann, rightly=False)
     client = signed_in(ann)
-    assert "You have not voted here yet" in client.get(reverse("history", args=[project.slug])).content.decode()
+    assert "Practice votes are not listed here" in client.get(reverse("history", args=[project.slug])).content.decode()
     assert client.get(reverse("change-judgment", args=[project.slug, said.pk])).status_code == 404
     with pytest.raises(NotStandingError):
         correct(judgment_id=said.pk, annotator=ann, ballot=Ballot(choice="tie"))

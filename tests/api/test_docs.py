@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
+from annotation import hand_out
 from annotation.models import User
 from api.models import Scope
 from api.tokens import make_token
@@ -46,6 +47,7 @@ def test_every_example_does_what_the_page_says(
     monkeypatch.setenv("PREFLOOP_URL", live_server.url)
     monkeypatch.setenv("PREFLOOP_TOKEN", token)
     monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(hand_out._dice, "random", lambda: 0.999)  # no pair at random: the page's come in their order
     assert os.environ["PREFLOOP_URL"].startswith("http://")
     names: dict[str, Any] = {}
     seen = []
