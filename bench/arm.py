@@ -27,7 +27,9 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     from bench.turns import ArmSpec, Finished, Turns
+    from training.engine.vector_maths import choose_code
 
+    choose_code()  # in the peers' arms too: all must come to the same loss
     spec = ArmSpec(**json.loads(sys.stdin.readline()))
     module, name = PROGRAMS[spec.side, spec.work].split(":")
     with contextlib.suppress(Finished):

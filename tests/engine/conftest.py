@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from tests.engine.ppo_runs import build_models
+from training.engine import vector_maths
 from training.engine.run_dir import ModelRef, RunDir, Spec
 from training.engine.tiny import PAIRS, build_tiny
 
 Row = dict[str, Any]
+
+vector_maths.choose_code()  # tests compute without a run, too
 
 # Every answer twice: as it is, which wins, and with words appended, which loses.
 PREFERENCES: list[Row] = [

@@ -344,6 +344,19 @@ def test_a_process_that_is_ended_while_it_leaves_does_not_hide_the_exit_code() -
     assert launch._outcome({0: ended}) == (1, "no such model")
 
 
+@pytest.mark.parametrize(
+    ("exitcode", "reason"),
+    [
+        (-signal.SIGKILL, "was ended by SIGKILL, most often because the memory ran out"),
+        (-signal.SIGSEGV, "was ended by SIGSEGV"),
+        (1, "ended with code 1; the log says more"),
+    ],
+)
+def test_a_process_that_told_nothing_is_described_by_how_it_ended(exitcode: int, reason: str) -> None:
+    told = launch._outcome({2: ProcessFailure(2, pid=1, exitcode=exitcode, error_file="/nowhere")})
+    assert told == (1, f"process 2 of the run {reason}")
+
+
 def test_more_processes_than_gpus_are_refused(
     make: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

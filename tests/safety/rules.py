@@ -159,6 +159,8 @@ RULES = {
     "api-v1:new_project": Rule(STAFF, SEND),
     "api-v1:show_project": Rule(MEMBERS, READ_ONLY_GET, "project"),
     "api-v1:change_project": Rule(MANAGERS, frozenset({"PATCH"}), "project"),
+    "api-v1:archive_project": Rule(MANAGERS, SEND, "project"),
+    "api-v1:reopen_project": Rule(MANAGERS, SEND, "project"),
     "api-v1:lease": Rule(MEMBERS, SEND, "project"),
     "api-v1:extend": Rule(MEMBERS, SEND, "project"),
     "api-v1:release": Rule(MEMBERS, SEND, "project"),

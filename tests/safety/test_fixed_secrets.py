@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from config import settings
+from config import environment
 from tests.safety.sources import ROOT, product_files
 from training.demo import ensure_admin
 
@@ -13,7 +13,7 @@ NAMES_A_SECRET = re.compile(r"""(?i)(secret|passwo?r?d|token|api_?key)\w*["']?\s
 
 
 def test_two_installations_have_two_keys(tmp_path: Path) -> None:
-    first, second = (settings.secret("NO_SUCH_VARIABLE", tmp_path / name, required=False) for name in ("one", "two"))
+    first, second = (environment.secret("NO_SUCH_VARIABLE", tmp_path / name, required=False) for name in ("one", "two"))
     assert first != second
     assert min(len(first), len(second)) >= 50
 

@@ -115,8 +115,9 @@ def _launch(run_dir: RunDir, processes: int, before: EventWriter) -> int:
 
 def _run(run_dir: RunDir, spec: Spec, config: Config, events: EventWriter) -> None:
     _be_quiet()
-    from training.engine import processes
+    from training.engine import processes, vector_maths
 
+    vector_maths.choose_code()
     processes.join()
     try:
         stop.leave_if_requested()

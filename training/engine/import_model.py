@@ -40,6 +40,7 @@ from training.engine.tiny import build_tiny
 
 # llama.cpp's names of pre-tokenisers that split digits one by one, which transformers' conversion leaves out.
 SINGLE_DIGITS = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell"})
+CAUSAL_TOLERANCE = 1e-3  # SmolLM2 in fp32 at other lengths: 1e-5, from sums in another order
 TINY_NOTICE = (
     "A tiny model built on this machine, with hardly any training: it shows that the parts work, its answers are noise."
 )
@@ -50,7 +51,7 @@ def run(run_dir: RunDir, spec: Spec, config: ImportConfig, events: EventWriter) 
     started = time.monotonic()
     events.write("phase", name="loading model", done=0, total=1)
     model, tokenizer, facts = _SOURCES[config.kind](config, spec.seed)
-    check_speaks(model, tokenizer)
+    check_speaks(model, tokenizer, events)
     events.write("phase", name="saving", done=0, total=1)
     aside = run_dir.path / ".model"
     shutil.rmtree(aside, ignore_errors=True)
@@ -75,19 +76,38 @@ def run(run_dir: RunDir, spec: Spec, config: ImportConfig, events: EventWriter) 
     events.write("done", metrics=metrics)
 
 
-def check_speaks(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """EngineError unless tokenizer and model belong together, and the logits of a greeting are finite and causal."""
+def check_speaks(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, events: EventWriter) -> None:
+    """EngineError unless tokenizer and model belong together, and the logits of a greeting are finite and causal.
+
+    A model that looks ahead does so each time; a difference that does not come back is the machine's, and a warning.
+    """
     check_tokenizer(tokenizer, model)
     prompt_ids, response_ids = render(tokenizer, [{"role": "user", "content": "Hello!"}], "Hi.")
+    first = _change_by_what_follows(model, prompt_ids, response_ids)
+    if first <= CAUSAL_TOLERANCE:
+        return
+    again = _change_by_what_follows(model, prompt_ids, response_ids)
+    if again > CAUSAL_TOLERANCE:
+        raise EngineError(
+            f"a model of type {model.config.model_type} looks at tokens to come, which change its logits by"
+            f" {again:.1%}; only causal ones can be trained"
+        )
+    events.write(
+        "warning",
+        message=f"This machine computed the logits of a greeting once {first:.1%} wrong, and then right: test its"
+        " memory if this comes back.",
+    )
+
+
+def _change_by_what_follows(model: PreTrainedModel, prompt_ids: list[int], response_ids: list[int]) -> float:
+    """How much a response changes the logits of the prompt before it, at most: |Δ| / (1 + |logit|)."""
     with torch.no_grad():
         logits_SV = model(input_ids=torch.tensor([prompt_ids + response_ids]), use_cache=False).logits[0]
         before_PV = model(input_ids=torch.tensor([prompt_ids]), use_cache=False).logits[0]
-    if not torch.isfinite(logits_SV).all():
+    if not (torch.isfinite(logits_SV).all() and torch.isfinite(before_PV).all()):
         raise EngineError("the model computes numbers that are not finite; its file may be damaged")
-    if not torch.allclose(logits_SV[: len(prompt_ids)], before_PV, rtol=1e-3, atol=1e-3):
-        raise EngineError(
-            f"a model of type {model.config.model_type} looks at tokens to come; only causal ones can be trained"
-        )
+    change_PV = (logits_SV[: len(prompt_ids)] - before_PV).abs() / (1 + before_PV.abs())
+    return float(change_PV.max())
 
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]
@@ -138,6 +158,7 @@ def _from_gguf(config: ImportConfig, seed: int) -> Loaded:
     plain = auto.from_config(AutoConfig.for_model(**content), dtype=torch.float32)
     plain.load_state_dict(quantised.state_dict())
     plain.generation_config = quantised.generation_config
+    plain.train(mode=False)  # one made from a config is in training, with dropout
     return cast(PreTrainedModel, plain), tokenizer, {"name": path.stem.split(".")[0]}
 
 

@@ -91,9 +91,9 @@ def _outcome(failures: dict[int, Any]) -> tuple[int, str]:
         code = next((failure.exitcode for failure in told if failure.exitcode > 0), FAILED)
         return code, told[0].message["message"].removeprefix(f"{EngineError.__name__}: ")
     for rank, failure in failures.items():
+        if failure.exitcode == -signal.SIGKILL:
+            return FAILED, f"process {rank} of the run was ended by SIGKILL, most often because the memory ran out"
         if failure.exitcode < 0:
-            name = signal.Signals(-failure.exitcode).name
-            why = ", most often because the memory ran out" if failure.exitcode == -signal.SIGKILL else ""
-            return FAILED, f"process {rank} of the run was ended by {name}{why}"
+            return FAILED, f"process {rank} of the run was ended by {signal.Signals(-failure.exitcode).name}"
     rank, failure = next(iter(failures.items()))
     return FAILED, f"process {rank} of the run ended with code {failure.exitcode}; the log says more"

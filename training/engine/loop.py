@@ -31,8 +31,8 @@ NAMED_ROWS = 16  # at most so many are named in a message
 
 def name_rows(ids: Sequence[str]) -> str:
     """ "rows a, b, c" for a message."""
-    more = f" and {len(ids) - NAMED_ROWS} more" if len(ids) > NAMED_ROWS else ""
-    return f"rows {', '.join(ids[:NAMED_ROWS])}{more}"
+    named = ", ".join(ids[:NAMED_ROWS])
+    return f"rows {named} and {len(ids) - NAMED_ROWS} more" if len(ids) > NAMED_ROWS else f"rows {named}"
 
 
 class Loop:

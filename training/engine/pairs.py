@@ -54,9 +54,11 @@ def read_train_and_eval(
     """(pairs to train on, held-out pairs, what was left out). EngineError says why when there is none to train on."""
     tally = Tally()
     train = read_pairs(run_dir, "train", tokenizer, max_length, tally, events)
+    if not train and tally.dropped:
+        why = in_words(tally.reasons)
+        raise EngineError(f"there is no pair to train on: all {tally.dropped} were left out, {why}")
     if not train:
-        why = f": all {tally.dropped} were left out, {in_words(tally.reasons)}" if tally.dropped else ""
-        raise EngineError(f"there is no pair to train on{why}")
+        raise EngineError("there is no pair to train on")
     if len(train) == 1:
         events.write("warning", message="there is only one pair to train on: it will be learned by heart")
     held_out = read_pairs(run_dir, "eval", tokenizer, max_length, tally, events)[:eval_rows]

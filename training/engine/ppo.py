@@ -38,7 +38,6 @@ from training.engine.config import PPOConfig
 from training.engine.errors import EngineError
 from training.engine.events import EventWriter
 from training.engine.generate import Sample, generate
-from training.engine.loop import name_rows
 from training.engine.models import derived_seed
 from training.engine.ppo_loading import prepare
 from training.engine.ppo_models import POLICY
@@ -53,6 +52,7 @@ from training.engine.ppo_rollout import (
     describe_advantages,
     describe_rollout,
     mean_of,
+    name_prompts,
     over_own_tokens,
     retell,
 )
@@ -240,8 +240,8 @@ def train_on(ppo: PPO, minibatches: Minibatches) -> list[Metrics]:
                 stop.leave_if_requested()
             ppo.tell("training", len(steps), config.epochs * len(minibatches))
             metrics = accumulate(ppo, minibatches[place])
-            where = f"iteration {ppo.iteration + 1}, epoch {epoch + 1}, minibatch {place + 1}"
-            where += f" ({name_rows(prompt_ids(minibatches[place]))})"
+            batch = name_prompts(minibatches[place])
+            where = f"iteration {ppo.iteration + 1}, epoch {epoch + 1}, minibatch {place + 1} ({batch})"
             check_finite(metrics, where)
             if not steps:
                 check_first(metrics, where)
@@ -253,12 +253,6 @@ def train_on(ppo: PPO, minibatches: Minibatches) -> list[Metrics]:
             if config.ema_rate > 0:
                 ppo.models.move_reference(config.ema_rate)
     return steps
-
-
-def prompt_ids(minibatch: list[Piece]) -> list[str]:
-    """Whose answers a minibatch holds, those of other processes among them."""
-    shares = processes.gather([prompt.id for piece in minibatch for prompt in piece.prompts])
-    return [name for share in shares for name in share]
 
 
 def accumulate(ppo: PPO, minibatch: list[Piece]) -> Metrics:

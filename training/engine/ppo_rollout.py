@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from training.engine import chat, ppo_maths, processes
 from training.engine.batches import cut_share
 from training.engine.generate import Sample
+from training.engine.loop import name_rows
 from training.engine.models import derived_seed
 from training.engine.ppo_models import Batch, make_batch
 from training.engine.run_dir import RunDir
@@ -203,6 +204,12 @@ def describe_advantages(pieces: Sequence[Piece]) -> dict[str, float]:
         "advantage_std": float(advantage_N.std(correction=0)),
         "explained_variance": float(ppo_maths.explained_variance(value_N, return_N, torch.ones_like(value_N).bool())),
     }
+
+
+def name_prompts(minibatch: Sequence[Piece]) -> str:
+    """Whose answers a minibatch holds, those of other processes among them."""
+    shares = processes.gather([prompt.id for piece in minibatch for prompt in piece.prompts])
+    return name_rows([name for share in shares for name in share])
 
 
 def mean_of(steps: Sequence[dict[str, float]]) -> dict[str, float]:
