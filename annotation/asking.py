@@ -1,7 +1,8 @@
 """Questions of every pair and every vote. PostgreSQL plans them once a connection: to plan takes longer than to answer.
 
-A connection prepares each when it first asks it. So a pooler in front of the database must keep a connection for a
-session, not for a transaction.
+A connection prepares each when it first asks it, and takes one plan for all values: left to itself, PostgreSQL plans
+some of them anew each time, which takes longer than they do. So a pooler in front of the database must keep a
+connection for a session, not for a transaction.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from django.db.models import Model
 Row = TypeVar("Row", bound=Model)
 
 BLANK = re.compile(r"%\((\w+)\)s")
+ONE_PLAN = "SET plan_cache_mode = force_generic_plan"
 
 # The statements that a connection has prepared; they end with it.
 _prepared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
@@ -61,4 +63,4 @@ def _words(question: str) -> tuple[str, str]:
     name = f"asked_{sha256(question.encode()).hexdigest()[:20]}"
     numbered = question % {blank: f"${number}" for number, blank in enumerate(blanks, start=1)}
     given = ", ".join(f"%({blank})s" for blank in blanks)
-    return f"PREPARE {name} AS {numbered}", f"EXECUTE {name} ({given})" if blanks else f"EXECUTE {name}"
+    return f"PREPARE {name} AS {numbered}; {ONE_PLAN}", f"EXECUTE {name} ({given})" if blanks else f"EXECUTE {name}"

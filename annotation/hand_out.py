@@ -31,6 +31,8 @@ from annotation.models.projects import today
 MOST_LOOKED_AT = 1_000
 # How many comparisons a request has at hand, in case that others lock the first ones just then.
 AT_HAND = 16
+# Draws begin at points of their own, so hardly two meet; and what they find lies all over the table.
+DRAWN_AT_HAND = 3
 REPEAT_AFTER = 20  # votes in between, so that nobody remembers
 REPEAT_WITHIN = 200  # of the votes before those, one is drawn
 
@@ -183,7 +185,7 @@ def _drawn(place: Place, arm: Arm) -> Iterator[Picked]:
     for pool in _pools(place):
         for side in (">=", "<"):
             lots = replace(pool, among=f"{pool.among} AND lot {side} %(point)s", point=point)
-            yield from _each(place, arm, PICK, lots, order=BY_LOT, lock=LOCKED)
+            yield from _each(place, arm, PICK, lots, order=BY_LOT, lock=LOCKED, at_hand=str(DRAWN_AT_HAND))
 
 
 def _rest(place: Place) -> Iterator[Picked]:

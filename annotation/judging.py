@@ -203,8 +203,9 @@ def write_judgment(
 # With every vote, so by hand.
 COUNTED = """
 UPDATE annotation_comparison
-   SET depth = depth + 1, closed_at = CASE WHEN depth + 1 >= judgments_wanted THEN %(now)s END
+   SET depth = depth + 1, closed_at = CASE WHEN depth + 1 >= judgments_wanted THEN %(now)s::timestamptz END
  WHERE id = %(comparison)s
+RETURNING depth
 """
 
 
@@ -213,11 +214,9 @@ def _count(comparison: Comparison, judgment: Judgment) -> None:
 
     What checks or trains people makes none: its answer is known, or the same person has given it before.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(COUNTED, {"comparison": comparison.pk, "now": now()})
+    [(comparison.depth,)] = ask(COUNTED, {"comparison": comparison.pk, "now": now()})
     if comparison.purpose in WORK:
         insert(preferences_of(judgment, project_id=comparison.project_id, prompt_id=comparison.prompt_id))
-    comparison.depth += 1  # as the row is now
     _tell(comparison, judgment)
 
 

@@ -14,10 +14,11 @@ from random import SystemRandom
 
 from django.conf import settings
 from django.core import signing
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils.crypto import salted_hmac
 from django.utils.timezone import now
 
+from annotation.asking import ask
 from annotation.ballots import Ballot
 from annotation.gold import note_practice
 from annotation.hand_out import AllLockedError, Place, offers
@@ -255,16 +256,17 @@ class _Held:
     arm: str
 
 
+# With every vote, so by hand.
+ENDED = """
+DELETE FROM annotation_lease WHERE comparison_id = %(comparison)s AND annotator_id = %(person)s
+RETURNING seat, shown_order, leased_at, arm
+"""
+
+
 def _end_lease(comparison: Comparison, annotator: User) -> _Held | None:
     """Give the lease of this person back and say what it was, in one statement; None if there is none."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM annotation_lease WHERE comparison_id = %s AND annotator_id = %s"
-            " RETURNING seat, shown_order, leased_at, arm",
-            [comparison.pk, annotator.pk],
-        )
-        found = cursor.fetchone()
-    return _Held(*found) if found else None
+    found = ask(ENDED, {"comparison": comparison.pk, "person": annotator.pk})
+    return _Held(*found[0]) if found else None
 
 
 @transaction.atomic
@@ -282,8 +284,11 @@ def skip(*, ticket: Ticket, annotator: User, reason: str) -> None:
 def undo_last(*, project: Project, annotator: User) -> Lease | None:
     """Take back this person's last vote or skip, and hand them its comparison again; None if there is nothing.
 
-    Raises NoSeatLeftError for a skip, or a late vote, whose comparison others have finished.
+    None in an archived project too: it hands nothing out, so the vote would be gone. Raises NoSeatLeftError for a skip,
+    or a late vote, whose comparison others have finished.
     """
+    if project.archived_at is not None:
+        return None
     lock_person(annotator)
     judgment = Judgment.objects.correctable().in_project(project).by(annotator).order_by("-created_at").first()
     skipped = Skip.objects.filter(comparison__project=project, annotator=annotator).order_by("-created_at").first()

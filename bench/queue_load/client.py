@@ -107,6 +107,23 @@ class Connection:
             received += more
         return received
 
+    def exchange(
+        self, method: str, path: str, headers: Mapping[str, str], body: str = ""
+    ) -> tuple[int, list[tuple[str, str]], str]:
+        """Send a request and read the answer. Where the server hangs up an idle connection at that very moment, send it
+        once more on a new one, as browsers do: a vote that comes twice is kept once."""
+        self.hang_up_if_the_server_has()
+        is_kept = self.socket is not None
+        try:
+            self.ask(method, path, headers, body)
+            return self.answer()
+        except ConnectionError:
+            if not is_kept:
+                raise
+            self.close()
+            self.ask(method, path, headers, body)
+            return self.answer()
+
     def hang_up_if_the_server_has(self) -> None:
         """A server ends a connection that is idle for some seconds: a browser sees it and makes a new one."""
         if self.socket is not None and select.select([self.socket], [], [], 0)[0]:
@@ -165,14 +182,15 @@ class Annotator:
             return self.page()
         choice = self.dice.choice(CHOICES)
         self.note("sent", ticket, said=[*self.seen, choice])
+        vote = self.vote(ticket, choice)
         if fate == "hung up":
             self.note(fate, ticket)
-            self.send_vote(ticket, choice)
+            self.connection.hang_up_if_the_server_has()
+            self.connection.ask("POST", self.orders.path, *vote)
             self.connection.close()
             return self.page()
         began = time.perf_counter()
-        self.send_vote(ticket, choice)
-        status, html = self.answer()
+        status, html = self.answer("POST", *vote)
         submitted = time.perf_counter() - began
         if self.orders.plain and status == 302:
             status, html = 200, self.page()
@@ -185,10 +203,8 @@ class Annotator:
 
     def page(self) -> str:
         """The labelling page, as one comes to it."""
-        self.connection.hang_up_if_the_server_has()
         began = time.perf_counter()
-        self.connection.ask("GET", self.orders.path, self.headers())
-        status, html = self.answer()
+        status, html = self.answer("GET", self.headers())
         if status != 200:
             raise HTTPException(f"the page was answered with {status}")
         self.note("page", "", time.perf_counter() - began)
@@ -203,8 +219,8 @@ class Annotator:
         if ticket is not None:
             self.note("got", ticket[1])
 
-    def send_vote(self, ticket: str, choice: str) -> None:
-        """As the browser does: a form without the script, else what the script makes of it."""
+    def vote(self, ticket: str, choice: str) -> tuple[dict[str, str], str]:
+        """Headers and body as the browser sends them: a form without the script, else what the script makes of it."""
         form = {"csrfmiddlewaretoken": self.token, "ticket": ticket, "choice": choice, "active_seconds": "5"}
         headers = self.headers()
         if self.orders.plain:
@@ -212,18 +228,18 @@ class Annotator:
         else:
             headers["X-Fragment"] = "1"
             headers["Content-Type"], body = f"multipart/form-data; boundary={BOUNDARY}", multipart(form)
-        self.connection.hang_up_if_the_server_has()
-        self.connection.ask("POST", self.orders.path, headers, body)
+        return headers, body
 
     def headers(self) -> dict[str, str]:
         return {"Cookie": f"sessionid={self.session}; csrftoken={self.cookie}"}
 
-    def answer(self) -> tuple[int, str]:
-        status, headers, body = self.connection.answer()
-        for name, value in headers:
+    def answer(self, method: str, headers: dict[str, str], body: str = "") -> tuple[int, str]:
+        """What the page's address answers, its cookie kept."""
+        status, given, text = self.connection.exchange(method, self.orders.path, headers, body)
+        for name, value in given:
             if name == "set-cookie" and value.startswith("csrftoken="):
                 self.cookie = value.split("=", 1)[1].split(";", 1)[0]
-        return status, body
+        return status, text
 
 
 def multipart(form: Mapping[str, str]) -> str:

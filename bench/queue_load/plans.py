@@ -12,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from annotation import hand_out
+from annotation.asking import ONE_PLAN
 from annotation.models import Arm, Lease
 from bench.queue_load.client import TICKET
 
@@ -47,11 +48,9 @@ def scans(query: str) -> list[str]:
     if query.split()[0] not in EXPLAINED:
         return []
     with connection.cursor() as cursor:
-        # A prepared statement has a plan for these values, and the one for all that PostgreSQL comes to after a while.
-        cursor.execute("SET plan_cache_mode = force_generic_plan")
+        cursor.execute(ONE_PLAN)  # where a test has rolled it back
         cursor.execute(f"EXPLAIN (FORMAT JSON) {query}")
         [(found,)] = cursor.fetchall()
-        cursor.execute("RESET plan_cache_mode")
     plan = found if isinstance(found, list) else json.loads(found)
     return [
         node["Relation Name"]

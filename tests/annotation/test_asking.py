@@ -34,6 +34,17 @@ def test_a_new_connection_prepares_anew(transactional_db: None) -> None:
     assert "PREPARE" in kinds(captured)
 
 
+def test_it_is_planned_once_for_all_values(db: None) -> None:
+    # With the numbers before it, PostgreSQL expects other rows of it: by itself it would plan it anew each time.
+    question = "SELECT id FROM annotation_comparison WHERE id = ANY (%(numbers)s::bigint[])"
+    for _ in range(8):
+        ask(question, {"numbers": [1]})
+    plans = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE %s"
+    with connection.cursor() as cursor:
+        cursor.execute(plans, ["%SELECT id FROM annotation_comparison WHERE id = ANY%"])
+        assert cursor.fetchall() == [(8, 0)]
+
+
 def test_a_question_without_blanks_is_one_too(db: None) -> None:
     assert ask("SELECT 1", {}) == [(1,)]
 
