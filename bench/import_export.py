@@ -143,15 +143,15 @@ def measure_import(folder: Path, count: int, *, judged_by: str, kind: str = "pai
 
 def pace(project: Any, start: float) -> float:
     """Pairs a second in the tenth of an import that begins at this share, by when its batches were written; 0 if it was
-    one batch."""
+    one batch. Its last batch only ends the time: what it took itself is not known."""
     from annotation.models import Comparison
 
     rows = Comparison.objects.filter(project=project).order_by("id")
     total = rows.count()
     first, last = int(start * total), int((start + 0.1) * total) - 1
-    at = [rows.values_list("created_at", flat=True)[place] for place in (first, last)]
-    seconds = (at[1] - at[0]).total_seconds()
-    return (last - first) / seconds if seconds else 0.0
+    since, until = [rows.values_list("created_at", flat=True)[place] for place in (first, last)]
+    seconds = (until - since).total_seconds()
+    return rows.filter(created_at__gte=since, created_at__lt=until).count() / seconds if seconds else 0.0
 
 
 def measure_export(folder: Path, count: int, project: Any) -> None:

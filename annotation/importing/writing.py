@@ -27,6 +27,7 @@ from annotation.models import Comparison, Judgment, Preference, Project, Prompt,
 from annotation.regroup import regroup
 from annotation.services import record_judgment
 
+OPEN = f"0\t{NULL}"  # depth and time of closing of a comparison without votes
 ResponseKey = tuple[int, str, str]  # prompt id, content hash, author's label
 
 
@@ -64,12 +65,8 @@ class _Said(NamedTuple):
         return {self.responses[self.vote.edit[0]]: self.vote.edit[1]} if self.vote.edit else {}
 
 
-class _Pair(NamedTuple):
-    """Two answers to a prompt, or one alone, with what is kept of a row's votes on them."""
-
-    prompt: int
-    compared: Compared
-    said: Sequence[_Said]
+# Two answers to a prompt, or one alone: the prompt, the answers, and what is kept of a row's votes on them.
+_Pair = tuple[int, Compared, Sequence[_Said]]
 
 
 class _New(NamedTuple):
@@ -118,10 +115,12 @@ def write_rows(rows: list[Keyed], project: Project, votes: Votes) -> Landed:
         duplicates += grouped.duplicates
         mixed = set(old).intersection(grouped.sets.values())
     ids = _add_comparisons(new, project)
-    for pk, comparison in zip(ids, new.values(), strict=True):
-        if comparison.has_edits:
-            late.extend((pk, one) for one in comparison.said.values())
-    judged = _add_judgments(new, ids, project) + _vote_on(late)
+    judged = 0
+    if votes.judge is not None:
+        for pk, comparison in zip(ids, new.values(), strict=True):
+            if comparison.has_edits:
+                late.extend((pk, one) for one in comparison.said.values())
+        judged = _add_judgments(new, ids, project) + _vote_on(late)
     added = len(new)
     if mixed:
         made = regroup(project, mixed)
@@ -143,14 +142,16 @@ def _prompt_ids(rows: list[Keyed], project: Project) -> tuple[dict[str, int], li
     )
     missing = [key for key in wanted if key not in there]
     fresh = new_ids(Prompt, len(missing))
+    made = dict(zip(missing, fresh, strict=True))
     at = now().isoformat()
     copy_rows(
         Prompt,
         ("id", "project_id", "created_at", "messages", "metadata", "content_hash"),
         fresh,
-        (f"{pk}\t{project.pk}\t{at}\t{wanted[key].prompt_fields}" for key, pk in zip(missing, fresh, strict=True)),
+        # Numbered in the file's order and written in that of their index, which is the dearest of all as hashes come.
+        (f"{made[key]}\t{project.pk}\t{at}\t{wanted[key].prompt_fields}" for key in sorted(missing)),
     )
-    return {**there, **dict(zip(missing, fresh, strict=True))}, list(there.values())
+    return {**there, **made}, list(there.values())
 
 
 def _response_ids(rows: list[Keyed], prompts: Mapping[str, int], old_prompts: list[int]) -> list[list[int]]:
@@ -209,11 +210,8 @@ def _pairs(
 
 def _pair(prompt: int, responses: tuple[int, ...], said: Sequence[Vote], votes: Votes) -> _Pair:
     compared = responses if responses[0] <= responses[-1] else responses[::-1]
-    return _Pair(
-        prompt,
-        compared,
-        [_Said(votes.by(vote.voter), responses, _tiers(vote.places, responses), vote) for vote in said],
-    )
+    kept = [_Said(votes.by(vote.voter), responses, _tiers(vote.places, responses), vote) for vote in said]
+    return prompt, compared, kept
 
 
 def _tiers(places: Sequence[int], responses: tuple[int, ...]) -> Tiers:
@@ -248,16 +246,16 @@ def _add_comparisons(pairs: Mapping[Compared, _New], project: Project) -> Sequen
         (
             f"{pk}\t{project.pk}\t{one.prompt}\t{array(compared)}\t{purpose}\t{priority}"
             # The lot is drawn here: COPY writes rows one by one where a column's default is drawn by the server.
-            f"\t{len(one.said) or wanted(compared)}\t{_voted_at_once(one, at)}\t{random()}\t{at}"  # noqa: S311  an order
+            f"\t{len(one.said) or wanted(compared)}\t{_voted(one, at) if one.said else OPEN}\t{random()}\t{at}"  # noqa: S311  an order
             for (compared, one), pk in zip(pairs.items(), ids, strict=True)
         ),
     )  # fmt: skip
     return ids
 
 
-def _voted_at_once(one: _New, at: str) -> str:
+def _voted(one: _New, at: str) -> str:
     """Depth and time of closing. Votes with an edit follow one by one, as the edit is an answer of its own."""
-    return f"{len(one.said)}\t{at}" if one.said and not one.has_edits else f"0\t{NULL}"
+    return OPEN if one.has_edits else f"{len(one.said)}\t{at}"
 
 
 def _wanted_for(project: Project) -> Callable[[Compared], int]:

@@ -140,7 +140,7 @@ def test_what_a_batch_refers_to_cannot_be_deleted_meanwhile(
         copy(*arguments)
 
     monkeypatch.setattr(writing, "copy_rows", copy_after_a_deletion)
-    report = bring(project, {**PAIR, "chosen": "Else."})
+    report = bring(project, {**PAIR, "chosen": "Else."}, judged_by="some-set")
     assert len(refused) == len(COPIED)  # tried before each of the tables is written
     assert (report.comparisons_added, report.errors, broken_references()) == (1, [], [])
 

@@ -72,8 +72,10 @@ def _strength(row: Mapping[str, Any]) -> int | None:
             return read_one_of(strength, (1, 2, 3), "strength")
         except BadRowError:
             raise BadRowError("strength is none of 1 (slightly), 2 (clearly) and 3 (much).") from None
+    if row.get("margin") is None:
+        return None
     try:
-        margin = read_number(row.get("margin"), "margin")
+        margin = read_number(row["margin"], "margin")
     except BadRowError:
         return None
     return int(margin) if margin in (1, 2, 3) else None
