@@ -11,16 +11,16 @@ from django.core.checks import Tags, run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
-from config import settings
+from config import environment, settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(var: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def start(var: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """What `manage.py check` says in this environment."""
     command = [sys.executable, "manage.py", "check"]
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    full = {**inherited, "PREFLOOP_VAR": str(var), **environment}
+    full = {**inherited, "PREFLOOP_VAR": str(var), **variables}
     return subprocess.run(command, cwd=ROOT, env=full, capture_output=True, text=True, check=False)
 
 
@@ -29,30 +29,30 @@ def start(var: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 )
 def test_a_switch_is_read(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
     monkeypatch.setenv("SWITCH", value)
-    assert settings.flag("SWITCH", True) is expected
+    assert environment.flag("SWITCH", True) is expected
 
 
 def test_a_switch_that_is_neither_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWITCH", "maybe")
     with pytest.raises(ImproperlyConfigured, match="SWITCH='maybe'"):
-        settings.flag("SWITCH", False)
+        environment.flag("SWITCH", False)
 
 
 @pytest.mark.parametrize("value", ["ten", "0", "11", "1.5"])
 def test_a_number_out_of_place_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("COUNT", value)
     with pytest.raises(ImproperlyConfigured, match="COUNT="):
-        settings.number("COUNT", 5, low=1, high=10)
+        environment.number("COUNT", 5, low=1, high=10)
 
 
 def test_a_list_is_split_and_trimmed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOSTS", " a.example , b.example,")
-    assert settings.words("HOSTS", []) == ["a.example", "b.example"]
+    assert environment.words("HOSTS", []) == ["a.example", "b.example"]
 
 
 def test_a_database_url_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DB", "postgresql://me:p%40ss@db.example:6543/loop?sslmode=require")
-    assert settings.database("DB") == {
+    assert environment.database("DB") == {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": "loop",
         "USER": "me",
@@ -65,7 +65,7 @@ def test_a_database_url_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_database_url_may_name_a_socket_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DB", "postgresql://me@/loop?host=/run/postgresql")
-    found = settings.database("DB")
+    found = environment.database("DB")
     assert (found["HOST"], found["NAME"], found["OPTIONS"]) == ("/run/postgresql", "loop", {})
 
 
@@ -73,7 +73,7 @@ def test_a_database_url_may_name_a_socket_folder(monkeypatch: pytest.MonkeyPatch
 def test_no_other_database_is_accepted_and_no_password_repeated(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("DB", value)
     with pytest.raises(ImproperlyConfigured, match="DB must read postgresql://") as refusal:
-        settings.database("DB")
+        environment.database("DB")
     assert "secret" not in str(refusal.value)
 
 
@@ -86,12 +86,12 @@ def test_no_other_database_is_accepted_and_no_password_repeated(monkeypatch: pyt
     ],
 )
 def test_celery_gets_the_same_redis_in_its_own_spelling(redis_url: str, celery_url: str) -> None:
-    assert settings.celery_url(redis_url) == celery_url
+    assert environment.celery_url(redis_url) == celery_url
 
 
 def test_a_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
-    first = settings.secret("NO_SUCH_VARIABLE", tmp_path / "var" / "key", required=False)
-    second = settings.secret("NO_SUCH_VARIABLE", tmp_path / "var" / "key", required=False)
+    first = environment.secret("NO_SUCH_VARIABLE", tmp_path / "var" / "key", required=False)
+    second = environment.secret("NO_SUCH_VARIABLE", tmp_path / "var" / "key", required=False)
     assert len(first) >= 50
     assert second == first
     assert stat.S_IMODE((tmp_path / "var" / "key").stat().st_mode) == 0o600
@@ -100,7 +100,7 @@ def test_a_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> No
 
 def test_a_secret_of_the_environment_is_used_and_not_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KEY", "from outside")
-    assert settings.secret("KEY", tmp_path / "key", required=True) == "from outside"
+    assert environment.secret("KEY", tmp_path / "key", required=True) == "from outside"
     assert not (tmp_path / "key").exists()
 
 

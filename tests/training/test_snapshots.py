@@ -17,7 +17,8 @@ from annotation.judging import write_judgment
 from annotation.models import Comparison, Preference, Project, Prompt, User
 from annotation.services import AnswerIn, add_comparison
 from training.models import Snapshot
-from training.snapshots import Filter, FilterError, freeze, held_out, preview, read_rows
+from training.snapshot_filter import Filter, FilterError
+from training.snapshots import freeze, held_out, preview, read_rows
 
 from .conftest import sha, vote
 
