@@ -190,6 +190,7 @@ class Judgment(models.Model):
             # Of the few that carry an edit, so that imports write nothing into them.
             models.Index(fields=["edited"], condition=Q(edited__isnull=False), name="judgments_by_edit"),
             models.Index(fields=["edit_of"], condition=Q(edit_of__isnull=False), name="judgments_by_edited_response"),
+            models.Index(fields=["withdrawn_at"], condition=Q(withdrawn_at__isnull=False), name="judgments_taken_back"),
         ]
 
     def __str__(self) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Sum
 from django.db.models.functions import Coalesce
 
-from annotation.models import Project, QualityReport, VoteCount
+from annotation.models import Judgment, Project, QualityReport, VoteCount
 
 
 def votes_given(project: Project) -> int:
@@ -29,12 +29,20 @@ def ask(project: Project) -> bool:
 
 
 def ask_if_old(project: Project) -> QualityReport:
-    """The report of a project; if votes have come since it was computed, a new one is under way."""
+    """The report of a project; if votes have come or changed since it was computed, a new one is under way."""
     report, _ = QualityReport.objects.get_or_create(project=project)
-    is_new = report.computed_at is not None and report.votes_counted == votes_given(project)
-    if not is_new and report.may_be_computed and ask(project):
+    if not _is_new(report, project) and report.may_be_computed and ask(project):
         report.refresh_from_db()
     return report
+
+
+def _is_new(report: QualityReport, project: Project) -> bool:
+    """Whether as many votes stand as were counted, and none was taken back or corrected meanwhile."""
+    if report.computed_at is None or report.votes_counted != votes_given(project):
+        return False
+    began = report.computed_at - timedelta(seconds=report.seconds)
+    taken_back = Judgment.objects.filter(withdrawn_at__gte=began, comparison__project=project)
+    return not taken_back.exists()
 
 
 def ask_where_old() -> None:

@@ -23,18 +23,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 from scipy.special import expit, logit
 
 from annotation.quality.intervals import Estimate, Z
-from annotation.quality.votes import FIRST, SECOND, Floats, Ints, Votes
+from annotation.quality.votes import FIRST, SECOND, TIE, Floats, Ints, Votes
 
 ABILITY = (1.0, 0.5)  # mean and standard deviation of the prior
 LEAST_TYPICAL = 0.1  # of a median ability; where it is lower, nobody is like anybody
 POSITION = LENGTH = (0.0, 0.5)
 SPREAD = (0.7, 0.7)  # of log(spread): half of all projects between 1.3 and 3.2
 APART = (1.5, 1.5)  # of logit(apart): half of all projects between 0.62 and 0.92
-BOUNDS = [(-3.0, 4.0), (-6.0, 6.0), (-12.0, 6.0), (None, None)]  # of log(spread), logit(apart), log(ν), length
+FREE = (-np.inf, np.inf)
+BOUNDS = [(-3.0, 4.0), (-6.0, 6.0), (-12.0, 6.0), FREE]  # of log(spread), logit(apart), log(ν), length
 MOST_STEPS = 200
 CELLS = 120  # of the posterior's grid
 BLOCK = 500  # pairs
@@ -78,16 +79,24 @@ class Posterior:
 
 def fit(votes: Votes) -> Parameters:
     """The parameters of greatest posterior density, pairs integrated out."""
+    blocks, start = _blocks(votes), _start(votes)
+    # Each parameter in units of its own uncertainty: alike in size, they are found in a third of the steps.
+    unit = 1 / np.sqrt(_precision(blocks, start))
+
+    def loss_and_slope(in_units: Floats) -> tuple[float, Floats]:
+        loss, slope = _loss_and_slope(in_units * unit, blocks)
+        return loss, slope * unit
+
+    low, high = np.array([FREE] * (3 * votes.annotators) + BOUNDS).T
     found = minimize(
-        _loss_and_slope,
-        _pack(_start(votes)),
-        args=(_blocks(votes),),
+        loss_and_slope,
+        _pack(start) / unit,
         jac=True,
         method="L-BFGS-B",
-        bounds=[(None, None)] * (3 * votes.annotators) + BOUNDS,
+        bounds=Bounds(low / unit, high / unit),
         options={"maxiter": MOST_STEPS},
     )
-    return _typical_is_one(_unpack(found.x))
+    return _typical_is_one(_unpack(found.x * unit))
 
 
 def _typical_is_one(found: Parameters) -> Parameters:
@@ -112,7 +121,7 @@ def posterior(votes: Votes, parameters: Parameters) -> Posterior:
 
 def _blocks(votes: Votes) -> list[Votes]:
     """Some hundred pairs at a time: the grids of all of them at once would not fit a cache, or a small machine."""
-    return [votes.of_pairs(block) for block in np.array_split(np.arange(votes.pairs), -(-votes.pairs // BLOCK))]
+    return [votes.between(first, min(first + BLOCK, votes.pairs)) for first in range(0, votes.pairs, BLOCK)]
 
 
 def _posterior(votes: Votes, parameters: Parameters, reach: float) -> tuple[Floats, Floats]:
@@ -124,9 +133,8 @@ def _posterior(votes: Votes, parameters: Parameters, reach: float) -> tuple[Floa
     log_prior_PK = np.logaddexp(
         -(((middle_K - mean_P1 - shift) / bell) ** 2) / 2, -(((middle_K - mean_P1 + shift) / bell) ** 2) / 2
     )
-    log_NK, _, _ = _log_probabilities(votes, parameters, np.broadcast_to(middle_K, log_prior_PK.shape))
-    log_share_PK, _ = _normalise(_sum_by_pair(log_NK, votes.pair_N) + log_prior_PK)
-    share_PK = np.exp(log_share_PK)
+    terms = _terms(votes, parameters, np.zeros(votes.pairs), middle_K)
+    share_PK, _ = _normalise(_log_votes(votes, parameters, terms) + log_prior_PK)
     right = CELLS // 2
     # The first term of Euler and Maclaurin's: the rule's error where the integral ends at 0, h² f'(0) / 24.
     edge_P = (share_PK[:, right] - share_PK[:, right - 1]) / 24
@@ -134,73 +142,131 @@ def _posterior(votes: Votes, parameters: Parameters, reach: float) -> tuple[Floa
 
 
 def abilities(votes: Votes, parameters: Parameters) -> list[Estimate]:
-    """Every annotator's ability with its interval; n counts their votes.
-
-    Its precision is that of the prior and the sum of the squared slopes of the votes (Berndt, Hall, Hall and Hausman
-    1974, Estimation and inference in nonlinear structural models), the other parameters held.
-    """
-    precision_A = np.full(votes.annotators, 1 / ABILITY[1] ** 2)
-    for block in _blocks(votes):
-        share_PK, _, by_utility_NK, _ = _expect(block, parameters)
-        pull_NK = share_PK[block.pair_N] * by_utility_NK
-        slope_N = np.sum(pull_NK * _differences(block, parameters)[block.pair_N], axis=1)
-        precision_A += np.bincount(block.annotator_N, slope_N**2, minlength=votes.annotators)
+    """Every annotator's ability with its interval, the other parameters held; n counts their votes."""
     n_A = np.bincount(votes.annotator_N, minlength=votes.annotators)
-    half_A = Z / np.sqrt(precision_A)
+    half_A = Z / np.sqrt(_precision(_blocks(votes), parameters)[: votes.annotators])
     rows = zip(parameters.ability_A, n_A, half_A, strict=True)
     return [Estimate(float(at), int(n), float(at - half), float(at + half)) for at, n, half in rows]
 
 
 def log_likelihood(votes: Votes, parameters: Parameters) -> float:
     """The log probability of all votes, pairs integrated out."""
-    return sum(float(_expect(block, parameters)[1].sum()) for block in _blocks(votes))
+    return sum(float(_shares(block, parameters)[1].sum()) for block in _blocks(votes))
 
 
-def _expect(votes: Votes, parameters: Parameters) -> tuple[Floats, Floats, Floats, Floats]:
-    """Each pair's shares of the nodes (P, K), the log probability of its votes (P,), and the slopes of the votes."""
-    difference_PK = _differences(votes, parameters)
-    log_NK, by_utility_NK, by_tie_NK = _log_probabilities(votes, parameters, difference_PK)
-    log_share_PK, log_P = _normalise(_sum_by_pair(log_NK, votes.pair_N) + LOG_NODE_WEIGHT_K)
-    return np.exp(log_share_PK), log_P, by_utility_NK, by_tie_NK
+@dataclass(frozen=True)
+class _Terms:
+    """Davidson's three terms for every vote and node, over the greatest of them so that none overflows. Shapes (N, K).
+
+    With `small` = exp(-|u|/2) they are 1, ν · small and small²; `total` is their sum.
+    """
+
+    half_utility_NK: Floats
+    small_NK: Floats
+    total_NK: Floats
+
+    def lead_NK(self) -> Floats:
+        """P(first) - P(second)."""
+        found = np.square(self.small_NK)
+        np.subtract(1, found, out=found)
+        np.copysign(found, self.half_utility_NK, out=found)
+        found /= self.total_NK
+        return found
 
 
-def _differences(votes: Votes, parameters: Parameters) -> Floats:
-    """The nodes of every pair's grid. Shape (P, K)."""
-    node_K = parameters.apart * SIDE_K + np.sqrt(1 - parameters.apart**2) * NODE_K
-    found: Floats = parameters.length * votes.log_length_ratio_P[:, None] + parameters.spread * node_K
+def _terms(votes: Votes, at: Parameters, centre_P: Floats, node_K: Floats) -> _Terms:
+    """At the differences d = centre + node of every pair. In place where it can be: this is where the time goes."""
+    who, length_N = votes.annotator_N, votes.log_length_ratio_P[votes.pair_N]
+    ability_N = at.ability_A[who]
+    shift_N = at.position_A[who] * votes.first_on_N + at.length_A[who] * length_N
+    half_NK = np.multiply.outer(ability_N / 2, node_K)
+    half_NK += ((ability_N * centre_P[votes.pair_N] + shift_N) / 2)[:, None]
+    small_NK = np.abs(half_NK)
+    np.negative(small_NK, out=small_NK)
+    np.exp(small_NK, out=small_NK)
+    total_NK = small_NK + at.tie
+    total_NK *= small_NK
+    total_NK += 1
+    return _Terms(half_NK, small_NK, total_NK)
+
+
+def _log_votes(votes: Votes, at: Parameters, terms: _Terms) -> Floats:
+    """The log probability of each pair's votes at every node. Shape (P, K)."""
+    log_NK = votes.outcome_N[:, None] * terms.half_utility_NK
+    log_NK -= np.abs(terms.half_utility_NK)
+    log_NK -= np.log(terms.total_NK)
+    ties_P = np.bincount(votes.pair_N, votes.outcome_N == TIE, minlength=votes.pairs)
+    found: Floats = _sum_by_pair(log_NK, votes.pair_N) + ties_P[:, None] * np.log(at.tie)
     return found
 
 
-def _log_probabilities(votes: Votes, parameters: Parameters, difference_PK: Floats) -> tuple[Floats, Floats, Floats]:
-    """log P(vote), its slope by u, and its slope by log ν, for every vote and node. Shapes (N, K)."""
-    who = votes.annotator_N
-    shift_N = (
-        parameters.position_A[who] * votes.first_on_N
-        + parameters.length_A[who] * votes.log_length_ratio_P[votes.pair_N]
-    )
-    half_NK = (parameters.ability_A[who, None] * difference_PK[votes.pair_N] + shift_N[:, None]) / 2
-    # One exponential of -|u|/2 gives all three terms without overflow.
-    small_NK = np.exp(-np.abs(half_NK))
-    total_NK = 1 + small_NK * small_NK + parameters.tie * small_NK
-    tie_NK = parameters.tie * small_NK / total_NK
-    lead_NK = np.sign(half_NK) * (1 - small_NK * small_NK) / total_NK  # P(first) - P(second)
-    outcome_N1 = votes.outcome_N[:, None]
-    is_tie_N1 = outcome_N1 == 0
-    log_NK = outcome_N1 * half_NK + is_tie_N1 * np.log(parameters.tie) - np.abs(half_NK) - np.log(total_NK)
-    return log_NK, (outcome_N1 - lead_NK) / 2, is_tie_N1 - tie_NK
+def _shares(votes: Votes, at: Parameters) -> tuple[Floats, Floats, _Terms]:
+    """Each pair's posterior shares of Gauss's nodes (P, K), the log probability of its votes (P,), and the terms."""
+    node_K, _ = _nodes(at)
+    terms = _terms(votes, at, at.length * votes.log_length_ratio_P, at.spread * node_K)
+    share_PK, log_P = _normalise(_log_votes(votes, at, terms) + LOG_NODE_WEIGHT_K)
+    return share_PK, log_P, terms
+
+
+def _nodes(at: Parameters) -> tuple[Floats, Floats]:
+    """The nodes at a spread of 1, and their slopes by `apart`. Shapes (K,)."""
+    within = np.sqrt(1 - at.apart**2)
+    return at.apart * SIDE_K + within * NODE_K, SIDE_K - at.apart / within * NODE_K
 
 
 def _normalise(joint_PK: Floats) -> tuple[Floats, Floats]:
-    """Log densities as log shares of each row (P, K), and the logs of the rows' totals (P,)."""
+    """Log densities as shares of each row (P, K), and the logs of the rows' totals (P,)."""
     top_P = joint_PK.max(axis=1)
-    total_P = top_P + np.log(np.exp(joint_PK - top_P[:, None]).sum(axis=1))
-    return joint_PK - total_P[:, None], total_P
+    share_PK = np.exp(joint_PK - top_P[:, None])
+    total_P = share_PK.sum(axis=1)
+    share_PK /= total_P[:, None]
+    return share_PK, top_P + np.log(total_P)
 
 
 def _sum_by_pair(values_NK: Floats, pair_N: Ints) -> Floats:
-    """Sums of the votes' rows for each pair, shape (P, K). Votes are sorted by pair, and every pair has one."""
-    starts_P = np.flatnonzero(np.diff(pair_N, prepend=-1))
-    return np.add.reduceat(values_NK, starts_P, axis=0)
+    """Sums of the votes' rows for each pair, shape (P, K)."""
+    return np.add.reduceat(values_NK, _starts(pair_N), axis=0)
+
+
+def _starts(pair_N: Ints) -> Ints:
+    """Where each pair's votes begin. Votes are sorted by pair, and every pair has one."""
+    return np.flatnonzero(np.diff(pair_N, prepend=-1))
+
+
+@dataclass(frozen=True)
+class _Slopes:
+    """The log probability of each pair's votes, and its slopes in packed order, as far as each vote has a part in them:
+    by the three terms of its person, and by the four numbers of the project."""
+
+    log_P: Floats
+    by_person_3N: Floats
+    by_project_4N: Floats
+
+
+def _slopes(votes: Votes, at: Parameters) -> _Slopes:
+    """The slope of an integral over d is the mean of the slope at d over the posterior of d (Fisher's identity).
+
+    That by u/2 is the outcome, whatever d, less the lead that was expected.
+    """
+    share_PK, log_P, terms = _shares(votes, at)
+    node_K, node_by_apart_K = _nodes(at)
+    along_K3 = np.stack([np.ones_like(node_K), node_K, node_by_apart_K], axis=1)
+    share_NK = share_PK[votes.pair_N]
+    tied_N = at.tie * np.einsum("nk,nk->n", share_NK, terms.small_NK / terms.total_NK)
+    share_NK *= terms.lead_NK()
+    pull_N3 = (votes.outcome_N[:, None] * (share_PK @ along_K3)[votes.pair_N] - share_NK @ along_K3) / 2
+    pull_N, by_node_N, by_node_apart_N = pull_N3.T
+    ability_N, length_N = at.ability_A[votes.annotator_N], votes.log_length_ratio_P[votes.pair_N]
+    # d at the nodes is length · l + spread · node.
+    by_ability_N = at.length * length_N * pull_N + at.spread * by_node_N
+    by_person = [by_ability_N, pull_N * votes.first_on_N, pull_N * length_N]
+    by_project = [
+        ability_N * by_node_N * at.spread,
+        ability_N * by_node_apart_N * at.spread * at.apart * (1 - at.apart),
+        (votes.outcome_N == TIE) - tied_N,
+        ability_N * pull_N * length_N,
+    ]
+    return _Slopes(log_P, np.stack(by_person), np.stack(by_project))
 
 
 def _loss_and_slope(packed: Floats, blocks: list[Votes]) -> tuple[float, Floats]:
@@ -213,40 +279,30 @@ def _loss_and_slope(packed: Floats, blocks: list[Votes]) -> tuple[float, Floats]
 
 
 def _block_loss_and_slope(votes: Votes, at: Parameters) -> tuple[float, Floats]:
-    """Minus the log likelihood of the votes on some pairs, and its gradient.
+    """Minus the log likelihood of the votes on some pairs, and its gradient by the packed parameters."""
+    slopes = _slopes(votes, at)
+    by_annotator = _by_annotator(votes, slopes.by_person_3N)
+    return -float(slopes.log_P.sum()), -np.concatenate([by_annotator, slopes.by_project_4N.sum(axis=1)])
 
-    The gradient of an integral over d is the mean, over the posterior of d, of the gradient at d (Fisher's identity).
+
+def _precision(blocks: list[Votes], at: Parameters) -> Floats:
+    """How sharply the votes and the prior bend about each packed parameter, the others held: 1 over its variance.
+
+    Of the votes it is the sum of their squared slopes (Berndt, Hall, Hall and Hausman 1974, Estimation and inference in
+    nonlinear structural models): of single votes for a person, of a pair's votes together for the project.
     """
-    share_PK, log_P, by_utility_NK, by_tie_NK = _expect(votes, at)
-    share_NK = share_PK[votes.pair_N]
-    pull_NK = share_NK * by_utility_NK
-    pull_N = pull_NK.sum(axis=1)
-    length_N = votes.log_length_ratio_P[votes.pair_N]
-    ability_N = at.ability_A[votes.annotator_N]
-    within = np.sqrt(1 - at.apart**2)
-    node_K = at.apart * SIDE_K + within * NODE_K
-    node_by_apart_K = SIDE_K - at.apart / within * NODE_K
-    by_node_N = pull_NK @ node_K
-    # d at the nodes is length · l + spread · node.
-    by_ability_N = at.length * length_N * pull_N + at.spread * by_node_N
+    _, width = _priors(len(at.ability_A))
+    found = 1 / width**2
+    for votes in blocks:
+        slopes = _slopes(votes, at)
+        by_pair_4P = np.add.reduceat(slopes.by_project_4N, _starts(votes.pair_N), axis=1)
+        found += np.concatenate([_by_annotator(votes, slopes.by_person_3N**2), np.sum(by_pair_4P**2, axis=1)])
+    return found
 
-    def by_annotator(values_N: Floats) -> Floats:
-        return np.bincount(votes.annotator_N, values_N, minlength=votes.annotators).astype(np.float64)
 
-    slope = np.concatenate(
-        [
-            by_annotator(by_ability_N),
-            by_annotator(pull_N * votes.first_on_N),
-            by_annotator(pull_N * length_N),
-            [
-                np.sum(by_node_N * ability_N) * at.spread,
-                np.sum((pull_NK @ node_by_apart_K) * ability_N) * at.spread * at.apart * (1 - at.apart),
-                np.sum(share_NK * by_tie_NK),
-                np.sum(pull_N * ability_N * length_N),
-            ],
-        ]
-    )
-    return -float(log_P.sum()), -slope
+def _by_annotator(votes: Votes, rows_3N: Floats) -> Floats:
+    """Sums for each annotator, row after row. Shape (3 A,)."""
+    return np.concatenate([np.bincount(votes.annotator_N, row_N, minlength=votes.annotators) for row_N in rows_3N])
 
 
 def _priors(annotators: int) -> tuple[Floats, Floats]:

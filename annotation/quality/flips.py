@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import expit, logit
 
-from annotation.quality.bradley_terry import APART, SPREAD, Parameters, log_likelihood, posterior
+from annotation.quality.bradley_terry import APART, SPREAD, Parameters, Posterior, log_likelihood, posterior
 from annotation.quality.intervals import Estimate, Z
 from annotation.quality.votes import TIE, Bools, Floats, Votes
 
@@ -19,8 +19,9 @@ WIDEST = 0.2  # an interval of the flip rate that still says something
 HIGHEST_SMOOTHING = 0.45  # at one half a vote says nothing, and the training forms end below it
 
 
-def flip_rate(votes: Votes, parameters: Parameters, counts_P: Bools | None = None) -> Estimate | None:
+def flip_rate(votes: Votes, parameters: Parameters, found: Posterior, counts_P: Bools | None = None) -> Estimate | None:
     """The mean probability that a vote for one answer was for the worse one, over some pairs; n counts such votes.
+    `found` is the posterior at the parameters.
 
     The interval adds two variances: that of the mean over pairs, and that of the two numbers on which it hangs, the
     spread of the differences and their shape (their curvature, with the other parameters held). None if no pair has two
@@ -32,7 +33,7 @@ def flip_rate(votes: Votes, parameters: Parameters, counts_P: Bools | None = Non
     decided_P = np.bincount(votes.pair_N[decided_N], minlength=votes.pairs)
     if not np.any(decided_P >= 2):
         return None
-    flipped_N = posterior(votes, parameters).flipped_N[decided_N]
+    flipped_N = found.flipped_N[decided_N]
     rate = float(flipped_N.mean())
     off_P = np.bincount(votes.pair_N[decided_N], flipped_N - rate, minlength=votes.pairs)
     half = Z * np.sqrt(np.sum(off_P**2) / len(flipped_N) ** 2 + _variance_by_shape(votes, parameters, decided_N))

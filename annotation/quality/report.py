@@ -35,7 +35,7 @@ def numbers(reading: Reading, parameters: Parameters, labels: Posterior) -> Numb
     counts_P3 = votes.counts_by_outcome()
     is_work_P = ~reading.is_gold_P
     is_drawn_P = np.bincount(votes.pair_N, votes.is_drawn_N, minlength=votes.pairs) > 0
-    rate = flip_rate(votes, parameters, is_work_P)
+    rate = flip_rate(votes, parameters, labels, is_work_P)
     return {
         "votes": len(votes.pair_N),
         "pairs": votes.pairs,

@@ -82,6 +82,23 @@ OF_A_PERSON: tuple[Measure, ...] = (
 )
 
 
+TWICE = _("from the first pair on that two people judged")
+BY_LOT = _("from the first pair on that came by lot and that two people judged")
+DIFFERENT = _("from the first pair on that two people judged, once not all votes are the same")
+# From how many votes on there is a number of the project, in the order in which the page tells it.
+COMES: dict[str, Words] = {
+    "percent": TWICE,
+    "kappa": DIFFERENT,
+    "alpha": DIFFERENT,
+    "flip_rate": TWICE,
+    "percent_drawn": BY_LOT,
+    "gold": _("from the first vote on a pair with a known answer"),
+    "consistency": _("from the first pair on that comes to the same person again, 20 votes later at the earliest"),
+    "left": _("from the first vote for one of two answers"),
+    "longer": _("from the first vote for one of two answers that differ in length"),
+}
+
+
 @dataclass(frozen=True)
 class Row:
     """One number with its name: `estimate` is None where there is nothing to say."""
@@ -109,6 +126,18 @@ class Person:
 
 def rows(numbers: Numbers, measures: tuple[Measure, ...] = MEASURES) -> list[Row]:
     return [Row(name, title, style, help_text, numbers.get(name)) for name, title, style, help_text in measures]
+
+
+def missing(numbers: Numbers) -> list[tuple[list[Words], Words]]:
+    """The titles of the project's numbers that are not known, by what they wait for."""
+    titles = {name: title for name, title, _style, _help in MEASURES}
+    found: dict[Words, list[Words]] = {}
+    for name, comes in COMES.items():
+        if numbers.get(name) is None:
+            is_agreement = name in ("kappa", "alpha", "percent_drawn")
+            reason = TWICE if is_agreement and numbers.get("percent") is None else comes
+            found.setdefault(reason, []).append(titles[name])
+    return [(names, reason) for reason, names in found.items()]
 
 
 def people(report: QualityReport) -> list[Person]:

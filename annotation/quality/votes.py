@@ -43,20 +43,18 @@ class Votes:
     def pairs(self) -> int:
         return len(self.log_length_ratio_P)
 
-    def of_pairs(self, kept: Ints) -> Votes:
-        """The votes on these pairs (indices, ascending), renumbered from 0; annotators keep their numbers."""
-        number_P = np.full(self.pairs, -1)
-        number_P[kept] = np.arange(len(kept))
-        stays_N = number_P[self.pair_N] >= 0
+    def between(self, first: int, end: int) -> Votes:
+        """The votes on the pairs from `first` to before `end`, renumbered from 0; annotators keep their numbers."""
+        here = slice(*np.searchsorted(self.pair_N, [first, end]))
         return Votes(
-            pair_N=number_P[self.pair_N[stays_N]],
-            annotator_N=self.annotator_N[stays_N],
-            outcome_N=self.outcome_N[stays_N],
-            first_on_N=self.first_on_N[stays_N],
-            seconds_N=self.seconds_N[stays_N],
-            is_drawn_N=self.is_drawn_N[stays_N],
-            log_length_ratio_P=self.log_length_ratio_P[kept],
-            characters_P=self.characters_P[kept],
+            pair_N=self.pair_N[here] - first,
+            annotator_N=self.annotator_N[here],
+            outcome_N=self.outcome_N[here],
+            first_on_N=self.first_on_N[here],
+            seconds_N=self.seconds_N[here],
+            is_drawn_N=self.is_drawn_N[here],
+            log_length_ratio_P=self.log_length_ratio_P[first:end],
+            characters_P=self.characters_P[first:end],
             annotators=self.annotators,
         )
 

@@ -10,6 +10,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from annotation.costs import grouped
+
 register = template.Library()
 MINUS = "\N{MINUS SIGN}"
 WIDTH, MARGIN = 96, 4  # of the drawing, pixels
@@ -17,11 +19,6 @@ WIDTH, MARGIN = 96, 4  # of the drawing, pixels
 
 def _written(value: float, style: str) -> str:
     return f"{round(100 * value)}" if style == "share" else number_format(f"{value:.2f}").replace("-", MINUS)
-
-
-def _plain(value: float) -> str:
-    """A whole number without a fraction, any other with the digits that tell something."""
-    return number_format(f"{value:g}").replace("-", MINUS)
 
 
 @register.filter
@@ -40,8 +37,10 @@ def share(value: float) -> str:
 
 @register.filter
 def point(value: float, chart: dict[str, Any]) -> str:
-    """A number of a chart, as the chart writes it."""
-    return f"{_written(value, 'share')} %" if chart["style"] == "share" else _plain(value)
+    """A number of a chart, as the chart writes it (`written` in quality.js)."""
+    if chart["style"] == "share":
+        return share(value)
+    return grouped(int(value)).replace("-", MINUS) if value == int(value) else _written(value, "number")
 
 
 @register.filter

@@ -29,7 +29,8 @@ def project_quality(request: SignedInRequest, slug: str) -> HttpResponse:
     context = {
         **_shared(project, report),
         "numbers": report.numbers,
-        "rows": showing.rows(report.numbers),
+        "rows": [row for row in showing.rows(report.numbers) if row.estimate],
+        "missing": showing.missing(report.numbers),
         "people": people[:SHOWN_PEOPLE],
         "people_in_all": len(people),
         **_drawn(report.numbers.get("weeks", []), OF_PROJECT, showing.certainty(report.numbers.get("certainty", []))),

@@ -84,7 +84,8 @@ def accuracies(crowd: Crowd, rng: np.random.Generator) -> tuple[float, float]:
 
 def points_off(crowd: Crowd) -> float:
     """By how many points the estimated share of wrong votes is too high."""
-    found = flip_rate(crowd.votes, fit(crowd.votes))
+    parameters = fit(crowd.votes)
+    found = flip_rate(crowd.votes, parameters, posterior(crowd.votes, parameters))
     if found is None:
         raise ValueError("no pair of this crowd was judged twice")
     return 100 * (found.value - crowd.flip_rate())

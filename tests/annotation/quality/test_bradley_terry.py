@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from annotation.quality import bradley_terry
 from annotation.quality.bradley_terry import Parameters, fit, log_likelihood, posterior
-from annotation.quality.votes import FIRST, LEFT, RIGHT, SECOND, TIE
+from annotation.quality.votes import FIRST, LEFT, RIGHT, SECOND, TIE, Floats, Votes
 from bench.quality.crowds import bradley_terry_crowd, votes_of
 from bench.quality.proof import (
     accuracies,
@@ -83,6 +83,21 @@ def test_the_slope_is_that_of_the_loss() -> None:
 
     steps = np.eye(13) * 1e-5
     assert slope == pytest.approx([(loss(at + step) - loss(at - step)) / 2e-5 for step in steps], abs=1e-6)
+
+
+def test_the_fit_is_there_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """15 of them. With all parameters in the same units, whatever is known of each, it takes 30."""
+    crowd = bradley_terry_crowd(1, ability_A=list(np.linspace(0.3, 1.7, 30)), pairs=300, overlap=3)
+    steps = []
+    loss_and_slope = bradley_terry._loss_and_slope
+
+    def counted(packed: Floats, blocks: list[Votes]) -> tuple[float, Floats]:
+        steps.append(packed)
+        return loss_and_slope(packed, blocks)
+
+    monkeypatch.setattr(bradley_terry, "_loss_and_slope", counted)
+    fit(crowd.votes)
+    assert 5 < len(steps) <= 21
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

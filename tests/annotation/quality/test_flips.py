@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from annotation.quality.bradley_terry import fit
+from annotation.quality.bradley_terry import fit, posterior
 from annotation.quality.flips import HIGHEST_SMOOTHING, flip_rate, label_smoothing
 from annotation.quality.intervals import Estimate
-from annotation.quality.votes import FIRST, SECOND, TIE
+from annotation.quality.votes import FIRST, SECOND, TIE, Votes
 from bench.quality.crowds import Crowd, bradley_terry_crowd, flipping_crowd, votes_of
 from bench.quality.proof import MIXED, points_off
 
@@ -14,8 +14,13 @@ SEEDS = [1, 2]  # `python -m bench.quality` tries twelve
 FIVE_POINTS = 5
 
 
+def flips(votes: Votes) -> Estimate | None:
+    parameters = fit(votes)
+    return flip_rate(votes, parameters, posterior(votes, parameters))
+
+
 def estimated(crowd: Crowd) -> Estimate:
-    found = flip_rate(crowd.votes, fit(crowd.votes))
+    found = flips(crowd.votes)
     assert found is not None
     return found
 
@@ -43,7 +48,7 @@ def test_where_pairs_are_close_and_people_tie_it_is_found_too(seed: int) -> None
 
 def test_it_counts_the_votes_for_one_answer() -> None:
     votes = votes_of([[(0, FIRST), (1, SECOND)], [(0, TIE), (1, FIRST)], [(0, SECOND)]])
-    found = flip_rate(votes, fit(votes))
+    found = flips(votes)
     assert found is not None
     assert found.n == 4
     assert found.low is not None
@@ -53,7 +58,7 @@ def test_it_counts_the_votes_for_one_answer() -> None:
 
 def test_without_a_pair_judged_twice_nothing_is_known() -> None:
     votes = votes_of([[(0, FIRST)], [(0, SECOND), (1, TIE)]])
-    assert flip_rate(votes, fit(votes)) is None
+    assert flips(votes) is None
     assert label_smoothing(None) is None
 
 

@@ -1,9 +1,11 @@
 """The managers' pages in German: none of them keeps a word of English."""
 
+import json
 import re
 from collections.abc import Callable
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 from django.utils.translation import override
@@ -76,6 +78,23 @@ def test_no_page_of_a_manager_keeps_a_word_of_english(
         assert response.status_code == 200, url
         found[url] = left_in_english(response.content.decode())
     assert {url: words for url, words in found.items() if words} == {}
+
+
+@pytest.mark.parametrize("strength", [None, 2])
+def test_a_file_that_waits_for_a_word_is_shown_in_german(
+    project: Project, signed_in: Callable[[User], Client], manager: User, strength: int | None
+) -> None:
+    asked = [{"role": "system", "content": "Question 1?"}, {"role": "user", "content": "Question 2?"}]
+    row = {"prompt": asked, "chosen": "First answer 1", "rejected": "Second answer 1", "strength": strength}
+    without = {"prompt": asked, "responses": ["First answer 1", "Second answer 1"]}
+    file = SimpleUploadedFile("a.jsonl", f"{json.dumps(row if strength else without)}\nnope\n".encode())
+    german = {"Accept-Language": "de"}
+    client = signed_in(manager)
+    page = client.post(reverse("import", args=[project.slug]), {"file": file}, headers=german, follow=True)
+    shown = re.sub(r"<option.*?</option>", "", page.content.decode())  # shapes are called as their columns
+    assert ">System</span>" in shown
+    assert ">Nutzer</span>" in shown
+    assert left_in_english(shown) == []
 
 
 def test_numbers_are_written_as_the_reader_writes_them(

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -17,12 +18,15 @@ from django.utils import translation
 from django.utils.timezone import now
 
 from annotation import tasks
+from annotation.ballots import Ballot
+from annotation.corrections import correct
+from annotation.hand_out import REPEAT_AFTER
 from annotation.models import Comparison, Judgment, Project, QualityReport, Role, User
 from annotation.quality import computing, showing
 from annotation.quality.asking import ask, ask_if_old, ask_where_old, votes_given
 from annotation.queue import shuffled
 from annotation.services import set_role
-from annotation.templatetags.quality import interval
+from annotation.templatetags.quality import interval, point
 from annotation.views import quality as views
 from tests.annotation.conftest import MakeComparison
 from tests.annotation.quality.conftest import Vote
@@ -115,6 +119,33 @@ def test_a_project_without_votes_says_what_to_do(
     assert "There are no votes on pairs yet" in text_of(signed_in(manager), project)
 
 
+def test_what_is_not_known_yet_stands_in_one_sentence_with_what_it_waits_for(
+    project: Project, signed_in: SignIn, manager: User
+) -> None:
+    left = {"value": 0.67, "n": 12, "low": 0.39, "high": 0.86}
+    counts = {"votes": 13, "pairs": 13, "pairs_judged_twice": 0, "label_smoothing": None}
+    QualityReport.objects.create(project=project, computed_at=now(), numbers={**counts, "left": left})
+    Project.objects.filter(pk=project.pk).update(overlap=1)
+    page = text_of(signed_in(manager), project)
+    told = unescape(re.sub(r"<[^>]*>", "", page))
+    assert ">–<" not in page
+    assert "67 %" in told
+    names = "Agreement, Fleiss' κ, Krippendorff's α, Wrong votes, Agreement, by lot"
+    assert f"Not known yet: {names} (from the first pair on that two people judged); Gold (" in told
+    assert "Same vote again (from the first pair on that comes to the same person again, 20 votes later" in told
+    assert "settings one person judges each new pair" in told
+
+
+def test_numbers_beyond_chance_wait_for_votes_that_differ() -> None:
+    known = {"value": 1.0, "n": 3, "low": None, "high": None}
+    numbers = {name: known for name in showing.COMES if name not in ("kappa", "alpha")}
+    [(titles, comes)] = showing.missing(numbers)
+    assert [str(title) for title in titles] == ["Fleiss' κ", "Krippendorff's α"]
+    assert "once not all votes are the same" in str(comes)
+    assert showing.missing(numbers | {"kappa": known, "alpha": known}) == []
+    assert f"{REPEAT_AFTER} votes later" in str(showing.COMES["consistency"])
+
+
 @pytest.mark.parametrize("name", ["quality", "quality-csv", "suspects"])
 def test_only_managers_see_the_numbers_of_others(
     project: Project, compute: Compute, client: Client, ann: User, stranger: User, name: str
@@ -169,6 +200,22 @@ def test_ones_own_page_speaks_german(
     shown = re.sub(r"<script.*?</script>|<[^>]*>", " ", page.split("<main")[1], flags=re.DOTALL)
     assert "Mein Stand" in shown
     assert re.findall(r"\b(?:votes?|the|and|of|week|progress|same|computed|ago|now)\b", shown, re.IGNORECASE) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "style", "words"),
+    [
+        (1_234_567.0, "count", "1,234,567"),
+        (12, "count", "12"),
+        (0.456789, "number", "0.46"),
+        (-0.128, "number", "\N{MINUS SIGN}0.13"),
+        (-1.0, "number", "\N{MINUS SIGN}1"),
+        (0.456789, "share", "46 %"),
+    ],
+)
+def test_the_table_of_a_chart_writes_its_numbers_as_the_chart_does(value: float, style: str, words: str) -> None:
+    with translation.override("en"):
+        assert point(value, {"style": style}) == words
 
 
 def test_an_interval_is_written_in_the_readers_language() -> None:
@@ -238,6 +285,33 @@ def test_newer_votes_are_told_of_and_computed_in_their_time(
     assert ask_if_old(project).asked_at is not None
     QualityReport.objects.update(asked_at=None, seconds=100.0)
     assert ask_if_old(project).asked_at is None  # ten times a hundred seconds
+
+
+def test_a_corrected_vote_is_a_newer_one(
+    project: Project, compute: Compute, ann: User, make_comparison: MakeComparison, vote: Vote
+) -> None:
+    vote(make_comparison(), ann, True)
+    compute()
+    QualityReport.objects.update(computed_at=now() - timedelta(minutes=1))
+    assert ask_if_old(project).asked_at is None
+    correct(judgment_id=Judgment.objects.get().pk, annotator=ann, ballot=Ballot(choice="both_bad"))
+    report = ask_if_old(project)
+    assert report.votes_counted == votes_given(project)
+    assert report.asked_at is not None
+
+
+def test_a_vote_corrected_while_numbers_were_computed_is_newer_than_they_are(
+    project: Project, compute: Compute, ann: User, make_comparison: MakeComparison, vote: Vote
+) -> None:
+    vote(make_comparison(), ann, True)
+    compute()
+    correct(judgment_id=Judgment.objects.get().pk, annotator=ann, ballot=Ballot(choice="both_bad"))
+    QualityReport.objects.update(computed_at=now() - timedelta(minutes=5), seconds=1.0)
+    Judgment.objects.exclude(withdrawn_at=None).update(withdrawn_at=now() - timedelta(minutes=5, seconds=0.5))
+    assert ask_if_old(project).asked_at is not None
+    QualityReport.objects.update(asked_at=None)
+    Judgment.objects.exclude(withdrawn_at=None).update(withdrawn_at=now() - timedelta(minutes=5, seconds=2))
+    assert ask_if_old(project).asked_at is None
 
 
 def test_beat_asks_where_votes_have_come(project: Project, judged: list[Comparison], compute: Compute) -> None:
@@ -321,7 +395,7 @@ def test_the_page_asks_the_database_no_more_with_more_people(
         vote(make_comparison(), User.objects.create_user(f"more-{number}"), True)
     compute()
     client = signed_in(manager)
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(10):
         text_of(client, project)
 
 
