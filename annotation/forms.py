@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from django import forms
 from django.contrib.postgres.forms import SimpleArrayField
 from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Model
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -14,12 +15,24 @@ from annotation.importing.reading import SHAPES
 from annotation.models import Project, Role, User
 from annotation.services import check_source_name
 
+Row = TypeVar("Row", bound=Model)
+
 MOST_ASPECTS = 6
 MOST_TAGS = 12
 ABOUT_PAIRS = ("asks_strength", "offers_both_good", "aspects")
 
 
-class DisplayNameForm(forms.ModelForm[User]):
+class RowForm(forms.ModelForm[Row]):
+    """Changes a row that is there, in the fields that were changed: what others change at that moment stays."""
+
+    def save(self, commit: bool = True) -> Row:
+        row = super().save(commit=False)
+        if commit:
+            row.save(update_fields=self.changed_data)
+        return row
+
+
+class DisplayNameForm(RowForm[User]):
     class Meta:
         model = User
         fields = ("display_name",)
@@ -33,7 +46,7 @@ class CommaList(forms.TextInput):
         return ", ".join(name.strip() for name in str(value or "").split(","))
 
 
-class ProjectForm(forms.ModelForm[Project]):
+class ProjectForm(RowForm[Project]):
     class Meta:
         model = Project
         fields = (

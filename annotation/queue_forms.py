@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from annotation import assigning
+from annotation.forms import RowForm
 from annotation.importing.gold import LARGEST_FILE
 from annotation.judging import Verdict
 from annotation.models import Batch, Comparison, Gold, Membership, Project, Team, User
@@ -20,7 +21,7 @@ PURPOSES = (
 )
 
 
-class QueueForm(forms.ModelForm[Project]):
+class QueueForm(RowForm[Project]):
     """Each field is shown with what it costs (annotation.costs)."""
 
     class Meta:
@@ -185,7 +186,7 @@ class BatchForm(_NamedInProject):
         return assigning.fill(batch, wanted, most=self.cleaned_data["most"])
 
 
-class CapForm(forms.ModelForm[Membership]):
+class CapForm(RowForm[Membership]):
     daily_cap = forms.IntegerField(required=False, min_value=1, max_value=10_000)
 
     class Meta:

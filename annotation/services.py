@@ -182,7 +182,7 @@ def set_role(*, project: Project, person: User, role: Role, by: User | None = No
     if role != Role.MANAGER and membership.pk and not _others_manage(membership):
         raise LastManagerError
     membership.role = role
-    membership.save()
+    membership.save(update_fields=["role"] if membership.pk else None)
     audit.record(Action.ROLE, actor=by, subject=person, project=project, what=role.value)
     return membership
 

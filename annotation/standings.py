@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.db.models import Exists, OuterRef
+
 from annotation.gold import Practice, practice_of
-from annotation.models import Membership, Project, Role
+from annotation.hand_out import has_practice
+from annotation.models import Comparison, Membership, Project, Role
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,14 @@ def standings_of(project: Project) -> list[Standing]:
 
 
 def waiting_in(project: Project) -> list[Standing]:
-    """Those who have been through the practice pairs in vain: a manager decides."""
-    return [standing for standing in standings_of(project) if standing.practice and standing.practice.is_over]
+    """Those who have been through the practice pairs in vain: a manager decides. Only they cost a few queries each."""
+    if not (project.practice_pairs and has_practice(project)):
+        return []
+    open_pairs = Comparison.objects.filter(project=project, purpose=Comparison.Purpose.PRACTICE, closed_at=None)
+    in_training = project.memberships.with_votes().filter(role=Role.ANNOTATOR, passed_at=None)
+    through = in_training.exclude(Exists(open_pairs.new_to(OuterRef(OuterRef("user")))))
+    standings = [(member, practice_of(project, member.user)) for member in through]
+    return [Standing(member, practice) for member, practice in standings if practice.is_over]
 
 
 def _is_new(member: Membership) -> bool:

@@ -56,13 +56,18 @@ class Edit(NamedTuple):
 
 
 def edits(judged: Judged) -> list[Edit]:
-    """The edits that come with the votes: each is better than its original, and than what that was no worse than."""
+    """The edits that come with the votes: each is better than its original, and than what that was no worse than.
+
+    Where a reviewer settled the pair, of an edit no more is known than that it is better than its original.
+    """
     found = []
+    is_settled = any(vote.decides for vote in judged.votes)
     for vote in judged.votes:
         if vote.edit:
             original, text = vote.edit
-            worse = [n for n, place in enumerate(vote.places) if place >= vote.places[original] and n != original]
-            found.append(Edit(text, [judged.answers[n].text for n in (original, *worse)]))
+            no_better = [n for n, place in enumerate(vote.places) if place >= vote.places[original] and n != original]
+            worse = [original] if is_settled else [original, *no_better]
+            found.append(Edit(text, [judged.answers[n].text for n in worse]))
     return found
 
 
@@ -95,7 +100,7 @@ def _votes(comparisons: dict[int, list[int]], wanted: Wanted) -> dict[int, list[
     rows = standing.order_by("comparison_id", "seat").values_list(
         "comparison_id", Cast("tiers", TextField()), "strength", "reason", "annotator__username",
         "both_bad", "both_good", "tags", Cast("acceptable", TextField()), Cast("aspects", TextField()),
-        "edit_of_id", "edited__text",
+        "edit_of_id", "edited__text", "decides",
     )  # fmt: skip
     found: defaultdict[int, list[Vote]] = defaultdict(list)
     for comparison, *told in rows:
@@ -105,7 +110,7 @@ def _votes(comparisons: dict[int, list[int]], wanted: Wanted) -> dict[int, list[
 
 def _vote(
     ids: list[int], tiers: str, strength: int | None, reason: str, name: str, bad: bool, good: bool, tags: list[str],
-    acceptable: str, aspects: str, edit_of: int | None, edited: str | None,
+    acceptable: str, aspects: str, edit_of: int | None, edited: str | None, decides: bool,
 ) -> Vote:  # fmt: skip
     return Vote(
         _places(ids, orjson.loads(tiers)),
@@ -118,6 +123,7 @@ def _vote(
         _acceptable(ids, orjson.loads(acceptable)) if acceptable != NO_JSON else (),
         {aspect: _places(ids, of) for aspect, of in orjson.loads(aspects).items()} if aspects != NO_JSON else NOTHING,
         (ids.index(edit_of), edited) if edit_of in ids and edited is not None else None,
+        decides,
     )
 
 

@@ -23,7 +23,7 @@ class Vote(NamedTuple):
 
     `strength` is 1 to 3 or None. `acceptable` says of each answer whether it will do, None where the voter did not say;
     it is empty where nobody was asked. Each aspect has places of its own. `edit` is the place among the answers of the
-    one that the voter changed, and its new text.
+    one that the voter changed, and its new text. `decides`: a reviewer's last word on the pair.
     """
 
     places: tuple[int, ...]
@@ -36,6 +36,7 @@ class Vote(NamedTuple):
     acceptable: tuple[bool | None, ...] = ()
     aspects: Mapping[str, tuple[int, ...]] = NOTHING
     edit: tuple[int, str] | None = None
+    decides: bool = False
 
     @property
     def side(self) -> int:
@@ -120,6 +121,11 @@ def most_said(said: list[Said]) -> Said | None:
     return None if not ranked or (len(ranked) == 2 and ranked[0][1] == ranked[1][1]) else ranked[0][0]
 
 
+def speaking(votes: list[Vote]) -> list[Vote]:
+    """The votes that say something of their pair: the decision alone where a reviewer settled it."""
+    return [vote for vote in votes if vote.decides] or votes
+
+
 class Rule(NamedTuple):
     """Which votes speak together, and what those on one pair say, given the probability that its first is better."""
 
@@ -130,10 +136,10 @@ class Rule(NamedTuple):
 WEIGHTED = "weighted"
 WITH_PROBABILITY = ("soft", WEIGHTED)
 RULES = {
-    "raw": Rule(lambda votes: [[vote] for vote in votes], by_majority),
-    "majority": Rule(lambda votes: [votes], by_majority),
-    "soft": Rule(lambda votes: [votes], by_share),
-    WEIGHTED: Rule(lambda votes: [votes], by_reliability),
+    "raw": Rule(lambda votes: [[vote] for vote in speaking(votes)], by_majority),
+    "majority": Rule(lambda votes: [speaking(votes)], by_majority),
+    "soft": Rule(lambda votes: [speaking(votes)], by_share),
+    WEIGHTED: Rule(lambda votes: [speaking(votes)], by_reliability),
 }
 RULE_TITLES = {
     "raw": _("Every vote is a row"),

@@ -103,8 +103,8 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         """Comparisons that want more judgments than they have."""
         return self.filter(closed_at=None)
 
-    def new_to(self, annotator: User) -> Self:
-        """Comparisons this person has neither judged nor skipped."""
+    def new_to(self, annotator: User | OuterRef) -> Self:
+        """Comparisons this person (or whoever a query around this one names) has neither judged nor skipped."""
         from annotation.models.judging import Judgment, Skip
 
         mine = {"comparison": OuterRef("pk"), "annotator": annotator}

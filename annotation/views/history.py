@@ -15,7 +15,7 @@ from annotation.access import SignedInRequest, get_project_for_annotator
 from annotation.ballots import Ballot
 from annotation.corrections import NotStandingError, correct
 from annotation.models import Judgment
-from annotation.views.labelling import page_context, seconds
+from annotation.views.labelling import ARCHIVED, page_context, seconds
 from annotation.work import work_again
 
 VOTES_A_PAGE = 50
@@ -50,7 +50,7 @@ def change(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 
 def _correct(request: SignedInRequest, pk: int, ballot: Ballot, *, may: bool) -> None:
     if not may:
-        messages.error(request, _("This project is archived: its votes stay as they are."))
+        messages.error(request, ARCHIVED)
         return
     try:
         correct(

@@ -6,6 +6,8 @@ With JavaScript the page also asks for the pair after this one (`ahead`), to sho
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
@@ -33,6 +35,7 @@ LATE = gettext_lazy(
 )
 UNKNOWN = gettext_lazy("That form was out of date, so nothing was saved. Here is your pair again.")
 OTHER = gettext_lazy("You had judged this pair already, perhaps in another tab. That vote stands; My votes changes it.")
+ARCHIVED = gettext_lazy("This project is archived: its votes stay as they are.")
 TAKEN_OUT = gettext_lazy("That was taken out of the project meanwhile, so nothing was saved.")
 
 
@@ -75,7 +78,7 @@ def undo(request: SignedInRequest, slug: str) -> HttpResponse:
     project = get_project_for_annotator(request, slug)
     try:
         if queue.undo_last(project=project, annotator=request.user) is None:
-            messages.info(request, _("There is nothing to undo."))
+            messages.info(request, ARCHIVED if project.archived_at else _("There is nothing to undo."))
     except NoSeatLeftError:
         messages.warning(request, _("Others have finished that pair, so it cannot come back."))
     return _next(request, project)
@@ -160,15 +163,18 @@ def _vote(request: SignedInRequest, project: Project) -> Judgment | None:
 
 
 def _is_of(judgment: Judgment, ballot: Ballot) -> bool:
-    """Whether this is the vote on the ballot; else it is one given before, which was kept."""
+    """Whether this is the vote on the ballot, its edits aside; else it is one given before, which was kept."""
     said = ballot.verdict(judgment.shown_order)
-    kept = {int(pk): will_do for pk, will_do in judgment.acceptable.items()}
-    return (said.tiers, said.strength, said.both_bad, said.both_good, said.acceptable) == (
-        judgment.tiers,
-        judgment.strength,
-        judgment.both_bad,
-        judgment.both_good,
-        kept,
+    return said == replace(
+        said,
+        tiers=judgment.tiers,
+        both_bad=judgment.both_bad,
+        both_good=judgment.both_good,
+        strength=judgment.strength,
+        reason=judgment.reason,
+        tags=tuple(judgment.tags),
+        acceptable={int(pk): will_do for pk, will_do in judgment.acceptable.items()},
+        aspects=judgment.aspects,
     )
 
 

@@ -65,7 +65,7 @@ def show(request: SignedInRequest, slug: str) -> HttpResponse:
             "last_votes": votes.select_related("annotator", "comparison__prompt").latest_first()[:LAST_VOTES],
             "preferences": Preference.objects.filter(project=project).count(),
             "answers_from": sources_of(project),
-            "waiting": waiting_in(project) if project.practice_pairs else [],
+            "waiting": waiting_in(project),
             "open_flags": Flag.objects.unsettled().in_project(project).count(),
         }
     return render(request, "annotation/project.html", context)

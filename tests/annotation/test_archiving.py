@@ -7,8 +7,8 @@ from django.test import Client
 from django.urls import reverse
 
 from annotation import queue
-from annotation.models import Action, AuditEvent, Project, User
-from annotation.services import create_project
+from annotation.models import Action, AuditEvent, Judgment, Project, User
+from annotation.services import create_project, record_judgment
 from tests.annotation.conftest import MakeComparison, make_user
 
 SignIn = Callable[[User], Client]
@@ -34,6 +34,19 @@ def test_a_manager_archives_and_reopens(
     project.refresh_from_db()
     assert project.archived_at is None
     assert queue.lease_next(project=project, annotator=ann) is not None
+
+
+def test_a_vote_is_not_taken_back_where_none_can_follow(
+    project: Project, address: str, signed_in: SignIn, manager: User, ann: User, make_comparison: MakeComparison
+) -> None:
+    comparison = make_comparison()
+    record_judgment(comparison=comparison, annotator=ann, tiers=[[pk] for pk in comparison.response_ids])
+    signed_in(manager).post(address)
+
+    answer = signed_in(ann).post(reverse("undo", args=[project.slug]), follow=True).content.decode()
+
+    assert "This project is archived: its votes stay as they are." in answer
+    assert Judgment.objects.standing().count() == 1
 
 
 def test_the_log_tells_of_each_once(project: Project, address: str, signed_in: SignIn, manager: User) -> None:

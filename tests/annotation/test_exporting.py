@@ -186,6 +186,29 @@ def test_what_a_reviewer_decided_is_certain_in_a_weighted_label(
     assert [(row["chosen"], row["probability"]) for row in rows] == [(BADGER, 1.0)]
 
 
+@pytest.mark.parametrize("votes", ["raw", "majority", "soft"])
+def test_where_a_reviewer_settled_a_pair_only_the_decision_speaks(
+    pair: Comparison, signed_in: SignIn, manager: User, ben: User, votes: str
+) -> None:
+    for n in range(2):
+        vote(pair, f"source-{n}", -1)
+    edited, (first, second) = "Fuchs, rot.", pair.response_ids
+    record_judgment(comparison=pair, annotator=rule_judge("x"), tiers=[[first, second]], edits={first: edited})
+    Comparison.objects.filter(pk=pair.pk).update(judgments_wanted=3, closed_at=now())
+    fox, _ = order_for(pair, ben)
+    decide(comparison_id=pair.pk, reviewer=ben, choice="b" if fox == pair.response_ids[0] else "a")
+    client = signed_in(manager)
+    rows = download(client, pair.project, shape="preference-text", votes=votes)
+    assert [(row["chosen"], row["rejected"]) for row in rows] == [(BADGER, FOX), (edited, FOX)]
+    rated = download(client, pair.project, shape="kto", votes=votes)
+    good = {row["completion"][-1]["content"] for row in rated if row["label"]}
+    assert good == {BADGER, edited}
+    imitated = download(client, pair.project, shape="sft", votes=votes)
+    assert {row["messages"][-1]["content"] for row in imitated} == {BADGER, edited}
+    [told] = download(client, pair.project, shape="votes")
+    assert len(told["individual_preference"]) == 4
+
+
 def test_a_weighted_label_of_some_of_the_votes_is_refused(pair: Comparison, signed_in: SignIn, manager: User) -> None:
     vote(pair, "source", -1)
     answer = signed_in(manager).get(

@@ -236,6 +236,20 @@ def test_another_vote_on_a_pair_from_another_tab_is_not_called_saved(
     assert Judgment.objects.count() == 1
 
 
+@pytest.mark.parametrize("more", [{"reason": "It is shorter."}, {"tag": "clearer"}, {"aspect:true": "B"}])
+def test_what_is_said_beside_the_same_vote_from_another_tab_is_not_called_saved(
+    url: str, project: Project, signed_in: SignIn, ann: User, make_comparison: MakeComparison, more: dict[str, str]
+) -> None:
+    Project.objects.update(asks_reason=True, reason_tags=["clearer"], aspects=["true"])
+    make_comparison()
+    client = signed_in(ann)
+    data = {**form_of(client, url).hidden, "choice": "a2"}
+    client.post(url, data)
+
+    assert "You had judged this pair already" not in client.post(url, data, follow=True).content.decode()
+    assert "You had judged this pair already" in client.post(url, {**data, **more}, follow=True).content.decode()
+
+
 @pytest.mark.parametrize("choice", ["a3", "b2", "tie", "both_bad"])
 def test_undo_brings_the_last_pair_back_with_its_choice_marked(
     url: str, project: Project, signed_in: SignIn, ann: User, make_comparison: MakeComparison, choice: str

@@ -2,24 +2,27 @@
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
-from annotation import gold, queue
+from annotation import gold, queue, services
 from annotation.ballots import Ballot
 from annotation.corrections import NotStandingError, correct
 from annotation.judging import Verdict
-from annotation.models import Arm, Comparison, Judgment, Preference, Project, User
+from annotation.models import Arm, Comparison, Judgment, Preference, Project, Role, User
 from annotation.queue import AHEAD_NEEDS
+from annotation.services import set_role
 from annotation.work import why_nothing_is_left
-from tests.annotation.conftest import MakeComparison
+from tests.annotation.conftest import MakeComparison, make_user
 from tests.annotation.test_labelling_page import Forms
 from tests.annotation.test_queue import lease_for, ticket_of
 
 SignIn = Callable[[User], Client]
+Count = Callable[[int], AbstractContextManager[object]]
 
 
 @pytest.fixture
@@ -210,3 +213,28 @@ def test_what_was_said_in_practice_stays_said(
     assert client.get(reverse("change-judgment", args=[project.slug, said.pk])).status_code == 404
     with pytest.raises(NotStandingError):
         correct(judgment_id=said.pk, annotator=ann, ballot=Ballot(choice="tie"))
+
+
+def test_who_is_still_in_training_costs_the_projects_page_no_query(
+    project: Project, practice: list[Comparison], signed_in: SignIn, manager: User, django_assert_num_queries: Count
+) -> None:
+    for n in range(5):
+        set_role(project=project, person=make_user(f"new{n}"), role=Role.ANNOTATOR)
+    client = signed_in(manager)
+    with django_assert_num_queries(13):
+        client.get(project.get_absolute_url())
+    Comparison.objects.update(closed_at=now())  # no pair is left to anybody, and nobody is kept waiting for one
+    with django_assert_num_queries(12):
+        client.get(project.get_absolute_url())
+
+
+def test_a_role_saved_while_somebody_passes_leaves_them_in(
+    project: Project, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def passes_just_then(_member: object) -> bool:
+        return gold.let_in(project, ann)
+
+    monkeypatch.setattr(services, "_others_manage", passes_just_then)
+    set_role(project=project, person=ann, role=Role.REVIEWER)
+    member = project.memberships.get(user=ann)
+    assert (member.role, member.passed_at is None) == (Role.REVIEWER, False)

@@ -5,9 +5,12 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.timezone import now
 
 from annotation import queue
+from annotation.forms import DisplayNameForm, ProjectForm, SettingsForm
 from annotation.models import Judgment, Lease, Membership, Project, Role, User
+from annotation.queue_forms import CapForm, QueueForm
 from annotation.services import create_project, record_judgment, rule_judge, set_role
 from tests.annotation.conftest import MakeComparison, make_user
 
@@ -284,3 +287,25 @@ def test_a_saved_role_and_a_removal_are_told(project: Project, signed_in: SignIn
     member = Membership.objects.get(user=ben)
     told = client.post(reverse("remove-member", args=[project.slug, member.pk]), follow=True).content.decode()
     assert "ben is no member any more." in told
+
+
+def test_saving_settings_leaves_what_others_change_at_that_moment(project: Project, ann: User) -> None:
+    was = {name: getattr(project, name) for name in (*ProjectForm.Meta.fields, *QueueForm.Meta.fields)}
+    member = Membership.objects.get(user=ann)
+    forms = (
+        SettingsForm(was | {"name": "Tone", "aspects": "", "reason_tags": ""}, instance=project),
+        QueueForm(was | {"gold_share": 7}, instance=Project.objects.get()),
+        CapForm({"daily_cap": 9}, instance=member),
+        DisplayNameForm({"display_name": "Ann B."}, instance=ann),
+    )
+    Project.objects.update(archived_at=now(), guidelines="Be kind.", pass_mark=90)
+    Membership.objects.update(passed_at=now(), role=Role.REVIEWER)
+    User.objects.update(is_active=False)
+    for form in forms:
+        form.save()
+    project.refresh_from_db()
+    member.refresh_from_db()
+    ann.refresh_from_db()
+    assert (project.name, project.gold_share, member.daily_cap, ann.display_name) == ("Tone", 7, 9, "Ann B.")
+    assert (project.archived_at is None, project.guidelines, project.pass_mark) == (False, "Be kind.", 90)
+    assert (member.passed_at is None, member.role, ann.is_active) == (False, Role.REVIEWER, False)
