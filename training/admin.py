@@ -28,7 +28,7 @@ from training.launching import LEARNING, LaunchError
 from training.models import Method, Run, Schedule, Snapshot, State
 from training.presentation import headline
 from training.round_form import RoundForm
-from training.snapshots import new_preferences
+from training.snapshot_filter import new_preferences
 from training.templatetags.runs import brief, short, signed
 
 STATE_COLOURS = {
@@ -263,10 +263,15 @@ class ScheduleAdmin(ByMethodAdmin):
         gettext_noop("What it learns from"): ("project", "base", "reward"),
         gettext_noop("When"): ("every_preferences", "crontab", "enabled"),
     }
+    wrong_votes: ClassVar[dict[str, tuple[str, ...]]] = {gettext_noop("Wrong votes"): ("estimates_smoothing",)}
     verb = gettext_noop("Add a schedule")
     list_display = ("__str__", "project", "enabled", "decided", "checked_at")
     list_select_related = ("project",)
     list_filter = ("enabled", "method", "project")
+
+    def fieldsets_before(self, method: Method) -> dict[str, tuple[str, ...]]:
+        found = super().fieldsets_before(method)
+        return found | self.wrong_votes if method == Method.DPO else found
 
     @admin.display(description=_("decision"), ordering="decision")
     def decided(self, schedule: Schedule) -> str:
@@ -283,10 +288,15 @@ class ScheduleAdmin(ByMethodAdmin):
 class SnapshotAdmin(ModelAdmin):  # type: ignore[misc]
     """Frozen datasets, to read."""
 
-    list_display = ("__str__", "project", "train_rows", "eval_rows", "sha256", "created_by", "created_at")
+    list_display = ("__str__", "project", "train_rows", "eval_rows", "begins_with", "created_by", "created_at")
     list_select_related = ("project", "created_by")
     list_filter = ("project",)
     search_fields = ("sha256",)
+
+    @admin.display(description=_("sha256"), ordering="sha256")
+    def begins_with(self, snapshot: Snapshot) -> str:
+        """As much of the digest as a run's page shows; the whole has no room in a row."""
+        return snapshot.sha256[:8]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db.models import Q
 from django.utils.formats import sanitize_separators
 from django.utils.text import format_lazy
 from django.utils.translation import gettext
@@ -28,7 +29,8 @@ from training.engine.config import METHODS, ConfigError, Option, describe, load_
 from training.launching import LaunchError, Plan, launch_run
 from training.models import Method, Run, Schedule
 from training.schedules import check_crontab
-from training.snapshots import PAIRS, VOTES, Filter, Preview, preview
+from training.snapshot_filter import PAIRS, VOTES, Filter
+from training.snapshots import Preview, preview
 
 PREFIX = "option_"
 SMOOTHING = f"{PREFIX}label_smoothing"
@@ -105,8 +107,11 @@ class MethodForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["project"].queryset = Project.objects.filter(archived_at=None)  # type: ignore[attr-defined]
-        versions = Version.objects.select_related("model").exclude(stage=Version.Stage.ARCHIVED)
+        kept = self.instance  # whose own project and models stay to be chosen when they are archived: to switch it off
+        projects = Project.objects.filter(Q(archived_at=None) | Q(pk=kept.project_id))
+        self.fields["project"].queryset = projects  # type: ignore[attr-defined]
+        usable = ~Q(stage=Version.Stage.ARCHIVED) | Q(pk__in=(kept.base_id, kept.reward_id))
+        versions = Version.objects.select_related("model").filter(usable)
         self.fields["base"].queryset = versions.policies()  # type: ignore[attr-defined]
         self.fields["base"].required = True
         if self.method == Method.PPO:
@@ -173,7 +178,7 @@ class FilterFields(forms.Form):
         choices=[
             (0, _("any, also votes without one")),
             *(
-                (value, format_lazy(_("{strength} or stronger"), strength=_(str(label))))
+                (value, format_lazy(_("{strength} or stronger"), strength=label))
                 for value, label in Judgment.Strength.choices
             ),
         ],
@@ -303,17 +308,34 @@ class ScheduleForm(MethodForm):
 
     class Meta:
         model = Schedule
-        fields = ("project", "base", "reward", "every_preferences", "crontab", "enabled")
+        fields = ("project", "base", "reward", "estimates_smoothing", "every_preferences", "crontab", "enabled")
         widgets = {
             "project": UnfoldAdminSelectWidget,
             "base": UnfoldAdminSelectWidget,
             "reward": UnfoldAdminSelectWidget,
+            "estimates_smoothing": UnfoldBooleanSwitchWidget,
             "every_preferences": UnfoldAdminIntegerFieldWidget,
             "crontab": UnfoldAdminTextInputWidget,
             "enabled": UnfoldBooleanSwitchWidget,
         }
-        labels = {"every_preferences": _("Every so many new preferences")}
-        help_texts = {"every_preferences": _("Or leave it empty and give a crontab.")}
+        labels = {
+            "estimates_smoothing": _("Estimate the label smoothing at each launch"),
+            "every_preferences": _("Every so many new preferences"),
+        }
+        help_texts = {
+            "estimates_smoothing": _(
+                "By the project's newest quality numbers, as the launch form proposes it. While they do not say how"
+                " many votes are wrong, the label smoothing given below holds."
+            ),
+            "every_preferences": _("Or leave it empty and give a crontab."),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.method == Method.DPO:
+            self.fields["estimates_smoothing"].initial = True  # of a new schedule
+        else:
+            del self.fields["estimates_smoothing"]
 
     def clean_crontab(self) -> str:
         crontab = " ".join(self.cleaned_data["crontab"].split())
@@ -329,10 +351,22 @@ class ScheduleForm(MethodForm):
         understood = "every_preferences" in cleaned and "crontab" in cleaned
         if understood and bool(cleaned["every_preferences"]) == bool(cleaned["crontab"]):
             self.add_error("every_preferences", _("Give either a number of preferences or a crontab."))
+        if cleaned.get("estimates_smoothing") and not self._may_smooth():
+            self.add_error(
+                "estimates_smoothing", _("This loss knows no wrong votes: switch it off, or choose another.")
+            )
         if not self.errors:
             self.instance.method = self.method
             self.instance.config = self.option_values()
         return cleaned
+
+    def _may_smooth(self) -> bool:
+        """Whether the options go together with some label smoothing."""
+        try:
+            load_config(self.method, self.option_values() | {"label_smoothing": 0.1})
+        except ConfigError as error:
+            return "label_smoothing" not in error.errors
+        return True
 
 
 def form_for(form: type[MethodForm], method: Method) -> type[MethodForm]:

@@ -15,7 +15,8 @@ from annotation.models import Action, Project, User
 from models_registry.models import Kind, Version
 from training.engine.config import load_config, to_dict
 from training.models import Method, Run, Schedule, State
-from training.snapshots import HOLDOUT, Filter, Preview, freeze, preview
+from training.snapshot_filter import Filter
+from training.snapshots import HOLDOUT, Preview, freeze, preview
 from training.telling import tell_finished
 
 # Below this nothing can be learned that a held-out prompt could confirm.

@@ -254,6 +254,9 @@ class Schedule(models.Model):
     )
     crontab = models.CharField(max_length=100, blank=True, help_text=_("Five fields, UTC, for example 0 3 * * 1."))
     enabled = models.BooleanField(default=True)
+    estimates_smoothing = models.BooleanField(
+        default=False, help_text=_("DPO's label smoothing is the share of wrong votes, as estimated at each launch.")
+    )
     # Preferences counted when it last launched; "new" is what came since.
     counted_preferences = models.PositiveIntegerField(default=0)
     checked_at = models.DateTimeField(null=True, blank=True)
@@ -270,6 +273,9 @@ class Schedule(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(every_preferences=None) | Q(every_preferences__gte=1), name="every_at_least_one"
+            ),
+            models.CheckConstraint(
+                condition=Q(estimates_smoothing=False) | Q(method="dpo"), name="only_dpo_estimates_smoothing"
             ),
         ]
 

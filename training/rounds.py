@@ -77,6 +77,9 @@ class RoundPlan:
         """What it would make. Raises ConfigError or LaunchError."""
         config = load_config(Method.SAMPLE, self.values)
         assert isinstance(config, SampleConfig)
+        if self.project.archived_at is not None:
+            said = _("This project is archived, so nobody would judge the answers. Reopen it first.")
+            raise LaunchError("project", said)
         self._check_models()
         if config.n > MOST_ANSWERS:
             said = _("At most %(n)s answers: every pair of them becomes a comparison.")

@@ -10,11 +10,12 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from annotation.quality.asking import proposed_smoothing
 from models_registry.sayings import saying
 from training.engine.config import ConfigError
 from training.launching import LaunchError, launch_run
 from training.models import Run, Schedule
-from training.snapshots import new_preferences
+from training.snapshot_filter import new_preferences
 
 # What a decision is made of; it is kept in English, with the time before it.
 DECIDED = saying(gettext_noop("%(time)s UTC: %(decision)s"))
@@ -25,6 +26,8 @@ STILL_ACTIVE = saying(gettext_noop("Not launched (%(due)s): run %(run)d is still
 NOTHING_NEW = saying(gettext_noop("Not launched (%(due)s): no new preferences since the last launch."))
 NOT_LAUNCHED = saying(gettext_noop("Not launched (%(due)s): %(why)s"))
 LAUNCHED = saying(gettext_noop("Launched run %(run)d (%(due)s)."))
+ESTIMATED = saying(gettext_noop("Launched run %(run)d (%(due)s), label smoothing %(smoothing)s as estimated."))
+UNESTIMATED = saying(gettext_noop("Launched run %(run)d (%(due)s), without an estimate of the wrong votes."))
 
 
 def launch_due() -> list[Run]:
@@ -80,6 +83,7 @@ def _launch(schedule: Schedule, due: str, fresh: int) -> tuple[Run | None, str]:
         return None, STILL_ACTIVE % {"due": due, "run": active.pk}
     if schedule.launched_at and not fresh:
         return None, NOTHING_NEW % {"due": due}
+    smoothing = proposed_smoothing(schedule.project) if schedule.estimates_smoothing else None
     try:
         with transaction.atomic():
             run = launch_run(
@@ -87,13 +91,16 @@ def _launch(schedule: Schedule, due: str, fresh: int) -> tuple[Run | None, str]:
                 project=schedule.project,
                 base=schedule.base,
                 reward=schedule.reward,
-                values=schedule.config,
+                values=schedule.config | ({"label_smoothing": smoothing.value} if smoothing else {}),
                 created_by=None,
                 schedule=schedule,
             )
     except (ConfigError, LaunchError, OSError) as error:
         return None, NOT_LAUNCHED % {"due": due, "why": error}
-    return run, LAUNCHED % {"run": run.pk, "due": due}
+    if smoothing:
+        return run, ESTIMATED % {"run": run.pk, "due": due, "smoothing": smoothing.value}
+    said = UNESTIMATED if schedule.estimates_smoothing else LAUNCHED
+    return run, said % {"run": run.pk, "due": due}
 
 
 def last_time(crontab: str, after: datetime, until: datetime) -> datetime | None:

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, Field
 from annotation.access import get_project_for_manager
 from annotation.exporting.files import FILES
 from annotation.exporting.streaming import SHAPES, export_bytes
-from annotation.exporting.verdicts import RULE_TITLES
+from annotation.exporting.verdicts import RULE_TITLES, WEIGHTED
 from annotation.exporting.wanted import Wanted
 from annotation.models import Comparison, Preference, User
 from api.auth import ApiRequest, needs
@@ -72,7 +72,11 @@ class ExportQuery(Schema):
         description=_told({name: shape.TITLE for name, shape in SHAPES.items()}),
     )
     file: str = Field(Wanted.file, json_schema_extra={"enum": list(FILES)})
-    votes: str = Field(Wanted.votes, json_schema_extra={"enum": list(RULE_TITLES)}, description=_told(RULE_TITLES))
+    votes: str = Field(
+        Wanted.votes,
+        json_schema_extra={"enum": list(RULE_TITLES)},
+        description=f"{_told(RULE_TITLES)} The last is of all votes: without since, before and annotators.",
+    )
     margin: bool = Field(False, description="Say of preferences how much better, 0 to 3.")
     since: AwareDatetime | None = Field(None, description="Votes of this moment or later.")
     before: AwareDatetime | None = Field(None, description="Votes earlier than this moment.")
@@ -85,7 +89,7 @@ class ExportQuery(Schema):
     )
 
     def wanted(self) -> Wanted:
-        """Raises Problem 422 for a name that is none."""
+        """Raises Problem 422 for a name that is none, and where a probability by all votes is asked of some."""
         known: dict[str, Collection[str]] = {
             "shape": SHAPES,
             "file": FILES,
@@ -95,6 +99,8 @@ class ExportQuery(Schema):
         for field, names in known.items():
             if getattr(self, field) not in names:
                 raise invalid(f"query.{field}", f"Take one of {', '.join(names)}.")
+        if self.votes == WEIGHTED and (self.since or self.before or self.annotators):
+            raise invalid("query.votes", "That probability is of all votes: leave since, before and annotators out.")
         return Wanted(
             shape=self.shape,
             file=self.file,

@@ -1,4 +1,4 @@
-"""Projects: those one is in, and for managers their settings."""
+"""Projects: those one is in, and for managers their settings, their end and their return."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from django.db.models import Prefetch
 from django.forms.models import model_to_dict
 from django.http import HttpResponse
-from ninja import Router, Schema
+from ninja import Query, Router, Schema
 from ninja.responses import Status
 from pydantic import AfterValidator, Field
 
+from annotation import archiving
 from annotation.access import get_project_for_annotator, get_project_for_manager, require_staff
 from annotation.forms import MOST_ASPECTS, MOST_TAGS, ProjectForm
 from annotation.models import Membership, Project, Role, User
@@ -65,7 +66,8 @@ ABOUT_OVERLAP = "How many people judge each new comparison. 1.2: one in five is 
 
 
 ABOUT_KIND = "What the answers to one prompt become: two at a time, all in order, or one at a time."
-Name = Annotated[Text, Field(min_length=1, max_length=40)]
+# The pattern tells programs what the form of the pages says to people: there a comma parts two names.
+Name = Annotated[Text, Field(min_length=1, max_length=40, json_schema_extra={"pattern": "^[^\\u0000,]*$"})]
 
 
 class ProjectIn(Schema):
@@ -98,10 +100,20 @@ class ProjectPatch(Schema):
     offers_edit: bool | None = None
 
 
+class ProjectQuery(Schema):
+    """Which projects."""
+
+    archived: bool = Field(False, description="Instead of those in use, the archived ones that one manages.")
+
+
 @router.get("/projects", auth=needs(Scope.PROJECTS_READ), response=replies(Page[ProjectOut]))
-def list_projects(request: ApiRequest, page: Paging) -> Page[ProjectOut]:
+def list_projects(request: ApiRequest, page: Paging, which: Query[ProjectQuery]) -> Page[ProjectOut]:
     """The projects one is in, without the archived ones; a site admin sees all."""
-    rows = _with_my_part(Project.objects.visible_to(request.user).active(), request.user)
+    if which.archived:
+        found = Project.objects.managed_by(request.user).archived()
+    else:
+        found = Project.objects.visible_to(request.user).active()
+    rows = _with_my_part(found, request.user)
     return page_of(rows, page, lambda found: [_out(project, request.user) for project in found])
 
 
@@ -134,6 +146,25 @@ def change_project(request: ApiRequest, slug: str, body: ProjectPatch) -> Projec
     form.save()
     if "kind" in form.changed_data:
         follow_kind(project)
+    return _fresh(project, request.user)
+
+
+@router.post("/projects/{slug:slug}/archive", auth=needs(Scope.PROJECTS_WRITE), response=replies(ProjectOut, 404))
+def archive_project(request: ApiRequest, slug: str) -> ProjectOut:
+    """End the project's work: nobody gets pairs any more, and its schedules stand still. Nothing of it is lost.
+
+    For the project's managers. An archived project keeps the day on which it was archived.
+    """
+    project = get_project_for_manager(request, slug)
+    archiving.archive(project=project, by=request.user)
+    return _fresh(project, request.user)
+
+
+@router.post("/projects/{slug:slug}/reopen", auth=needs(Scope.PROJECTS_WRITE), response=replies(ProjectOut, 404))
+def reopen_project(request: ApiRequest, slug: str) -> ProjectOut:
+    """Take an archived project up again where it was left. For the project's managers. An open one stays open."""
+    project = get_project_for_manager(request, slug)
+    archiving.reopen(project=project, by=request.user)
     return _fresh(project, request.user)
 
 

@@ -71,8 +71,9 @@ class Client:
 
     # Projects
 
-    def projects(self) -> Iterator[Project]:
-        return self._rows(Project, "/projects")
+    def projects(self, *, archived: bool = False) -> Iterator[Project]:
+        """Those one is in; `archived`: instead of them, the archived ones that one manages."""
+        return self._rows(Project, "/projects", {"archived": str(archived).lower()})
 
     def project(self, slug: str) -> Project:
         return read(Project, self._json("GET", f"/projects/{slug}"))
@@ -84,6 +85,14 @@ class Client:
 
     def change_project(self, slug: str, **settings: str | int | bool | list[str]) -> Project:
         return read(Project, self._json("PATCH", f"/projects/{slug}", body=settings))
+
+    def archive(self, slug: str) -> Project:
+        """End the project's work; nothing of it is lost. One that is archived stays so."""
+        return read(Project, self._json("POST", f"/projects/{slug}/archive"))
+
+    def reopen(self, slug: str) -> Project:
+        """Take an archived project up again where it was left."""
+        return read(Project, self._json("POST", f"/projects/{slug}/reopen"))
 
     # The queue
 

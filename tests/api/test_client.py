@@ -97,6 +97,12 @@ def test_a_manager_works_through_the_client(project: Project, manager: User, cli
     assert client.me().username == "mara"
     assert [one.slug for one in client.projects()] == [SLUG]
     assert client.change_project(SLUG, overlap=2).overlap == 2
+    assert client.archive(SLUG).archived_at is not None
+    assert ([one.slug for one in client.projects()], [one.slug for one in client.projects(archived=True)]) == (
+        [],
+        [SLUG],
+    )
+    assert client.reopen(SLUG).archived_at is None
 
     report = client.import_rows(SLUG, [*ROWS, {"prompt": "Only this"}], author_label="theirs")
     assert (report.comparisons_added, [bad.line for bad in report.errors]) == (3, [4])

@@ -120,6 +120,15 @@ def test_an_export_of_no_known_kind_is_refused(program: Program, asked: dict[str
     assert error_of(program.get(f"{HERE}/export", **asked)) == (422, "invalid")
 
 
+@pytest.mark.parametrize(
+    "some", [{"since": "2026-01-01T00:00:00Z"}, {"before": "2999-01-01T00:00:00Z"}, {"annotators": ["nobody-here"]}]
+)
+def test_a_probability_by_all_votes_is_not_told_of_some(program: Program, some: dict[str, object]) -> None:
+    assert error_of(program.get(f"{HERE}/export", votes="weighted", **some)) == (422, "invalid")
+    assert program.get(f"{HERE}/export", votes="soft", **some).status_code == 200
+    assert program.get(f"{HERE}/export", votes="weighted").status_code == 200
+
+
 @pytest.mark.parametrize("name", LISTS)
 @pytest.mark.parametrize("count", [1, 12])
 def test_a_list_asks_the_database_as_often_for_few_as_for_many(

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.utils.timezone import now
 
-from annotation.models import Project, User
+from annotation import queue
+from annotation.models import Action, AuditEvent, Project, User
 from annotation.services import create_project
 from api.models import Scope
 from tests.annotation.conftest import MakeComparison
@@ -103,6 +105,59 @@ def test_what_waits_follows_a_new_kind(
     with django_capture_on_commit_callbacks() as to_do:
         assert program.patch("/projects/everyday-help", {"kind": "single"}).json()["kind"] == "single"
     assert to_do == []
+
+
+def test_a_manager_archives_and_reopens(
+    project: Project, manager: User, ann: User, program_of: ProgramOf, make_comparison: MakeComparison
+) -> None:
+    make_comparison()
+    program = program_of(manager)
+
+    archived = program.post("/projects/everyday-help/archive")
+    assert archived.status_code == 200
+    project.refresh_from_db()
+    assert project.archived_at is not None
+    assert archived.json()["archived_at"] is not None
+    assert queue.lease_next(project=project, annotator=ann) is None
+
+    assert program.post("/projects/everyday-help/reopen").json()["archived_at"] is None
+    project.refresh_from_db()
+    assert project.archived_at is None
+    assert queue.lease_next(project=project, annotator=ann) is not None
+
+
+def test_what_is_sent_again_changes_nothing_and_is_told_once(
+    project: Project, manager: User, program_of: ProgramOf
+) -> None:
+    program = program_of(manager)
+    for what in ("archive", "reopen"):
+        answers = [program.post(f"/projects/everyday-help/{what}") for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert answers[1].json() == answers[0].json()
+    told = AuditEvent.objects.filter(project=project, action=Action.SETTINGS).order_by("pk")
+    assert [(event.actor, event.what) for event in told] == [(manager, "archived"), (manager, "reopened")]
+
+
+def test_others_archive_nothing(project: Project, manager: User, ann: User, program_of: ProgramOf) -> None:
+    assert error_of(program_of(ann).post("/projects/everyday-help/archive")) == (404, "not_found")
+    reader = program_of(manager, Scope.PROJECTS_READ, Scope.DATA_WRITE)
+    assert error_of(reader.post("/projects/everyday-help/archive")) == (403, "scope_missing")
+    assert Project.objects.get().archived_at is None
+    Project.objects.update(archived_at=now())
+    assert error_of(program_of(ann).post("/projects/everyday-help/reopen")) == (404, "not_found")
+    assert error_of(reader.post("/projects/everyday-help/reopen")) == (403, "scope_missing")
+    assert Project.objects.get().archived_at is not None
+
+
+def test_managers_list_what_is_archived(project: Project, manager: User, ann: User, program_of: ProgramOf) -> None:
+    def slugs(user: User, **query: str) -> list[str]:
+        return [one["slug"] for one in program_of(user).get("/projects", **query).json()["items"]]
+
+    create_project(name="Open", manager=manager)
+    Project.objects.filter(pk=project.pk).update(archived_at=now())
+    assert slugs(manager) == ["open"]
+    assert slugs(manager, archived="true") == ["everyday-help"]
+    assert slugs(ann, archived="true") == []
 
 
 WRONG = (

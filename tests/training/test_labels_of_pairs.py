@@ -14,7 +14,8 @@ from models_registry.models import Version
 from tests.training.conftest import vote
 from training.forms import LaunchForm, form_for
 from training.models import Method, Snapshot
-from training.snapshots import PAIRS, Filter, FilterError, freeze, preview, read_rows
+from training.snapshot_filter import PAIRS, Filter, FilterError
+from training.snapshots import freeze, preview, read_rows
 
 pytestmark = pytest.mark.django_db
 

@@ -13,7 +13,7 @@ from annotation.models import Preference, Project, User
 from models_registry.models import Kind, Version
 from training.engine.config import describe
 from training.models import Run, Schedule, Snapshot, State
-from training.snapshots import Filter
+from training.snapshot_filter import Filter
 
 from .conftest import make_run, make_version
 
@@ -209,3 +209,22 @@ def test_a_schedule_that_makes_no_sense_is_refused(
     assert response.status_code == 200
     assert field in response.context["adminform"].form.errors
     assert not Schedule.objects.exists()
+
+
+def test_a_schedule_of_what_is_archived_can_be_switched_off(client: Client, project: Project, base: Version) -> None:
+    schedule = Schedule.objects.create(project=project, base=base, method="dpo", crontab="0 3 * * *")
+    Project.objects.filter(pk=project.pk).update(archived_at=schedule.created_at)
+    Version.objects.filter(pk=base.pk).update(stage=Version.Stage.ARCHIVED)
+    data = {"project": project.pk, "base": base.pk, "crontab": "0 3 * * *"}
+    assert client.post(f"/admin/training/schedule/{schedule.pk}/change/", data).status_code == 302
+    schedule.refresh_from_db()
+    assert not schedule.enabled
+    new = client.post("/admin/training/schedule/add/?method=dpo", data).context["adminform"].form
+    assert set(new.errors) == {"project", "base"}
+
+
+def test_the_list_of_snapshots_shows_the_beginning_of_a_digest(client: Client, project: Project) -> None:
+    Snapshot.objects.create(project=project, train_rows=1, eval_rows=1, sha256="0a1b2c3d" + "9" * 56)
+    page = client.get(reverse("admin:training_snapshot_changelist")).content.decode()
+    assert "0a1b2c3d" in page
+    assert "0a1b2c3d9" not in page

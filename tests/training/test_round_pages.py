@@ -56,6 +56,18 @@ def filled_in(version: Version, **changes: object) -> dict[str, object]:
     return {"base": version.pk, "prompts": "idle", "option_n": 2, **changes}
 
 
+def test_an_archived_project_gets_no_answers_that_nobody_would_judge(
+    manager: User, project: Project, page: str, policy: Version, prompts: list[Prompt]
+) -> None:
+    client = signed_in(manager)
+    assert page in client.get(reverse("project", args=[project.slug])).content.decode()
+    Project.objects.filter(pk=project.pk).update(archived_at=project.created_at)
+    assert page not in client.get(reverse("project", args=[project.slug])).content.decode()
+    answer = client.post(page, filled_in(policy))
+    assert "This project is archived" in answer.content.decode()
+    assert not Run.objects.filter(method=Method.SAMPLE).exists()
+
+
 def test_a_manager_launches_a_round_from_the_projects_page(
     manager: User, project: Project, page: str, policy: Version, prompts: list[Prompt]
 ) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils.timezone import now
 
-from training.templatetags.runs import brief, left, short, signed, since
+from training.templatetags.runs import brief, left, short, signed
 
 
 @pytest.mark.parametrize(
@@ -29,14 +29,6 @@ def test_a_span_is_told_in_two_units(seconds: float, words: str) -> None:
 
 def test_a_span_that_is_not_known_is_a_dash() -> None:
     assert brief(None) == "–"
-    assert since(None) == "–"
-
-
-def test_a_moment_is_told_in_one_unit_with_the_exact_time_on_hover() -> None:
-    moment = now() - timedelta(minutes=4, seconds=10)
-    found = since(moment)
-    assert ">4 min ago<" in found
-    assert f'title="{moment:%Y-%m-%d %H:%M:%S} UTC"' in found
 
 
 def test_what_is_left_is_rounded_to_minutes_and_never_negative() -> None:

@@ -6,11 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.test import Client
+from django.urls import reverse
 from django.utils.timezone import now
 
-from annotation.models import Preference, Project, User
+from annotation.models import Preference, Project, QualityReport, User
 from models_registry.models import Version
-from training.models import Run, Schedule, State
+from training.forms import ScheduleForm, form_for
+from training.models import Method, Run, Schedule, State
 from training.schedules import check_crontab, last_time, launch_due, next_time
 
 from .conftest import make_run, vote
@@ -119,6 +122,82 @@ def test_a_crontab_does_not_train_twice_on_the_same_votes(
     assert launch_due() == []
     schedule.refresh_from_db()
     assert "no new preferences since the last launch" in schedule.decision
+
+
+@pytest.fixture
+def report(project: Project) -> QualityReport:
+    rate = {"value": 0.213, "low": 0.18, "high": 0.25, "n": 812}
+    return QualityReport.objects.create(
+        project=project, numbers={"flip_rate": rate, "label_smoothing": 0.21}, votes_counted=0, computed_at=now()
+    )
+
+
+def test_the_smoothing_is_the_estimate_of_the_launch_and_the_run_keeps_it(
+    project: Project, base: Version, votes: list[Preference], report: QualityReport
+) -> None:
+    schedule = make_schedule(project, base, config={"label_smoothing": 0.1}, estimates_smoothing=True)
+    [run] = launch_due()
+    schedule.refresh_from_db()
+    assert run.config["label_smoothing"] == 0.21
+    assert schedule.config == {"label_smoothing": 0.1}
+    said = f"UTC: Launched run {run.pk} (20 new preferences), label smoothing 0.21 as estimated."
+    assert schedule.decision.endswith(said)
+
+
+def test_without_an_estimate_the_smoothing_is_the_one_given(
+    project: Project, base: Version, votes: list[Preference]
+) -> None:
+    schedule = make_schedule(project, base, config={"label_smoothing": 0.1}, estimates_smoothing=True)
+    [run] = launch_due()
+    schedule.refresh_from_db()
+    assert run.config["label_smoothing"] == 0.1
+    said = f"UTC: Launched run {run.pk} (20 new preferences), without an estimate of the wrong votes."
+    assert schedule.decision.endswith(said)
+
+
+def test_a_schedule_that_does_not_estimate_keeps_its_own_smoothing(
+    project: Project, base: Version, votes: list[Preference], report: QualityReport
+) -> None:
+    make_schedule(project, base, config={"label_smoothing": 0.1})
+    [run] = launch_due()
+    assert run.config["label_smoothing"] == 0.1
+
+
+def test_the_database_lets_only_dpo_estimate(project: Project, base: Version) -> None:
+    with pytest.raises(IntegrityError, match="only_dpo_estimates_smoothing"), transaction.atomic():
+        make_schedule(project, base, method="sft", estimates_smoothing=True)
+
+
+@pytest.mark.parametrize(("method", "estimates"), [(Method.DPO, True), (Method.SFT, None)])
+def test_the_form_of_a_new_schedule_of_dpo_estimates(
+    client: Client, admin: User, method: Method, estimates: bool | None
+) -> None:
+    client.force_login(admin)
+    form = client.get(reverse("admin:training_schedule_add"), {"method": method}).context["adminform"].form
+    switch = form.fields.get("estimates_smoothing")
+    assert (switch and form.get_initial_for_field(switch, "estimates_smoothing")) is estimates
+
+
+def test_the_form_keeps_what_was_switched(project: Project, base: Version) -> None:
+    schedule = make_schedule(project, base)
+    form = form_for(ScheduleForm, Method.DPO)(instance=schedule)
+    assert form.get_initial_for_field(form.fields["estimates_smoothing"], "estimates_smoothing") is False
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"option_loss": "ipo"}, ["estimates_smoothing"]),
+        ({"option_loss": "robust", "option_label_smoothing": "0.1"}, []),
+        ({"option_loss": "robust"}, ["option_label_smoothing"]),  # nothing to go by while nothing is known
+        ({}, []),
+    ],
+)
+def test_the_form_refuses_to_estimate_for_a_loss_that_smooths_nothing(
+    project: Project, base: Version, options: dict[str, str], wrong: list[str]
+) -> None:
+    data = {"project": project.pk, "base": base.pk, "every_preferences": 10, "estimates_smoothing": "on", **options}
+    assert list(form_for(ScheduleForm, Method.DPO)(data).errors) == wrong
 
 
 @pytest.mark.parametrize(
