@@ -6,5 +6,6 @@ class AnnotationConfig(AppConfig):
     verbose_name = "Annotation"
 
     def ready(self) -> None:
-        """Import for its effect: the audit log hears of every sign-in."""
-        from annotation import audit  # noqa: F401
+        """Import for their effect: the audit log hears of every sign-in, and pages know what is kept in English."""
+        from annotation import audit, audit_words  # noqa: F401
+        from annotation.importing import reasons  # noqa: F401

@@ -1,4 +1,7 @@
-"""Writes the audit log. Services call `record`; sign-ins tell by Django's signals, some addresses by the middleware."""
+"""Writes the audit log. Services call `record`; sign-ins tell by Django's signals, some addresses by the middleware.
+
+It is kept in English, whatever language is spoken to the person whose deed it tells of.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from django.dispatch import Signal, receiver
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import ResolverMatch
+from django.utils.translation import override
 
 from annotation.models import Action, AuditEvent, Project, User
 
@@ -60,6 +64,7 @@ NAMED_BY_ADDRESS = {Action.ADMIN, Action.ASSIGNED, Action.GOLD, Action.TOKEN, Ac
 IN_A_PROJECT = "projects/<slug:slug>/"
 
 
+@override("en")
 def record(
     action: Action,
     *,
@@ -94,6 +99,7 @@ def _sign_in_failed(sender: object, credentials: dict[str, Any], **more: Any) ->
 
 
 @receiver((authenticator_added, authenticator_removed, authenticator_reset))
+@override("en")
 def _second_factor_changed(
     sender: object, signal: Signal, user: User, authenticator: Authenticator, **more: Any
 ) -> None:

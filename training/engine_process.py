@@ -23,6 +23,7 @@ STOPPED = 75  # the engine's exit code after SIGTERM: it wrote a checkpoint
 LOG_TAIL_BYTES = 20_000
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 PR_SET_PDEATHSIG = 1
+ANOTHER_MACHINE = saying(gettext_noop("another machine"))
 ELSEWHERE = saying(gettext_noop("Another engine is at work on this run on %(host)s."))
 WILL_NOT_END = saying(gettext_noop("Another engine (process %(pid)s) is at work on this run and does not end."))
 SECRETS = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL")
@@ -108,7 +109,7 @@ def _take(lock: IO[bytes]) -> None:
     lock.seek(0)
     pid, _, host = lock.read().decode().partition(" ")
     if host != socket.gethostname() or not pid.isdigit():
-        raise EngineBusyError(ELSEWHERE % {"host": host or gettext_noop("another machine")})
+        raise EngineBusyError(ELSEWHERE % {"host": host or ANOTHER_MACHINE})
     with suppress(ProcessLookupError):
         os.killpg(int(pid), signal.SIGKILL)
     for _attempt in range(100):

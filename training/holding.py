@@ -17,6 +17,8 @@ from training.telling import tell_finished
 
 BEAT_SECONDS = 1.0
 MOST_ATTEMPTS = 3
+WORKER_SILENT = saying(gettext_noop("The worker running it went silent."))
+TOLD_TO_STOP = saying(gettext_noop("The engine was told to stop from outside."))
 GIVEN_UP = saying(gettext_noop("%(why)s It was tried %(n)d times."))
 
 

@@ -20,7 +20,7 @@ from models_registry.sayings import saying
 from models_registry.services import RegistrationError, local_folder
 from training.engine.run_dir import ModelRef, RunDir, RunDirError, Spec
 from training.engine_process import STOPPED, EngineBusyError, EngineProcess, log_tail
-from training.holding import Hold, LostRunError
+from training.holding import TOLD_TO_STOP, Hold, LostRunError
 from training.intake import Intake
 from training.launching import CANCELLED_EARLY
 from training.models import HEARTBEAT_STALE_AFTER, Method, Run, State
@@ -30,7 +30,7 @@ from training.snapshots import read_rows
 
 logger = logging.getLogger(__name__)
 TICK_SECONDS = 0.25
-# Why runs end, with something filled in; kept in English.
+# Why runs end: kept in English.
 COULD_NOT_GO_ON = saying(gettext_noop("The worker could not go on: %(why)s."))
 FAILED_THERE = saying(gettext_noop("The worker could not go on: %(kind)s: %(why)s"))
 DATA_MISSING = saying(gettext_noop("A file of %(snapshot)s is missing from the storage: %(file)s."))
@@ -38,6 +38,7 @@ NO_FILES = saying(gettext_noop("%(version)s has no %(formats)s files to train fr
 FILE_MISSING = saying(gettext_noop("%(version)s lacks the file %(file)s in the storage; add the model again."))
 CRASHED = saying(gettext_noop("The engine crashed (signal %(n)d, %(name)s). Its log may say more."))
 ENDED = saying(gettext_noop("The engine ended with code %(n)d: %(last)s"))
+PRINTED_NOTHING = saying(gettext_noop("it printed nothing"))
 
 
 class RunFailedError(Exception):
@@ -176,7 +177,7 @@ def conclude(run: Run, hold: Hold, intake: Intake, run_dir: RunDir, code: int) -
     elif worker_is_stopping():
         hold.hand_back()
     elif code == STOPPED:
-        hold.try_again(gettext_noop("The engine was told to stop from outside."), log_tail=tail)
+        hold.try_again(TOLD_TO_STOP, log_tail=tail)
     else:
         hold.finish(State.FAILED, intake.error or reason_of(code, tail), log_tail=tail)
 
@@ -186,13 +187,11 @@ def reason_of(code: int, tail: str) -> str:
     if code == -signal.SIGKILL:
         return gettext_noop(
             "The engine was killed (signal 9), most often because the memory ran out. "
-            "Lower the tokens of one pass, the batch or the lengths, and launch again."
+            "Set the tokens of one pass to 512, or lower the batch or the lengths, and launch again."
         )
     if code < 0:
         return CRASHED % {"n": -code, "name": signal.Signals(-code).name}
-    last = next(
-        (line.strip() for line in reversed(tail.splitlines()) if line.strip()), gettext_noop("it printed nothing")
-    )
+    last = next((line.strip() for line in reversed(tail.splitlines()) if line.strip()), PRINTED_NOTHING)
     return ENDED % {"n": code, "last": last[:300]}
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_noop
 
-from training.holding import Hold
+from training.holding import WORKER_SILENT, Hold
 from training.launching import announce
 from training.models import Run, State
 
-WORKER_SILENT = gettext_noop("The worker running it went silent.")
 CANCELLED_SILENT = gettext_noop("Cancelled; its worker had gone silent.")
 
 

@@ -23,11 +23,11 @@ from annotation.forms import EACH_ROW, SHAPE_CHOICES, ImportForm, UploadForm
 from annotation.importing.background import announce
 from annotation.importing.detecting import Found, look_at
 from annotation.importing.reading import FORMATS, PLACES, SHAPES
-from annotation.importing.reasons import told
 from annotation.importing.rows import BadFileError
 from annotation.models import Action, ImportReport, Judgment, Preference, Project
 from annotation.models.importing import MOST_ERRORS_KEPT, ImportState
 from annotation.services import rule_judge
+from models_registry.sayings import said
 
 JSON_LINES = "application/jsonl; charset=utf-8"
 SHOWN_ERRORS = 50
@@ -53,7 +53,7 @@ def upload(request: SignedInRequest, slug: str) -> HttpResponse:
         except BadFileError as error:
             draft.drop_upload()
             draft.delete()
-            form.add_error("file", told(str(error)))
+            form.add_error("file", said(str(error)))
         else:
             return redirect(draft)
     context = {

@@ -15,11 +15,11 @@ from annotation import assigning, gold
 from annotation.access import SignedInRequest, get_project_for_manager
 from annotation.costs import costs_of
 from annotation.importing.gold import BadLineError, import_gold
-from annotation.importing.reasons import told
 from annotation.models import Batch, Comparison, Gold, Membership, Project, Response, Team
 from annotation.models.content import KNOWN
 from annotation.queue_forms import BatchForm, CapForm, GoldFileForm, MarkForm, QueueForm, TeamForm
 from annotation.standings import standings_of
+from models_registry.sayings import said
 
 PAGE = 25
 
@@ -55,7 +55,7 @@ def gold_pairs(request: SignedInRequest, slug: str) -> HttpResponse:
                 project=project, data=form.cleaned_data["file"].read(), purpose=purpose, by=request.user
             )
         except BadLineError as reason:
-            form.add_error("file", _("%(reason)s Nothing was brought in.") % {"reason": told(str(reason))})
+            form.add_error("file", _("%(reason)s Nothing was brought in.") % {"reason": said(str(reason))})
         else:
             messages.success(request, _brought(purpose, count))
             return redirect("gold", project.slug)

@@ -1,4 +1,4 @@
-"""`said`: a sentence that is kept in English, in the reader's language."""
+"""`said` and `recognised`: what is kept in English, in the reader's language."""
 
 from __future__ import annotations
 
@@ -13,3 +13,6 @@ register = template.Library()
 def said(text: object) -> str:
     """As :func:`models_registry.sayings.said`."""
     return sayings.said(str(text or ""))
+
+
+register.filter(sayings.recognised)

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.signals import authenticator_added
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
+from django.utils.translation import activate, override
 
 from annotation import audit
 from annotation.models import Action, AuditEvent, ImportReport, Project, Role, User
@@ -22,6 +25,7 @@ from annotation.services import create_project, set_role
 from api.models import Scope
 from api.tokens import make_token
 from api.webhooks import make_webhook
+from models_registry.sayings import recognised
 from tests.annotation.conftest import PASSWORD, make_user
 from tests.safety.asking import RULED
 from training.models import Method, Run, State
@@ -39,6 +43,7 @@ TOLD_BY_A_SERVICE = {
     "my-data-delete", "new-project", "members", "invite-member", "remove-member", "next-round",
     "import-start", "archive-project",
     "api-tokens", "webhooks", "new-webhook-secret", "api-v1:new_project",
+    "api-v1:archive_project", "api-v1:reopen_project",
 }  # fmt: skip
 NOT_TOLD = {
     "account", "socialaccount_connections",  # one's own display name
@@ -208,6 +213,15 @@ def test_what_is_changed_in_the_admin(signed_in: SignIn, ann: User, project: Pro
     ]
 
 
+def test_the_log_is_kept_in_english_whoever_acts(project: Project, manager: User) -> None:
+    run = Run(pk=7, method=Method.SAMPLE)
+    factor = Authenticator(user=manager, type=Authenticator.Type.RECOVERY_CODES)
+    with override("de"):
+        audit.record(Action.LAUNCHED, actor=manager, project=project, what=run)
+        authenticator_added.send(Authenticator, request=None, user=manager, authenticator=factor)
+    assert [event[-1] for event in log()[-2:]] == ["run 7 · Sample answers", "added Recovery codes"]
+
+
 def test_an_event_outlives_its_project(project: Project, manager: User) -> None:
     event = AuditEvent.objects.in_project(project).latest("id")
     Project.objects.filter(pk=project.pk).delete()
@@ -302,3 +316,32 @@ def test_the_page_asks_as_often_for_few_events_as_for_many(
 def test_a_long_word_is_cut_and_a_null_byte_left_out(ann: User) -> None:
     audit.record(Action.IMPORTED, actor=ann, what="a\x00b" + "x" * 500)
     assert AuditEvent.objects.get().what == ("ab" + "x" * 500)[:300]
+
+
+@pytest.mark.parametrize("name", sorted(name for name, of in audit.BY_ADDRESS.items() if of in audit.NAMED_BY_ADDRESS))
+def test_what_an_address_does_is_read_in_german(name: tuple[str, str]) -> None:
+    words = name[0].replace("-", " ")
+    with override("de"):
+        assert words == "gold" or {recognised(words), recognised(f"{words} 7")} != {words, f"{words} 7"}
+
+
+@pytest.mark.parametrize(
+    ("kept", "german"),
+    [
+        ("new team", "neues Team"),
+        ("delete team 3 through the API", "Team 3 gelöscht über die API"),
+        ("new webhook 4 (a.example)", "neuer Webhook 4 (a.example)"),
+        ("run 7 · Sample answers", "Lauf 7 · Antworten ziehen"),
+        ("added Recovery codes", "Wiederherstellungscodes eingerichtet"),
+        ("Preferences", "Preferences"),
+        ("prompts.jsonl through the API", "prompts.jsonl über die API"),
+    ],
+)
+def test_what_the_log_names_is_read_in_german_but_not_names_that_people_gave(
+    signed_in: SignIn, kept: str, german: str
+) -> None:
+    root = make_user("root", is_superuser=True)
+    audit.record(Action.ASSIGNED, actor=root, what=kept)
+    page = signed_in(root).get(reverse("audit"), headers={"Accept-Language": "de"}).content.decode()
+    activate("en")
+    assert f'<span class="muted what">{german}</span>' in page

@@ -22,7 +22,7 @@ from tests.config.test_translatable import CATALOGUE, entries, key
 from training.engine.config import METHODS, describe
 from training.forms import LaunchForm, form_for
 from training.models import Method, Run, Schedule, State
-from training.templatetags.runs import short, signed, since
+from training.templatetags.runs import short, signed
 
 from .conftest import make_run
 
@@ -71,7 +71,7 @@ def test_a_run_page_speaks_german(as_admin: Client, run: Run, project: Project) 
     assert '<html lang="de">' in page
     assert "Schritt 84 von 160" in page
     assert "Auswertung 3/40" in page
-    assert re.search(r"Lebenszeichen <time [^>]*>vor \d+ s</time>", page)
+    assert re.search(r"Lebenszeichen <time [^>]*>vor \d+ Sekunden?</time>", page)
     assert 'data-held-out="zurückgehalten"' in page
     assert ENGLISH.findall(shown(page).replace(project.name, "")) == []
 
@@ -152,7 +152,6 @@ def test_a_reason_is_kept_in_english_whoever_cancels(as_admin: Client, run: Run)
 def test_numbers_and_spans_are_written_as_the_reader_writes_them() -> None:
     with override("de"):
         assert (short(-1234.4), short(0.125), short(12_345), signed(-0.5)) == ("−1234", "0,125", "12.345", "−0,5")
-        assert "vor 3 min" in since(now() - timedelta(minutes=3, seconds=20))
     with override("en"):
         assert (short(0.125), short(12_345)) == ("0.125", "12,345")
 

@@ -114,6 +114,7 @@ def test_an_engine_that_is_killed_fails_the_run_and_the_worker_lives(engine: Eng
     run = claim_and_supervise(make_run(base))
     assert run.state == State.FAILED
     assert run.reason.startswith("The engine was killed (signal 9), most often because the memory ran out.")
+    assert "Set the tokens of one pass to 512" in run.reason  # they are 0 by default, which cannot be lowered
     assert "about to be killed" in run.log_tail
     assert run.step == 1
 

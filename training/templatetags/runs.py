@@ -7,11 +7,8 @@ from datetime import datetime, timedelta
 
 from django import template
 from django.utils.formats import get_format
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
-from django.utils.timezone import localtime, now
+from django.utils.timezone import now
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
 
 from models_registry.sayings import said
 from training.models import Run
@@ -32,20 +29,6 @@ def brief(span: timedelta | None) -> str:
             rest = seconds % size // smaller
             return f"{seconds // size} {unit}" + (f" {rest} {smaller_unit}" if rest else "")
     return f"{seconds} s"
-
-
-@register.filter
-def since(moment: datetime | None) -> SafeString | str:
-    """How long ago in one unit, with the exact time on hover."""
-    if moment is None:
-        return "–"
-    exact, words = localtime(moment), brief(now() - moment).split()
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        exact.isoformat(),
-        exact.strftime("%Y-%m-%d %H:%M:%S %Z"),
-        pgettext("in units like 3 min", "%(span)s ago") % {"span": " ".join(words[:2])},
-    )
 
 
 @register.filter
