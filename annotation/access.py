@@ -49,6 +49,11 @@ def get_project_for_reviewer(request: SignedInRequest, slug: str) -> Project:
     return _found(Project.objects.reviewed_by(request.user), slug)
 
 
+def is_manager(request: SignedInRequest, project: Project) -> bool:
+    """Whether this person manages the project, as site admins do."""
+    return Project.objects.managed_by(request.user).filter(pk=project.pk).exists()
+
+
 def require_site_admin(request: SignedInRequest) -> None:
     """Raises Http404 for everybody but site admins, who may see what everybody does."""
     if not request.user.is_superuser:

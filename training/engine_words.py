@@ -12,7 +12,6 @@ from django.utils.translation import gettext_noop as _
 from models_registry.sayings import saying
 
 # Single words that pages show by themselves; within a sentence they may be somebody's name of something.
-SPEAKERS = (_("system"), _("user"), _("assistant"))
 LENGTHS = (_("longer"), _("about equal"), _("shorter"))
 
 PHASES = (
@@ -152,10 +151,6 @@ IMPORTS = (
     _(
         "a model of type %(type)s looks at tokens to come, which change its logits by %(share)s%%; "
         "only causal ones can be trained"
-    ),
-    _(
-        "This machine computed the logits of a greeting once %(share)s%% wrong, and then right: "
-        "test its memory if this comes back."
     ),
     _(
         "A tiny model built on this machine, with hardly any training: it shows that the parts work, "

@@ -11,8 +11,7 @@ from django.utils.cache import patch_cache_control
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from annotation.access import SignedInRequest
-from annotation.models import Project
+from annotation.access import SignedInRequest, is_manager
 from training.access import get_project_for_trainer, get_run_for_viewer, get_runs_for_viewer
 from training.accuracy import groupings
 from training.engine_process import log_tail
@@ -130,7 +129,7 @@ def of_project(request: SignedInRequest, slug: str) -> HttpResponse:
         "project": project,
         "runs": project.runs.with_names()[:RUNS_OF_A_PROJECT],
         "schedules": schedules,
-        "manages": Project.objects.managed_by(request.user).filter(pk=project.pk).exists(),
+        "manages": is_manager(request, project),
         "section": "projects",
     }
     name = "training/_project_runs.html" if request.htmx else "training/project_runs.html"  # type: ignore[attr-defined]

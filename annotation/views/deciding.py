@@ -11,7 +11,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotation.access import SignedInRequest, get_project_for_manager, get_project_for_reviewer
+from annotation.access import SignedInRequest, get_project_for_manager, get_project_for_reviewer, is_manager
 from annotation.models import Comparison, Judgment, PairLabel, Project, Response
 from annotation.quality import asking
 from annotation.quality.deciding import (
@@ -41,7 +41,7 @@ def adjudicate(request: SignedInRequest, slug: str) -> HttpResponse:
     after = request.GET.get("after", "")
     passed = waiting.index(int(after)) + 1 if after.isdecimal() and int(after) in waiting else 0
     last = Judgment.objects.decisions().in_project(project).by(request.user).latest_first().first()
-    manages = Project.objects.managed_by(request.user).filter(pk=project.pk).exists()
+    manages = is_manager(request, project)
     context = {"project": project, "waiting": waiting, "last": last, "manages": manages, "section": "projects"}
     if waiting:
         context |= _pair(request, project, waiting[passed % len(waiting)])

@@ -15,6 +15,7 @@ from annotation.access import (
     SignedInRequest,
     get_project_for_annotator,
     get_project_for_manager,
+    is_manager,
     require_staff,
 )
 from annotation.forms import MemberForm, ProjectForm, SettingsForm
@@ -48,7 +49,7 @@ def home(request: SignedInRequest) -> HttpResponse:
 def show(request: SignedInRequest, slug: str) -> HttpResponse:
     """One project: progress for everybody; people, votes and training for its managers."""
     project = get_project_for_annotator(request, slug)
-    manages = Project.objects.managed_by(request.user).filter(pk=project.pk).exists()
+    manages = is_manager(request, project)
     context = {
         "project": project,
         "progress": progress(project, request.user),

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
@@ -218,6 +219,13 @@ def test_nothing_moves_when_the_page_comes_nor_from_pair_to_pair(open_page: Call
       const { x, y, width } = one.getBoundingClientRect();
       return [x, y, width];
     })"""
+    # Of half a page, which a browser may show when the machine is busy for seconds, things move now and then; what our
+    # own styles and scripts move, they move each time.
+    while_it_came = [shifts_of(page)]
+    for _ in range(2):
+        page.reload()
+        while_it_came.append(shifts_of(page))
+    assert [] in while_it_came
     before = page.evaluate(places)
     assert len(before) > 20
     page.wait_for_timeout(1000)
@@ -228,14 +236,22 @@ def test_nothing_moves_when_the_page_comes_nor_from_pair_to_pair(open_page: Call
     expect(page.get_by_text("Question 1?", exact=True)).to_be_visible()
     expect(page.locator(".state")).to_have_text("Saved")
     assert page.evaluate(places) == before
-    # What the browser itself calls a shift, since the page began to load.
-    shifted = page.evaluate(
-        """() => new Promise((tell) => new PerformanceObserver((list) => {
-          tell(list.getEntries().map((one) => one.value));
-        }).observe({ type: "layout-shift", buffered: true }) ?? setTimeout(() => tell([]), 500))"""
+    assert shifts_of(page) == while_it_came[-1]
+
+
+def shifts_of(page: Page) -> list[dict[str, Any]]:
+    """What the browser itself calls a shift, since the page began to load: how much (1 is all of it), when, of what."""
+    shifts: list[dict[str, Any]] = page.evaluate(
+        """() => new Promise((tell) => {
+          const told = (one) => ({
+            value: one.value, ms: one.startTime, of: one.sources.map(({ node }) => node?.outerHTML?.slice(0, 80)),
+          });
+          const watch = (list) => tell(list.getEntries().map(told));
+          new PerformanceObserver(watch).observe({ type: "layout-shift", buffered: true });
+          setTimeout(() => tell([]), 500);
+        })"""
     )
-    # 0 as a rule; once, on a busy machine, 0.002 by what was not found. A good page stays below 0.1 (Web Vitals).
-    assert sum(shifted) < 0.01
+    return shifts
 
 
 def test_votes_given_faster_than_they_are_sent_are_all_kept(

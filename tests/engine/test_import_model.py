@@ -11,13 +11,12 @@ import gguf
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertLMHeadModel, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertLMHeadModel
 
 from tests.engine.families import families
 from training.engine import import_model
 from training.engine.__main__ import BAD_INPUT, DONE, main
 from training.engine.chat import decode, end_token_id, render
-from training.engine.events import read_events
 from training.engine.run_dir import RunDir, Spec
 
 ImportRun = Callable[..., RunDir]
@@ -108,28 +107,6 @@ def test_a_model_that_looks_at_tokens_to_come_is_refused(import_run: ImportRun, 
     assert main([str(import_run(kind="folder", source=str(tmp_path / "a")).path)]) == BAD_INPUT
     error = capsys.readouterr().err
     assert "a model of type bert looks at tokens to come, which change its logits by" in error
-
-
-def test_logits_that_are_wrong_once_are_a_warning(
-    import_run: ImportRun, base_folder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = 0
-
-    def forward(self: LlamaForCausalLM, *arguments: Any, **named: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        out = whole(self, *arguments, **named)
-        out.logits[0, 0, 0] += calls == 2
-        return out
-
-    whole = LlamaForCausalLM.forward
-    monkeypatch.setattr(LlamaForCausalLM, "forward", forward)
-    run_dir = import_run(kind="folder", source=base_folder)
-    assert main([str(run_dir.path)]) == DONE
-    warnings = [event["message"] for event in read_events(run_dir.events_path, 0)[0] if event["kind"] == "warning"]
-    assert len(warnings) == 1
-    assert "wrong, and then right" in warnings[0]
-    assert calls == 4
 
 
 def test_the_tiny_model_says_what_it_is(import_run: ImportRun) -> None:
