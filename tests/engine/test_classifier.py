@@ -275,7 +275,7 @@ def test_a_run_with_adapters_leaves_what_transformers_and_peft_score_alike(
 
 @each
 @pytest.mark.parametrize("lora", [True, False], ids=["adapter", "full"])
-def test_saved_and_loaded_again_it_gives_the_same_score_bit_for_bit(
+def test_saved_and_loaded_again_it_is_the_same_bit_for_bit(
     folders: dict[str, str], tmp_path: Path, name: str, lora: bool
 ) -> None:
     trainee = make_trainee(folders[name], lora=lora)
@@ -287,14 +287,18 @@ def test_saved_and_loaded_again_it_gives_the_same_score_bit_for_bit(
         told_B.append(reward.score(trainee, rows))
         run_dir = RunDir.create(tmp_path / "run", Spec(method="reward", config={}))
         save_trained(run_dir, trainee, base=ModelRef(folders[name]), kind="reward", extra={})
-        merged_B = reward.score(Trainee(trainee.core, trainee.tokenizer, CPU), rows)
+        merged = {key.replace(".base_layer", ""): item for key, item in trainee.core.state_dict().items()}
         again = load_reward(ModelRef(str(run_dir.model_path / "merged")), dtype=torch.float32, device=CPU)
-        assert torch.equal(reward.score(Trainee(again, trainee.tokenizer, CPU), rows), merged_B)
+        assert all(torch.equal(item, merged[key]) for key, item in again.state_dict().items())
+        # The last bit of a score depends on where in memory the weights begin.
+        rounding = {"rtol": 1e-6, "atol": 1e-6}
+        merged_B = reward.score(Trainee(trainee.core, trainee.tokenizer, CPU), rows)
+        torch.testing.assert_close(reward.score(Trainee(again, trainee.tokenizer, CPU), rows), merged_B, **rounding)
         if lora:
             base = new_reward_model(ModelRef(folders[name]), torch.float32, pad_id=0, seed=9)
             adapted: Any = PeftModel.from_pretrained(base, str(run_dir.model_path / "adapter"))
             found_B = reward.score(Trainee(adapted.get_base_model(), trainee.tokenizer, CPU), rows)
-            assert torch.equal(found_B, told_B[0])
+            torch.testing.assert_close(found_B, told_B[0], **rounding)
         torch.testing.assert_close(merged_B, told_B[0], rtol=1e-5, atol=1e-5)
 
 
