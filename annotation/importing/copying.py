@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
 from itertools import chain, islice
 
 from django.db import connection, models
 
-from annotation.importing.references import BEGIN_CHECKS, END_CHECKS, LEAVE_ROWS_TO_US, check_references
+from annotation.importing.references import (
+    BEGIN_CHECKS,
+    END_CHECKS,
+    LEAVE_ROWS_TO_US,
+    TAKE_ROWS_BACK,
+    check_references,
+)
 from annotation.importing.turns import while_waiting
 
 LINES_AT_A_TIME = 100  # a fifth of what a socket holds, so that the server has the next while we write more
@@ -40,17 +47,36 @@ def copy_rows(model: type[models.Model], columns: Sequence[str], ids: Sequence[i
     first = next(lines, None)
     if first is None:
         return
-    quote = connection.ops.quote_name
-    into = f"COPY {quote(model._meta.db_table)} ({', '.join(map(quote, columns))}) FROM STDIN"
     with connection.cursor() as cursor, connection.wrap_database_errors:
         cursor.execute(LEAVE_ROWS_TO_US)
         are_ours = cursor.fetchone() is not None
         with while_waiting():
-            cursor.copy_expert(into, _Written(chain([first], lines)))
+            cursor.copy_expert(_into(model, columns), _Written(chain([first], lines)))
         if are_ours:
             cursor.execute(BEGIN_CHECKS)
             check_references(model, columns, ids)
             cursor.execute(END_CHECKS)
+
+
+def copy_ready(tables: Iterable[tuple[type[models.Model], Sequence[str], bytes]]) -> None:
+    """Add rows that wait as COPY's bytes. The caller vouches for what they refer to: rows that come with this call, or
+    that its transaction has locked. Raises DataError and IntegrityError, as INSERT.
+
+    A table's rows are handed over in one piece, so that the server waits for no turn of this thread.
+    """
+    with connection.cursor() as cursor, connection.wrap_database_errors:
+        cursor.execute(LEAVE_ROWS_TO_US)
+        are_ours = cursor.fetchone() is not None
+        for model, columns, data in tables:
+            with while_waiting():
+                cursor.copy_expert(_into(model, columns), BytesIO(data), size=max(len(data), 1))
+        if are_ours:
+            cursor.execute(TAKE_ROWS_BACK)
+
+
+def _into(model: type[models.Model], columns: Sequence[str]) -> str:
+    quote = connection.ops.quote_name
+    return f"COPY {quote(model._meta.db_table)} ({', '.join(map(quote, columns))}) FROM STDIN"
 
 
 class _Written:

@@ -11,8 +11,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, connection, transaction
@@ -22,7 +24,9 @@ from annotation.happenings import Happening, Kind, tell
 from annotation.importing.formats import jsonl
 from annotation.importing.formats.raw import Bytes, Numbered
 from annotation.importing.keyed import Keyed
+from annotation.importing.lines import Prompts, prompts_of
 from annotation.importing.reading import Source, detect_format, opened, shaped
+from annotation.importing.ready import Ready, are_new, make_ready, write_ready
 from annotation.importing.rows import BadFileError, BadRowError, Row
 from annotation.importing.turns import in_turns, when_allowed, while_waiting
 from annotation.importing.voices import Votes
@@ -43,6 +47,7 @@ ALONE = (
 FILLED = (Prompt, Response, Comparison, Judgment, Preference)
 
 Batch = list[tuple[int, Keyed | BadRowError]]
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -130,12 +135,13 @@ def _land_rows(report: ImportReport, source: Source) -> None:
     votes = Votes(report.judged_by)
     may_read = Event()
     rows = when_allowed(shaped(_after(source.rows, report.position), report.shape), may_read)
-    report.project.refresh_from_db(fields=["kind"])
+    report.project.refresh_from_db(fields=["kind", "overlap"])
     alone = votes.judge is not None or report.project.kind == Project.Kind.SINGLE
     landed = 0
-    for batch in _ahead(_batches(rows, report.author_label, alone=alone), may_read):
+    batches = _batches(rows, report.author_label, alone=alone)
+    for batch, ready in _ahead(_made_ready(batches, report, may_read), may_read):
         votes.meet(vote for _, row in batch if isinstance(row, Keyed) for vote in row.votes)
-        _land_or_split(report, batch, votes, source.share)
+        _land_or_split(report, batch, votes, source.share, ready)
         landed += len(batch)
     if landed >= BATCH:
         _have_the_server_count()
@@ -146,17 +152,45 @@ def _after(rows: Iterable[Numbered], position: int) -> Iterator[Numbered]:
     return (numbered for numbered in rows if numbered[0] > position)
 
 
-def _ahead(batches: Iterator[Batch], may_read: Event) -> Iterator[Batch]:
-    """The same batches; the next one is read while the database takes this one."""
+def _made_ready(
+    batches: Iterable[Batch], report: ImportReport, may_read: Event
+) -> Iterator[tuple[Batch, Ready | None]]:
+    """The same batches, made ready where nothing of them is there and no votes come with them.
+
+    The first one is not: the server has nothing else to do meanwhile.
+    """
+    before: Prompts | None = None
+    for batch in batches:
+        ready = None
+        if report.judged_by is None and report.project.kind == Project.Kind.PAIRS:
+            rows = _good(batch)
+            prompts = prompts_of(rows)
+            # The batch before is on its way, so the database does not know it yet.
+            apart = before is not None and prompts.keys().isdisjoint(before)
+            if prompts and apart and are_new(prompts, report.project):
+                ready = make_ready(rows, prompts, report.project, partial(when_allowed, may_read=may_read))
+            before = prompts
+        yield batch, ready
+
+
+def _ahead(batches: Iterator[T], may_read: Event) -> Iterator[T]:
+    """The same; the next one is read while the database takes this one."""
     with ThreadPoolExecutor(max_workers=1) as reader, _short_turns(), in_turns(may_read):
-        coming = reader.submit(next, batches, None)
-        while True:
-            with while_waiting():
-                batch = coming.result()
-            if not batch:
-                return
+        try:
             coming = reader.submit(next, batches, None)
-            yield batch
+            while True:
+                with while_waiting():
+                    batch = coming.result()
+                if batch is None:
+                    return
+                coming = reader.submit(next, batches, None)
+                yield batch
+        finally:
+            reader.submit(lambda: connection.close())
+
+
+def _good(batch: Batch) -> list[Keyed]:
+    return [row for _, row in batch if isinstance(row, Keyed)]
 
 
 @contextmanager
@@ -178,24 +212,33 @@ def _batches(
     batch: Batch = []
     characters = 0
     for number, row in rows:
-        if isinstance(row, BadRowError):
-            batch.append((number, row))
-        elif len(row.answers) == 1 and not alone:
-            batch.append((number, BadRowError(ALONE)))
-        else:
-            keyed = Keyed.of(row, author_label)
-            characters += keyed.characters
-            batch.append((number, keyed))
-        if len(batch) >= BATCH or characters >= BATCH_CHARACTERS:
+        item = _keyed(row, author_label, alone=alone)
+        over = max(len(batch) / BATCH, characters / BATCH_CHARACTERS)
+        # Rows of one prompt often follow each other. Kept together they leave the next batch all new.
+        if over >= 2 or (over >= 1 and not _same_prompt(batch[-1][1], item)):
             yield batch
             batch, characters = [], 0
+        batch.append((number, item))
+        characters += item.characters if isinstance(item, Keyed) else 0
     if batch:
         yield batch
 
 
-def _land_or_split(report: ImportReport, batch: Batch, votes: Votes, share: Callable[[], float]) -> None:
+def _keyed(row: Row | BadRowError, author_label: str, *, alone: bool) -> Keyed | BadRowError:
+    if isinstance(row, BadRowError):
+        return row
+    return BadRowError(ALONE) if len(row.answers) == 1 and not alone else Keyed.of(row, author_label)
+
+
+def _same_prompt(one: Keyed | BadRowError, other: Keyed | BadRowError) -> bool:
+    return isinstance(one, Keyed) and isinstance(other, Keyed) and one.prompt == other.prompt
+
+
+def _land_or_split(
+    report: ImportReport, batch: Batch, votes: Votes, share: Callable[[], float], ready: Ready | None = None
+) -> None:
     """Land a batch. If the database refuses it, land its halves, down to the row that is refused."""
-    refusal = _attempt(report, batch, votes, share)
+    refusal = _attempt(report, batch, votes, share, ready)
     if not refusal:
         return
     if len(batch) == 1:
@@ -213,7 +256,7 @@ def _have_the_server_count() -> None:
     account that may not is passed over with a warning.)"""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL default_statistics_target = 10")
-        cursor.execute(f"ANALYZE {', '.join(model._meta.db_table for model in FILLED)}")
+        cursor.execute(f"ANALYZE (SKIP_LOCKED) {', '.join(model._meta.db_table for model in FILLED)}")
 
 
 def _need_not_be_on_disk() -> None:
@@ -223,12 +266,13 @@ def _need_not_be_on_disk() -> None:
         cursor.execute("SET LOCAL synchronous_commit = off")
 
 
-def _attempt(report: ImportReport, batch: Batch, votes: Votes, share: Callable[[], float]) -> str:
+def _attempt(
+    report: ImportReport, batch: Batch, votes: Votes, share: Callable[[], float], ready: Ready | None = None
+) -> str:
     """Write the rows and count them; otherwise, why the database refused them.
 
     What came in by another way meanwhile is found at the second attempt.
     """
-    good = [row for _, row in batch if isinstance(row, Keyed)]
     errors = [{"line": number, "reason": str(row)[:400]} for number, row in batch if isinstance(row, BadRowError)]
     refusal = ""
     for _ in range(ATTEMPTS):
@@ -238,7 +282,11 @@ def _attempt(report: ImportReport, batch: Batch, votes: Votes, share: Callable[[
                 # Imports into one project take turns, so that a pair is added, and counted, by one of them. What the
                 # project asks of people stays as it is until the batch is in.
                 project = Project.objects.select_for_update(no_key=True).get(pk=report.project_id)
-                landed = write_rows(good, project, votes) if good else Landed(0, 0, 0)
+                if ready is not None and ready.suits(project):
+                    landed = write_ready(ready)
+                else:
+                    rows = _good(batch)
+                    landed = write_rows(rows, project, votes) if rows else Landed(0, 0, 0)
                 report.advance(
                     rows=len(batch),
                     position=batch[-1][0],
@@ -249,7 +297,7 @@ def _attempt(report: ImportReport, batch: Batch, votes: Votes, share: Callable[[
                     errors=errors,
                 )
         except IntegrityError as error:
-            refusal = str(error).splitlines()[0]
+            refusal, ready = str(error).splitlines()[0], None
         except DataError as error:
             return str(error).splitlines()[0]
         else:

@@ -19,6 +19,7 @@ LEAVE_ROWS_TO_US = (
     "SELECT set_config('session_replication_role', 'replica', true)"
     " WHERE has_parameter_privilege('session_replication_role', 'SET')"
 )
+TAKE_ROWS_BACK = "SELECT set_config('session_replication_role', 'origin', true)"
 # The keys are looked up one by one: without statistics of rows this new the planner may read the whole other table.
 BEGIN_CHECKS = (
     "SELECT set_config('session_replication_role', 'origin', true), set_config('enable_hashjoin', 'off', true),"

@@ -7,9 +7,8 @@ that nothing has to be read back: 10,000 new pairs are one look-up and three COP
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from random import random
 from typing import Any, NamedTuple
 
 import orjson
@@ -20,15 +19,25 @@ from django.utils.timezone import now
 from annotation.importing.copying import NULL, array, copy_rows, field, new_ids
 from annotation.importing.grouping import Compared, group
 from annotation.importing.keyed import Keyed
+from annotation.importing.lines import (
+    COMPARISON,
+    OPEN,
+    PROMPT,
+    RESPONSE,
+    Asked,
+    ResponseKey,
+    comparison_lines,
+    prompt_lines,
+    prompts_of,
+    response_lines,
+    wanted_for,
+)
 from annotation.importing.rows import Vote
 from annotation.importing.voices import Votes
 from annotation.judging import NoSeatLeftError, Tiers
 from annotation.models import Comparison, Judgment, Preference, Project, Prompt, Response, User
 from annotation.regroup import regroup
 from annotation.services import record_judgment
-
-OPEN = f"0\t{NULL}"  # depth and time of closing of a comparison without votes
-ResponseKey = tuple[int, str, str]  # prompt id, content hash, author's label
 
 
 class Landed(NamedTuple):
@@ -130,9 +139,7 @@ def write_rows(rows: list[Keyed], project: Project, votes: Votes) -> Landed:
 
 def _prompt_ids(rows: list[Keyed], project: Project) -> tuple[dict[str, int], list[int]]:
     """The ids of the rows' prompts by their hashes, and those of them that were there. The others are made."""
-    wanted: dict[str, Keyed] = {}
-    for keyed in rows:
-        wanted.setdefault(keyed.prompt, keyed)
+    wanted = prompts_of(rows)
     there: dict[str, int] = dict(
         _read(
             "SELECT content_hash, id FROM annotation_prompt"
@@ -143,14 +150,7 @@ def _prompt_ids(rows: list[Keyed], project: Project) -> tuple[dict[str, int], li
     missing = [key for key in wanted if key not in there]
     fresh = new_ids(Prompt, len(missing))
     made = dict(zip(missing, fresh, strict=True))
-    at = now().isoformat()
-    copy_rows(
-        Prompt,
-        ("id", "project_id", "created_at", "messages", "metadata", "content_hash"),
-        fresh,
-        # Numbered in the file's order and written in that of their index, which is the dearest of all as hashes come.
-        (f"{made[key]}\t{project.pk}\t{at}\t{wanted[key].prompt_fields}" for key in sorted(missing)),
-    )
+    copy_rows(Prompt, PROMPT, fresh, prompt_lines(made, wanted, project.pk, now().isoformat()))
     return {**there, **made}, list(there.values())
 
 
@@ -159,23 +159,8 @@ def _response_ids(rows: list[Keyed], prompts: Mapping[str, int], old_prompts: li
     ids = _responses(old_prompts)
     answered: list[list[int]] = []
     fresh = new_ids(Response, sum(len(keyed.answers) for keyed in rows))  # enough for all to be new
-    unused = iter(fresh)
-    at = now().isoformat()
-
-    def lines() -> Iterator[str]:
-        for keyed in rows:
-            prompt = prompts[keyed.prompt]
-            mine = []
-            for (key, label), fields in zip(keyed.answers, keyed.answer_fields, strict=True):
-                pk = ids.get((prompt, key, label))
-                if pk is None:
-                    pk = ids[prompt, key, label] = next(unused)
-                    yield f"{pk}\t{prompt}\t{at}\t{fields}"
-                mine.append(pk)
-            answered.append(mine)
-
-    columns = ("id", "prompt_id", "created_at", "text", "author_label", "sampling", "content_hash")
-    copy_rows(Response, columns, fresh, lines())
+    lines = response_lines(rows, prompts, ids, iter(fresh), answered, now().isoformat())
+    copy_rows(Response, RESPONSE, fresh, lines)
     return answered
 
 
@@ -236,32 +221,18 @@ def _comparisons(prompts: list[int]) -> dict[Compared, int]:
 def _add_comparisons(pairs: Mapping[Compared, _New], project: Project) -> Sequence[int]:
     """Comparisons that wait for people, or hold the votes they came with and want no more. Returns their ids."""
     ids = new_ids(Comparison, len(pairs))
-    at, priority, purpose = now().isoformat(), 0, Comparison.Purpose.COLLECT.value
-    wanted = _wanted_for(project)
-    copy_rows(
-        Comparison,
-        ("id", "project_id", "prompt_id", "response_ids", "purpose", "priority", "judgments_wanted", "depth",
-         "closed_at", "lot", "created_at"),
-        ids,
-        (
-            f"{pk}\t{project.pk}\t{one.prompt}\t{array(compared)}\t{purpose}\t{priority}"
-            # The lot is drawn here: COPY writes rows one by one where a column's default is drawn by the server.
-            f"\t{len(one.said) or wanted(compared)}\t{_voted(one, at) if one.said else OPEN}\t{random()}\t{at}"  # noqa: S311  an order
-            for (compared, one), pk in zip(pairs.items(), ids, strict=True)
-        ),
-    )  # fmt: skip
+    at, wanted = now().isoformat(), wanted_for(project)
+    asked = (
+        (pk, Asked(compared, one.prompt, len(one.said) or wanted(compared), _voted(one, at) if one.said else OPEN))
+        for (compared, one), pk in zip(pairs.items(), ids, strict=True)
+    )
+    copy_rows(Comparison, COMPARISON, ids, comparison_lines(asked, project, at))
     return ids
 
 
 def _voted(one: _New, at: str) -> str:
     """Depth and time of closing. Votes with an edit follow one by one, as the edit is an answer of its own."""
     return OPEN if one.has_edits else f"{len(one.said)}\t{at}"
-
-
-def _wanted_for(project: Project) -> Callable[[Compared], int]:
-    """The project's own answer how often a comparison is judged, without a draw where there is nothing to draw."""
-    whole, fraction = divmod(project.overlap, 1)
-    return project.wanted_for if fraction else lambda compared: int(whole)
 
 
 def _add_judgments(pairs: Mapping[Compared, _New], comparisons: Sequence[int], project: Project) -> int:

@@ -44,17 +44,21 @@ class WorkerDiedError(BaseException):
 @contextmanager
 def dying_after(batches: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The worker dies when it has landed so many batches and begins with the next."""
-    write, left = landing.write_rows, [batches]
+    left = [batches]
 
-    def write_or_die(*arguments: Any) -> Any:
-        if not left[0]:
-            raise WorkerDiedError
-        left[0] -= 1
-        return write(*arguments)
+    def mortal(write: Callable[..., Any]) -> Callable[..., Any]:
+        def write_or_die(*arguments: Any) -> Any:
+            if not left[0]:
+                raise WorkerDiedError
+            left[0] -= 1
+            return write(*arguments)
+
+        return write_or_die
 
     died = False
     with monkeypatch.context() as patch:
-        patch.setattr(landing, "write_rows", write_or_die)
+        for name in ("write_rows", "write_ready"):
+            patch.setattr(landing, name, mortal(getattr(landing, name)))
         try:
             yield
         except WorkerDiedError:

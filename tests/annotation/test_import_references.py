@@ -8,9 +8,11 @@ import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import Model
 
-from annotation.importing import copying, writing
+from annotation.importing import copying, landing, writing
 from annotation.importing.copying import copy_rows
+from annotation.importing.ready import Ready
 from annotation.importing.references import check_references, foreign_keys
+from annotation.importing.writing import Landed
 from annotation.models import Comparison, Judgment, Preference, Project, Prompt, Response
 from annotation.models.counts import VoteCount
 from tests.annotation.test_importing import PAIR, bring
@@ -74,6 +76,28 @@ def test_pairs_and_votes_land_and_refer_to_what_is_there(who_checks: str, projec
     assert (report.comparisons_added, report.judgments_added, report.duplicates, report.errors) == (1, 1, 5, [])
     assert Preference.objects.count() == 7
     assert broken_references() == []
+
+
+@pytest.mark.parametrize("who_checks", ACCOUNTS, indirect=True)
+def test_pairs_that_were_made_ready_refer_to_what_is_there(
+    who_checks: str, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "BATCH", 2)
+    roles: list[str] = []
+    write = landing.write_ready
+
+    def write_and_look(ready: Ready) -> Landed:
+        landed = write(ready)
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW session_replication_role")
+            roles.extend(role for (role,) in cursor.fetchall())
+        return landed
+
+    monkeypatch.setattr(landing, "write_ready", write_and_look)
+    report = bring(project, *ROWS)
+    assert (report.comparisons_added, report.errors) == (5, [])
+    assert broken_references() == []
+    assert roles == ["origin", "origin"]  # the server checks again whatever comes after in the same transaction
 
 
 # (table, its columns, a line whose {} is where it names a row)
