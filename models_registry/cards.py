@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
 
+from models_registry.measures import Measure, measures
 from models_registry.models import Format, Kind, Version
 from models_registry.sanitising import sanitise
 
@@ -21,8 +21,6 @@ WHAT = {
     Kind.REWARD: "A reward model: it gives a conversation's last answer a number, higher where people would prefer it.",
     Kind.POLICY: "A language model aligned with people's preferences between pairs of answers.",
 }
-# Numbers among the metrics that are facts, and stand elsewhere.
-NOT_MEASURED = frozenset({"parameters"})
 # The measure that says most about a version of each kind, the first that it has.
 KEY_METRICS = {
     Kind.BASE: (),
@@ -30,33 +28,6 @@ KEY_METRICS = {
     Kind.REWARD: ("accuracy",),
     Kind.POLICY: ("score", "margin", "accuracy"),
 }
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A metric after the run, and before it where that was measured."""
-
-    name: str
-    after: float
-    before: float | None
-
-    @property
-    def change(self) -> float | None:
-        return None if self.before is None else self.after - self.before
-
-
-def measures(metrics: Mapping[str, Any]) -> list[Measure]:
-    """Every number among a version's metrics, `x_before` next to its `x`, sorted by name."""
-    numbers = {
-        name: float(value)
-        for name, value in metrics.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and name not in NOT_MEASURED
-    }
-    return [
-        Measure(name, value, numbers.get(f"{name}_before"))
-        for name, value in sorted(numbers.items())
-        if not (name.endswith("_before") and name.removesuffix("_before") in numbers)
-    ]
 
 
 def key_measure(version: Version) -> Measure | None:

@@ -10,8 +10,9 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from models_registry.access import check_reader, get_artifact_for_reader, get_version_for_reader
-from models_registry.cards import key_measure, measures, render_card
+from models_registry.cards import key_measure, render_card
 from models_registry.downloads import stream_artifact
+from models_registry.measures import measures
 from models_registry.models import Kind, Version
 
 PER_PAGE = 50

@@ -22,6 +22,7 @@ from annotation.models import Project, User
 from annotation.quality.asking import Smoothing, proposed_smoothing
 from models_registry.models import Kind, Version
 from models_registry.sayings import said
+from models_registry.templatetags.numbers import short, signed
 from training import base_models_admin  # noqa: F401 - the registry's page gets its way in
 from training.forms import FILTER_FIELDS, LAUNCH_HELP, LaunchForm, MethodForm, ScheduleForm, fieldsets_for, form_for
 from training.launching import LEARNING, LaunchError
@@ -29,7 +30,7 @@ from training.models import Method, Run, Schedule, Snapshot, State
 from training.presentation import headline
 from training.round_form import RoundForm
 from training.snapshot_filter import new_preferences
-from training.templatetags.runs import brief, short, signed
+from training.templatetags.runs import brief
 
 STATE_COLOURS = {
     State.QUEUED: "info",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -36,6 +37,9 @@ PREFIX = "option_"
 SMOOTHING = f"{PREFIX}label_smoothing"
 # Groups that few people touch are folded away.
 FOLDED = ("Adapter", "Memory and precision", "Evaluation")
+# In options' names.
+SHORT_FORMS = {"kl": "KL", "gae": "GAE", "ema": "EMA", "eos": "EOS", "lora": "LoRA"}
+SHORT_FORM = re.compile(rf"\b({'|'.join(SHORT_FORMS)})\b", re.IGNORECASE)
 FILTER_FIELDS = ("labels", "min_strength", "purposes", "since", "until")
 LAUNCH_HELP = {
     Method.SFT: _("Imitates the chosen answers. A start for a base model that does not answer well yet."),
@@ -75,8 +79,14 @@ class NumberField(forms.FloatField):
         return super().to_python(sanitize_separators(value))
 
 
+def name_of(option: Option) -> str:
+    """An option's name as words, in English."""
+    name = option.name.replace("_", " ").capitalize()
+    return SHORT_FORM.sub(lambda found: SHORT_FORMS[found[0].lower()], name)
+
+
 def _label(option: Option) -> str:
-    name = said(option.name.replace("_", " ").capitalize())
+    name = said(name_of(option))
     return f"{name} ({said(option.unit)})" if option.unit else name
 
 

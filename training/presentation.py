@@ -10,9 +10,9 @@ from typing import Any
 
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
 
 from annotation.models import Response
+from models_registry.measures import words
 from models_registry.sayings import said
 from training.engine.config import describe
 from training.models import TRAIN_QUEUE, Method, Run, RunEvent, State, Worker
@@ -24,34 +24,6 @@ HEADLINES: dict[str, tuple[str, ...]] = {
     Method.REWARD: ("accuracy", "loss"),
     Method.DPO: ("margin", "accuracy", "loss"),
     Method.PPO: ("score", "kl"),
-}
-WORDS = {
-    "kl": gettext_noop("KL to the base"),
-    "kl_k3": gettext_noop("KL to the base (k3)"),
-    "kl_per_token": gettext_noop("KL per token"),
-    "kl_k3_per_token": gettext_noop("KL per token (k3)"),
-    "lr": gettext_noop("learning rate"),
-    "response_tokens": gettext_noop("answer length"),
-    "share_ended": gettext_noop("share that ended"),
-    "logprob_chosen": gettext_noop("log-prob, chosen"),
-    "logprob_rejected": gettext_noop("log-prob, rejected"),
-    "reward_chosen": gettext_noop("reward, chosen"),
-    "reward_rejected": gettext_noop("reward, rejected"),
-    "grad_norm": gettext_noop("gradient norm"),
-    "approx_kl": gettext_noop("approximate KL of a step"),
-    "tokens_per_second": gettext_noop("tokens per second"),
-    "score_std": gettext_noop("score, spread"),
-    "advantage_std": gettext_noop("advantage, spread"),
-    "ece": gettext_noop("calibration error (ECE)"),
-    "loss": gettext_noop("loss"),
-    "score": gettext_noop("score"),
-    "margin": gettext_noop("margin"),
-    "accuracy": gettext_noop("accuracy"),
-    "entropy": gettext_noop("entropy"),
-    "ratio": gettext_noop("ratio"),
-    "clip_fraction": gettext_noop("clip fraction"),
-    "value_loss": gettext_noop("value loss"),
-    "explained_variance": gettext_noop("explained variance"),
 }
 HEARTBEAT_LATE = timedelta(seconds=15)
 MOST_COLUMNS = 3
@@ -73,10 +45,6 @@ class Measure:
     @property
     def change(self) -> float | None:
         return None if self.now is None or self.before is None else self.now - self.before
-
-
-def words(metric: str) -> str:
-    return said(WORDS.get(metric, metric.replace("_", " ")))
 
 
 def measures(run: Run) -> list[Measure]:

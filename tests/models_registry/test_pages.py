@@ -1,5 +1,7 @@
 """The list of models and the page of a version."""
 
+import re
+
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -21,10 +23,22 @@ def test_the_list_shows_each_version_with_its_key_measure_size_and_notice(
     response = client.get(reverse("models"))
     text = response.content.decode()
     assert "Concise answers · DPO v1" in text
-    assert "score 0.500" in text
-    assert "before 0.250" in text
+    assert "score 0.5<" in text
+    assert "before 0.25<" in text
     assert "run 14" in text
     assert text.count("it knows nothing") == 2  # the base, and what grew from it
+
+
+def test_a_version_tells_what_was_measured_in_the_words_of_its_run(
+    client: Client, admin: User, register: Register
+) -> None:
+    version = register(metrics={"response_tokens": 25.954, "response_tokens_before": 63.7727, "kl_k3": 4.41193})
+    client.force_login(admin)
+    text = client.get(version.get_absolute_url()).content.decode()
+    rows = re.findall(r"<tr><th scope=.row.>(.+?)</th>(.+?)</tr>", text)
+    found = {name: re.findall(r">([^<>]+)</td>", cells) for name, cells in rows}
+    assert found["answer length"] == ["63.77", "25.95", "\N{MINUS SIGN}37.8"]
+    assert found["KL to the base (k3)"] == ["–", "4.412"]
 
 
 def test_the_list_can_be_narrowed_to_a_kind(client: Client, admin: User, register: Register) -> None:

@@ -18,11 +18,11 @@ from api.middleware import answer_in_json
 from config.names import ROOMS
 from models_registry.models import Version
 from models_registry.sayings import said
+from models_registry.templatetags.numbers import short, signed
 from tests.config.test_translatable import CATALOGUE, entries, key
 from training.engine.config import METHODS, describe
-from training.forms import LaunchForm, form_for
+from training.forms import LaunchForm, form_for, name_of
 from training.models import Method, Run, Schedule, State
-from training.templatetags.runs import short, signed
 
 from .conftest import make_run
 
@@ -34,7 +34,21 @@ ENGLISH = re.compile(
     r"\b(?:the|and|is|are|this|your|with|from|which|not|none|held|run|prompts?|answers?)\b", re.IGNORECASE
 )
 # What Germans call so too.
-ALIKE = {"DPO", "PPO", "Adapter", "Rollout", "Clip", "Beta", "Gamma", "N", "Minibatches", "s", "Loss", "Revision"}
+ALIKE = {
+    "LoRA",
+    "DPO",
+    "PPO",
+    "Adapter",
+    "Rollout",
+    "Clip",
+    "Beta",
+    "Gamma",
+    "N",
+    "Minibatches",
+    "s",
+    "Loss",
+    "Revision",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +117,7 @@ def test_the_launch_form_speaks_german(as_admin: Client, project: Project, base:
 def test_every_word_of_a_methods_options_is_in_german(method: str) -> None:
     texts = {METHODS[method].title}
     for option in describe(method):
-        texts |= {option.name.replace("_", " ").capitalize(), option.help, option.group, option.unit}
+        texts |= {name_of(option), option.help, option.group, option.unit}
         texts |= set() if re.match(r"arXiv|docs/", option.source) else {option.source}
     with override("de"):
         same = {text for text in texts - {""} if gettext(text) == text}

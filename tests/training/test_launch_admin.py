@@ -12,6 +12,7 @@ from django.urls import reverse
 from annotation.models import Preference, Project, User
 from models_registry.models import Kind, Version
 from training.engine.config import describe
+from training.forms import name_of
 from training.models import Run, Schedule, Snapshot, State
 from training.snapshot_filter import Filter
 
@@ -99,6 +100,16 @@ def test_a_value_model_from_a_reward_model_of_another_tokenizer_is_an_error_at_i
     other = make_version("Other judge", Kind.REWARD, tokenizer="another")
     filled = filled_in(project, base, reward=other.pk, option_value_backbone="own")
     assert list(errors(client, f"{ADD}?method=ppo", filled)) == ["reward"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("max_kl", "Max KL"), ("kl_target", "KL target"), ("gae_lambda", "GAE lambda"), ("ema_rate", "EMA rate"),
+     ("missing_eos_penalty", "Missing EOS penalty"), ("lora_rank", "LoRA rank"), ("lora", "LoRA"), ("clip", "Clip")],
+)  # fmt: skip
+def test_short_forms_in_options_names_are_written_as_the_field_does(name: str, words: str) -> None:
+    [option] = (option for option in describe("ppo") if option.name == name)
+    assert name_of(option) == words
 
 
 def test_the_form_says_what_a_reward_model_of_another_tokenizer_reads(client: Client, project: Project) -> None:

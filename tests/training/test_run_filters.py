@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from django.utils.timezone import now
 
-from training.templatetags.runs import brief, left, short, signed
+from models_registry.templatetags.numbers import short, signed
+from training.templatetags.runs import brief, left
 
 
 @pytest.mark.parametrize(

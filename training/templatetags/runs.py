@@ -1,4 +1,4 @@
-"""Numbers and times as the pages of runs show them."""
+"""Times and shares as the pages of runs show them, and a run's one measure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django import template
-from django.utils.formats import get_format
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
 
@@ -15,7 +14,6 @@ from training.models import Run
 from training.presentation import Measure, headline
 
 register = template.Library()
-MINUS = "\N{MINUS SIGN}"
 
 
 @register.filter
@@ -42,33 +40,9 @@ def left(moment: datetime | None) -> str:
 
 
 @register.filter
-def short(value: float | None) -> str:
-    """A number in four significant digits, with a true minus."""
-    if value is None:
-        return "–"
-    words = _local(f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}")
-    return words.replace("-", MINUS, 1) if value < 0 else words
-
-
-def _local(number: str) -> str:
-    """A written number with the reader's signs for thousands and decimals."""
-    signs = {",": get_format("THOUSAND_SEPARATOR"), ".": get_format("DECIMAL_SEPARATOR")}
-    return "".join(signs.get(sign, sign) for sign in number)
-
-
-@register.filter
 def percent(share: float) -> str:
     """A share of 1 in whole hundredths, as text and as a coordinate."""
     return f"{share * 100:.0f}"
-
-
-@register.filter
-def signed(value: float | None) -> str:
-    """A change, with its sign; a true minus."""
-    if value is None:
-        return ""
-    words = _local(f"{value:+.3g}".replace("-", MINUS, 1) if value < 0 else f"{value:+.3g}")
-    return "0" if words in ("+0", f"{MINUS}0") else words
 
 
 @register.filter
