@@ -23,6 +23,7 @@ STOP_SECONDS = 20
 ACCOUNT = "pgserver"  # PostgreSQL refuses to run as root; the wheel uses the same account
 SUPERUSER = "prefloop"
 NO_PROCESS = str(2**22 + 1)  # above the largest process id of Linux and macOS
+LEAST_BUFFERS, MOST_BUFFERS = 128, 1024  # MB
 PORT = 5432  # only part of the socket's name: nothing listens on TCP
 
 
@@ -107,6 +108,8 @@ class Postgres:
             "unix_socket_permissions=0700",
             "-c",
             f"port={PORT}",
+            "-c",
+            f"shared_buffers={buffers(psutil.virtual_memory().total)}MB",
         ]
         with self.log.open("wb") as log:
             # A session of its own: Ctrl-C in the terminal is not for the database, which stops last.
@@ -176,6 +179,14 @@ class Postgres:
                 return True
             time.sleep(0.02)
         return False
+
+
+def buffers(memory: int) -> int:
+    """MB of the server's own cache on a machine with this much memory, in bytes: a sixteenth, as much else runs there.
+
+    It takes the memory only as it fills.
+    """
+    return min(max(memory // 16 // 2**20, LEAST_BUFFERS), MOST_BUFFERS)
 
 
 def _is_postgres(pid: int) -> bool:

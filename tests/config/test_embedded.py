@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import psycopg2
 import pytest
 import redis
@@ -87,6 +88,16 @@ def kill(pid_file: Path) -> None:
 def test_both_servers_listen_on_sockets_only(services: Services) -> None:
     assert ask(services, "SHOW listen_addresses") == ""
     assert redis.Redis.from_url(services.redis_url()).config_get("port") == {"port": "0"}
+
+
+@pytest.mark.parametrize(("gigabytes", "megabytes"), [(1, 128), (2, 128), (8, 512), (24, 1024), (512, 1024)])
+def test_the_servers_cache_is_a_sixteenth_of_the_memory_within_bounds(gigabytes: int, megabytes: int) -> None:
+    assert postgres.buffers(gigabytes * 2**30) == megabytes
+
+
+def test_the_server_runs_with_that_cache(services: Services) -> None:
+    asked = "SELECT setting::int * 8 / 1024 FROM pg_settings WHERE name = 'shared_buffers'"
+    assert ask(services, asked) == str(postgres.buffers(psutil.virtual_memory().total))
 
 
 def test_only_their_owner_enters_their_folders(services: Services, var: Path) -> None:
