@@ -24,6 +24,7 @@ from annotation.quality.deciding import (
     to_settle,
 )
 from annotation.rendering import render as rich
+from annotation.views.labelling import ARCHIVED
 from annotation.work import choices_for, turns_of
 
 SHOWN_SUSPECTS = 50
@@ -34,10 +35,10 @@ LONGEST_REASON = 2_000
 @never_cache
 @require_safe
 def adjudicate(request: SignedInRequest, slug: str) -> HttpResponse:
-    """The next disputed pair for this reviewer; `?after=` passes one over."""
+    """The next disputed pair for this reviewer; `?after=` passes one over. An archived project has none."""
     project = get_project_for_reviewer(request, slug)
     asking.ask_if_old(project)
-    waiting = to_settle(project, request.user)
+    waiting = to_settle(project, request.user) if project.archived_at is None else []
     after = request.GET.get("after", "")
     passed = waiting.index(int(after)) + 1 if after.isdecimal() and int(after) in waiting else 0
     last = Judgment.objects.decisions().in_project(project).by(request.user).latest_first().first()
@@ -66,6 +67,8 @@ def _pair(request: SignedInRequest, project: Project, pk: int) -> dict[str, obje
 def settle(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     project = get_project_for_reviewer(request, slug)
     comparison = get_object_or_404(Comparison, project=project, pk=pk)
+    if project.archived_at is not None:
+        return _stays(request, project)
     reason = request.POST.get("reason", "").replace("\x00", "").strip()[:LONGEST_REASON]
     try:
         decide(
@@ -87,11 +90,18 @@ def unsettle(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """Take one's own decision back."""
     project = get_project_for_reviewer(request, slug)
     decision = get_object_or_404(Judgment, comparison__project=project, pk=pk, annotator=request.user, decides=True)
+    if project.archived_at is not None:
+        return _stays(request, project)
     if take_back(decision_id=decision.pk, reviewer=request.user):
         messages.info(request, _("Taken back: the votes count again, and the pair is open for one more judgment."))
     else:
         messages.info(request, _("It was taken back already."))
     return redirect("adjudicate", project.slug)
+
+
+def _stays(request: SignedInRequest, project: Project) -> HttpResponse:
+    messages.error(request, ARCHIVED)
+    return redirect(project)
 
 
 @login_required
@@ -100,6 +110,8 @@ def suspects(request: SignedInRequest, slug: str) -> HttpResponse:
     """GET lists the labels in doubt; POST opens those that are ticked for one more judgment."""
     project = get_project_for_manager(request, slug)
     if request.method == "POST":
+        if project.archived_at is not None:
+            return _stays(request, project)
         chosen = [int(pk) for pk in request.POST.getlist("pair") if pk.isdecimal() and len(pk) < 19]
         opened = ask_for_one_more(project, chosen)
         words = ngettext(

@@ -9,6 +9,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils.timezone import now
 
 from annotation.ballots import Ballot
 from annotation.corrections import NotStandingError, correct
@@ -274,6 +275,26 @@ def test_annotators_and_other_reviewers_may_not_settle(
     decision = decide(comparison_id=disputed.pk, reviewer=reviewer, choice="tie")
     client.force_login(manager)
     assert client.post(reverse("unsettle", args=[project.slug, decision.pk])).status_code == 404
+
+
+def test_in_an_archived_project_nothing_is_settled_taken_back_or_opened(
+    project: Project, disputed: Comparison, judged: list[Comparison], client: Client, reviewer: User, manager: User
+) -> None:
+    decision = decide(comparison_id=judged[0].pk, reviewer=reviewer, choice="tie")
+    Project.objects.filter(pk=project.pk).update(archived_at=now())
+    words = "This project is archived: its votes stay as they are."
+    client.force_login(reviewer)
+    page = client.get(reverse("adjudicate", args=[project.slug])).content.decode()
+    assert words in page
+    assert "<form" not in page.split("<main")[1]
+    settled = client.post(reverse("settle", args=[project.slug, disputed.pk]), {"choice": "tie"}, follow=True)
+    taken = client.post(reverse("unsettle", args=[project.slug, decision.pk]), follow=True)
+    client.force_login(manager)
+    opened = client.post(reverse("suspects", args=[project.slug]), {"pair": [str(disputed.pk)]}, follow=True)
+    assert [words in answer.content.decode() for answer in (settled, taken, opened)] == [True] * 3
+    assert list(Judgment.objects.decisions()) == [decision]
+    disputed.refresh_from_db()
+    assert disputed.closed_at is not None
 
 
 def test_bad_forms_save_nothing(project: Project, disputed: Comparison, client: Client, reviewer: User) -> None:
