@@ -125,6 +125,7 @@ class _NamedInProject(forms.ModelForm):  # type: ignore[type-arg]  # of two mode
 
     def __init__(self, *args: Any, project: Project, **more: Any) -> None:
         more.setdefault("instance", self._meta.model(project=project))
+        more.setdefault("auto_id", f"{self._meta.model._meta.model_name}_%s")  # both forms stand on one page
         super().__init__(*args, **more)
         self.project = project
         people = self.fields["people"]

@@ -119,6 +119,18 @@ def posterior(votes: Votes, parameters: Parameters) -> Posterior:
     return Posterior(first_better_P, np.concatenate([mean for _, mean in found]), flipped_N)
 
 
+def soft_label(votes: Votes, found: Posterior) -> Floats:
+    """P(d > 0) of each pair as it is kept: an even one where it would go against all of the pair's votes. Shape (P,).
+
+    What speaks against them are other pairs alone, by the lengths or by what they say of a person. That is a doubt, and
+    the pair is looked at again; it is no label that somebody gave.
+    """
+    first_P, _, second_P = votes.counts_by_outcome().T
+    low_P = np.where((first_P > 0) & (second_P == 0), 0.5, 0.0)
+    high_P = np.where((second_P > 0) & (first_P == 0), 0.5, 1.0)
+    return np.clip(found.first_better_P, low_P, high_P)
+
+
 def _blocks(votes: Votes) -> list[Votes]:
     """Some hundred pairs at a time: the grids of all of them at once would not fit a cache, or a small machine."""
     return [votes.between(first, min(first + BLOCK, votes.pairs)) for first in range(0, votes.pairs, BLOCK)]

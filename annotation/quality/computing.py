@@ -10,7 +10,7 @@ from django.utils.timezone import now
 
 from annotation.models import PairLabel, Project, QualityReport
 from annotation.quality.asking import votes_given
-from annotation.quality.bradley_terry import Posterior, fit, posterior
+from annotation.quality.bradley_terry import Posterior, fit, posterior, soft_label
 from annotation.quality.reading import Reading, read
 from annotation.quality.report import numbers
 
@@ -54,7 +54,7 @@ def _write(project: Project) -> dict[str, object]:
 
 def _labels(project: Project, reading: Reading, found: Posterior) -> list[PairLabel]:
     counts_P3 = reading.votes.counts_by_outcome()
-    columns = (reading.comparison_P, found.first_better_P.tolist(), counts_P3.tolist())
+    columns = (reading.comparison_P, soft_label(reading.votes, found).tolist(), counts_P3.tolist())
     return [
         PairLabel(
             comparison_id=comparison,

@@ -229,6 +229,11 @@ def test_whatever_a_line_holds_it_is_a_row_or_a_reason(line: bytes) -> None:
     assert all(row and (isinstance(row, Row) or str(row)) for _, row in found)
 
 
+def test_the_reason_against_a_broken_line_tells_the_character_in_it(project: Project) -> None:
+    report = bring(project, PAIR, b'{"prompt": ')
+    assert report.errors == [{"line": 2, "reason": "The line is not JSON: Expecting value (character 11)."}]
+
+
 def test_more_rows_than_a_batch_all_land(project: Project) -> None:
     report = bring(project, *({**PAIR, "prompt": f"Question {n}"} for n in range(BATCH + 3)), b"bad")
     assert (report.comparisons_added, report.error_count) == (BATCH + 3, 1)

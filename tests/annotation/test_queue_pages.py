@@ -1,6 +1,7 @@
 """The pages on which managers say what is handed out to whom."""
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -263,6 +264,12 @@ def test_a_person_gets_a_cap_is_let_in_and_sent_back(
     client.post(url, {"daily_cap": ""})
     mine.refresh_from_db()
     assert mine.daily_cap is None
+
+
+@pytest.mark.parametrize("name", ["queue-settings", "gold", "assignment"])
+def test_no_two_fields_of_a_page_share_an_id(project: Project, signed_in: SignIn, manager: User, name: str) -> None:
+    ids = re.findall(r'\sid="([^"]+)"', page(signed_in(manager), name, project))
+    assert len(ids) == len(set(ids)) > 0
 
 
 PAGES = ["queue-settings", "gold", "assignment"]

@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from annotation.quality import bradley_terry
-from annotation.quality.bradley_terry import Parameters, fit, log_likelihood, posterior
+from annotation.quality.bradley_terry import Parameters, fit, log_likelihood, posterior, soft_label
 from annotation.quality.votes import FIRST, LEFT, RIGHT, SECOND, TIE, Floats, Votes
 from bench.quality.crowds import bradley_terry_crowd, votes_of
 from bench.quality.proof import (
@@ -203,3 +203,27 @@ def test_intervals_of_abilities_cover_the_truth_about_as_often_as_they_say() -> 
             for person, truth in zip(found, crowd.ability_A / np.median(crowd.ability_A), strict=True)
         )
     assert covered >= 66
+
+
+def test_a_kept_label_is_even_where_it_would_go_against_all_of_its_votes() -> None:
+    """Two judge pairs of their own, one always for the longer answer and one for the shorter: nobody knows better."""
+    said_P = np.repeat([FIRST, SECOND], [30, 40])  # the first answer is always the longer one
+    votes = votes_of([[(int(said == SECOND), int(said))] for said in said_P])
+    votes = replace(votes, log_length_ratio_P=np.full(len(said_P), 1.5))
+    found = posterior(votes, fit(votes))
+    against_P = np.sign(found.first_better_P - 0.5) == -said_P
+    assert against_P.any()
+    kept_P = soft_label(votes, found)
+    assert set(kept_P[against_P]) == {0.5}
+    assert (kept_P[~against_P] == found.first_better_P[~against_P]).all()
+
+
+def test_a_kept_label_goes_against_some_votes_where_more_speaks_for_it() -> None:
+    backs = [[(0, SECOND), (1, SECOND), (2, FIRST)]] * 10 + [[(0, FIRST), (1, FIRST), (2, SECOND)]] * 10
+    votes = votes_of([[(0, FIRST), (2, SECOND)], [(0, TIE), (1, FIRST)], [(2, SECOND)], *backs])
+    found = posterior(votes, fit(votes))
+    kept_P = soft_label(votes, found)
+    assert kept_P[0] == found.first_better_P[0] > 0.5
+    assert kept_P[1] == found.first_better_P[1]
+    assert found.first_better_P[2] > 0.5  # who said it is wrong each time
+    assert kept_P[2] == 0.5

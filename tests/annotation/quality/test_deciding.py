@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -14,6 +15,8 @@ from django.utils.timezone import now
 from annotation.ballots import Ballot
 from annotation.corrections import NotStandingError, correct
 from annotation.models import Comparison, Judgment, PairLabel, Preference, Project, Response, Role, Skip, User
+from annotation.quality import computing
+from annotation.quality.bradley_terry import Parameters, Posterior, posterior
 from annotation.quality.deciding import (
     CannotDecideError,
     ask_for_one_more,
@@ -24,6 +27,7 @@ from annotation.quality.deciding import (
     to_settle,
 )
 from annotation.quality.labels import soft_labels
+from annotation.quality.votes import Votes
 from annotation.queue import lease_next, undo_last
 from annotation.services import set_role
 from tests.annotation.conftest import MakeComparison
@@ -325,6 +329,20 @@ def test_labels_follow_the_votes(project: Project, disputed: Comparison, judged:
     assert found[judged[1].pk].chosen_id == judged[1].response_ids[1]
     assert disputed.pk not in found or found[disputed.pk].weight < found[agreed.pk].weight
     assert not [label for label in found.values() if label.decided]
+
+
+def test_no_label_that_is_kept_goes_against_all_votes_of_its_pair(
+    project: Project, judged: list[Comparison], compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def turned(votes: Votes, parameters: Parameters) -> Posterior:
+        found = posterior(votes, parameters)
+        return replace(found, first_better_P=1 - found.first_better_P)
+
+    monkeypatch.setattr(computing, "posterior", turned)
+    compute()
+    agreed = PairLabel.objects.filter(project=project, is_split=False, preferring_votes__gt=0)
+    assert agreed.count() > 2
+    assert set(agreed.values_list("first_better", "doubt")) == {(0.5, 0.5)}
 
 
 def test_a_decision_overrules_the_votes_in_the_labels(
