@@ -2,9 +2,10 @@
 
 A vote of annotator a on pair p has the utility of the first answer over the second
 
-    u = ability_a · d_p + position_a · (±1 for the side) + length_a · l_p,        l the log ratio of the lengths,
+    u = ability_a · (d_p - length · l_p) + position_a · (±1 for the side) + (length + length_a) · l_p,
 
-and Davidson's probabilities (1970, On extending the Bradley-Terry model to accommodate ties, eq. 2.3), ν for ties:
+l the log ratio of the lengths, and Davidson's probabilities (1970, On extending the Bradley-Terry model to accommodate
+ties, eq. 2.3), ν for ties:
 
     P(first) : P(tie) : P(second)  =  exp(u/2) : ν : exp(-u/2).
 
@@ -14,8 +15,10 @@ at ± apart · spread, each of the width √(1 - apart²) · spread. d is integr
 latent trait (Bock and Aitkin 1981), so that three votes on a pair do not count for more than they say.
 
 An ability of 1 is the median person's, 0 is noise, below 0 is keys swapped. What all have in common in favour of length
-is taste and stays in d; what one person has beyond that is their length term. Annotators' terms have normal priors,
-named below.
+is taste and stays in d; what one person has beyond that is their length term. No ability multiplies that taste: two
+people who judge pairs of their own, one for the long answers and one for the short, differ in taste, and nothing tells
+whose keys are swapped. Only pairs that several have judged do, or gold: what is expected there counts as the vote of
+one more person, whose ability is KNOWS. Annotators' terms have normal priors, named below.
 """
 
 from __future__ import annotations
@@ -27,11 +30,13 @@ from scipy.optimize import Bounds, minimize
 from scipy.special import expit, logit
 
 from annotation.quality.intervals import Estimate, Z
-from annotation.quality.votes import FIRST, SECOND, TIE, Floats, Ints, Votes
+from annotation.quality.votes import FIRST, SECOND, TIE, UNKNOWN, UNSEEN, Floats, Ints, Votes
 
 ABILITY = (1.0, 0.5)  # mean and standard deviation of the prior
+KNOWS = 4.0  # the ability behind a gold pair's answer: wrong twice in a hundred times where answers differ by 1
 LEAST_TYPICAL = 0.1  # of a median ability; where it is lower, nobody is like anybody
 POSITION = LENGTH = (0.0, 0.5)
+SHARED_LENGTH = (0.0, 1.5)  # at one deviation the answer that is twice as long wins three of four times
 SPREAD = (0.7, 0.7)  # of log(spread): half of all projects between 1.3 and 3.2
 APART = (1.5, 1.5)  # of logit(apart): half of all projects between 0.62 and 0.92
 FREE = (-np.inf, np.inf)
@@ -49,7 +54,7 @@ LOG_NODE_WEIGHT_K = np.log(np.tile(_BELL_WEIGHT, 2) / (2 * _BELL_WEIGHT.sum()))
 
 @dataclass(frozen=True)
 class Parameters:
-    """What the fit found: three terms for every annotator, and four numbers for the project."""
+    """What the fit found: three terms for every annotator and four numbers for the project; `knows` in their scale."""
 
     ability_A: Floats
     position_A: Floats
@@ -58,6 +63,7 @@ class Parameters:
     apart: float
     tie: float
     length: float
+    knows: float = KNOWS
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,10 @@ def _typical_is_one(found: Parameters) -> Parameters:
     if typical < LEAST_TYPICAL:
         return found
     return replace(
-        found, ability_A=found.ability_A / typical, spread=found.spread * typical, length=found.length * typical
+        found,
+        ability_A=found.ability_A / typical,
+        spread=found.spread * typical,
+        knows=found.knows / typical,
     )
 
 
@@ -133,7 +142,23 @@ def soft_label(votes: Votes, found: Posterior) -> Floats:
 
 def _blocks(votes: Votes) -> list[Votes]:
     """Some hundred pairs at a time: the grids of all of them at once would not fit a cache, or a small machine."""
+    votes = _with_expected(votes)
     return [votes.between(first, min(first + BLOCK, votes.pairs)) for first in range(0, votes.pairs, BLOCK)]
+
+
+def _with_expected(votes: Votes) -> Votes:
+    """The votes and, after those on each gold pair, the one expected there: by a person more than there are."""
+    gold = np.flatnonzero(votes.expected_P != UNKNOWN)
+    after = np.searchsorted(votes.pair_N, gold, side="right")
+    return replace(
+        votes,
+        pair_N=np.insert(votes.pair_N, after, gold),
+        annotator_N=np.insert(votes.annotator_N, after, votes.annotators),
+        outcome_N=np.insert(votes.outcome_N, after, votes.expected_P[gold]),
+        first_on_N=np.insert(votes.first_on_N, after, UNSEEN),
+        seconds_N=np.insert(votes.seconds_N, after, 0.0),
+        is_drawn_N=np.insert(votes.is_drawn_N, after, False),
+    )
 
 
 def _posterior(votes: Votes, parameters: Parameters, reach: float) -> tuple[Floats, Floats]:
@@ -189,8 +214,9 @@ class _Terms:
 def _terms(votes: Votes, at: Parameters, centre_P: Floats, node_K: Floats) -> _Terms:
     """At the differences d = centre + node of every pair. In place where it can be: this is where the time goes."""
     who, length_N = votes.annotator_N, votes.log_length_ratio_P[votes.pair_N]
-    ability_N = at.ability_A[who]
-    shift_N = at.position_A[who] * votes.first_on_N + at.length_A[who] * length_N
+    ability_N = np.append(at.ability_A, at.knows)[who]
+    taste_N = np.append(at.length_A, 0.0)[who] + at.length * (1 - ability_N)
+    shift_N = np.append(at.position_A, 0.0)[who] * votes.first_on_N + taste_N * length_N
     half_NK = np.multiply.outer(ability_N / 2, node_K)
     half_NK += ((ability_N * centre_P[votes.pair_N] + shift_N) / 2)[:, None]
     small_NK = np.abs(half_NK)
@@ -268,15 +294,14 @@ def _slopes(votes: Votes, at: Parameters) -> _Slopes:
     share_NK *= terms.lead_NK()
     pull_N3 = (votes.outcome_N[:, None] * (share_PK @ along_K3)[votes.pair_N] - share_NK @ along_K3) / 2
     pull_N, by_node_N, by_node_apart_N = pull_N3.T
-    ability_N, length_N = at.ability_A[votes.annotator_N], votes.log_length_ratio_P[votes.pair_N]
+    ability_N, length_N = np.append(at.ability_A, at.knows)[votes.annotator_N], votes.log_length_ratio_P[votes.pair_N]
     # d at the nodes is length · l + spread · node.
-    by_ability_N = at.length * length_N * pull_N + at.spread * by_node_N
-    by_person = [by_ability_N, pull_N * votes.first_on_N, pull_N * length_N]
+    by_person = [at.spread * by_node_N, pull_N * votes.first_on_N, pull_N * length_N]
     by_project = [
         ability_N * by_node_N * at.spread,
         ability_N * by_node_apart_N * at.spread * at.apart * (1 - at.apart),
         (votes.outcome_N == TIE) - tied_N,
-        ability_N * pull_N * length_N,
+        pull_N * length_N,
     ]
     return _Slopes(log_P, np.stack(by_person), np.stack(by_project))
 
@@ -314,13 +339,14 @@ def _precision(blocks: list[Votes], at: Parameters) -> Floats:
 
 def _by_annotator(votes: Votes, rows_3N: Floats) -> Floats:
     """Sums for each annotator, row after row. Shape (3 A,)."""
-    return np.concatenate([np.bincount(votes.annotator_N, row_N, minlength=votes.annotators) for row_N in rows_3N])
+    people = votes.annotators
+    return np.concatenate([np.bincount(votes.annotator_N, row_N, minlength=people)[:people] for row_N in rows_3N])
 
 
 def _priors(annotators: int) -> tuple[Floats, Floats]:
-    """Means and standard deviations in packed order. Ties and the shared length term are all but free."""
+    """Means and standard deviations in packed order. Ties are all but free."""
     each = [ABILITY, POSITION, LENGTH]
-    project = [SPREAD, APART, (0.0, 5.0), (0.0, 5.0)]
+    project = [SPREAD, APART, (0.0, 5.0), SHARED_LENGTH]
     centre, width = zip(*[prior for prior in each for _ in range(annotators)], *project, strict=True)
     return np.array(centre), np.array(width)
 

@@ -15,6 +15,7 @@ from annotation.quality.intervals import Estimate, Z
 from annotation.quality.votes import TIE, Bools, Floats, Votes
 
 STEP = 0.05  # of log(spread) and logit(apart), for slopes by differences
+LEAST_SHARED = 10  # pairs with two votes for one answer; fewer tell next to nothing
 WIDEST = 0.2  # an interval of the flip rate that still says something
 HIGHEST_SMOOTHING = 0.45  # at one half a vote says nothing, and the training forms end below it
 
@@ -24,14 +25,14 @@ def flip_rate(votes: Votes, parameters: Parameters, found: Posterior, counts_P: 
     `found` is the posterior at the parameters.
 
     The interval adds two variances: that of the mean over pairs, and that of the two numbers on which it hangs, the
-    spread of the differences and their shape (their curvature, with the other parameters held). None if no pair has two
-    such votes: then nothing tells a wrong vote from a right one.
+    spread of the differences and their shape (their curvature, with the other parameters held). None if fewer than
+    LEAST_SHARED pairs have two such votes: only they tell a wrong vote from a right one.
     """
     decided_N = votes.outcome_N != TIE
     if counts_P is not None:
         decided_N &= counts_P[votes.pair_N]
     decided_P = np.bincount(votes.pair_N[decided_N], minlength=votes.pairs)
-    if not np.any(decided_P >= 2):
+    if np.sum(decided_P >= 2) < LEAST_SHARED:
         return None
     flipped_N = found.flipped_N[decided_N]
     rate = float(flipped_N.mean())

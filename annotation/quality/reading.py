@@ -11,7 +11,7 @@ from django.db.models import TextField
 from django.db.models.functions import Cast, Length
 
 from annotation.models import Arm, Comparison, Gold, Judgment, Project, Prompt, Response, User
-from annotation.quality.votes import FIRST, LEFT, RIGHT, SECOND, TIE, UNSEEN, Bools, Ints, Votes
+from annotation.quality.votes import FIRST, LEFT, RIGHT, SECOND, TIE, UNKNOWN, UNSEEN, Bools, Ints, Votes
 from annotation.services import NO_PASSWORD
 
 CHUNK = 5_000
@@ -34,18 +34,22 @@ class Reading:
     """The votes, with what is known around them.
 
     `order_N` lists the votes from the oldest to the newest, `week_N` is the ordinal of the Monday before each.
-    `gold_N` is RIGHT_ANSWER or WRONG for a vote on a gold pair, NOT_GOLD for others; `is_gold_P` says which pairs are
-    gold. `person_A` and `comparison_P` are primary keys.
+    `gold_N` is RIGHT_ANSWER or WRONG for a vote on a gold pair, NOT_GOLD for others. `person_A` and
+    `comparison_P` are primary keys.
     """
 
     votes: Votes
     order_N: Ints
     week_N: Ints
     gold_N: Ints
-    is_gold_P: Bools
     person_A: list[int]
     comparison_P: list[int]
     repeats: Repeats
+
+    @property
+    def is_gold_P(self) -> Bools:
+        found: Bools = self.votes.expected_P != UNKNOWN
+        return found
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class _Vote:
     responses: list[int]
     annotator: int
     outcome: int  # FIRST and SECOND, LEFT and RIGHT are said of `responses` here
+    expected: int
     first_on: int
     seconds: float
     week: int
@@ -71,7 +76,7 @@ class _Pair:
     first_hash: str
     log_length_ratio: float
     characters: int
-    is_gold: bool
+    expected: int = UNKNOWN
     voted: dict[int, int] = field(default_factory=dict)  # annotator -> what they said first
 
 
@@ -90,6 +95,8 @@ def read(project: Project) -> Reading:
         pair, turned = _pair_of(vote, pairs, answers, characters)
         who = people.setdefault(vote.annotator, len(people))
         outcome, first_on = vote.outcome * turned, vote.first_on * turned
+        if vote.expected != UNKNOWN:
+            pair.expected = vote.expected * turned
         if who in pair.voted:
             repeats.append((who, vote.week, int(pair.voted[who] == outcome)))
         else:
@@ -112,7 +119,6 @@ def _pair_of(
             first_hash=first_hash,
             log_length_ratio=float(np.log((first_length + 1) / (second_length + 1))),
             characters=first_length + second_length + characters[vote.prompt],
-            is_gold=vote.gold != NOT_GOLD,
         )
     return pair, 1 if pair.first_hash == first_hash else -1
 
@@ -135,6 +141,7 @@ def _votes(project: Project) -> Iterator[_Vote]:
             responses=responses,
             annotator=annotator,
             outcome=outcome_of(tiers, responses),
+            expected=outcome_of(known.expected, responses) if known else UNKNOWN,
             first_on=UNSEEN if annotator in sources else LEFT if shown[0] == responses[0] else RIGHT,
             seconds=seconds,
             week=week_of(at),
@@ -193,6 +200,7 @@ def _reading(
             first_on_N=first_on_N[by_pair_N].astype(np.int64),
             seconds_N=seconds_N[by_pair_N].astype(np.float64),
             is_drawn_N=is_drawn_N[by_pair_N] == 1,
+            expected_P=np.array([pair.expected for pair in pairs], dtype=np.int64),
             log_length_ratio_P=np.array([pair.log_length_ratio for pair in pairs]),
             characters_P=np.array([pair.characters for pair in pairs], dtype=np.float64),
             annotators=len(people),
@@ -200,7 +208,6 @@ def _reading(
         order_N=np.argsort(by_pair_N),
         week_N=week_N[by_pair_N].astype(np.int64),
         gold_N=gold_N[by_pair_N].astype(np.int64),
-        is_gold_P=np.array([pair.is_gold for pair in pairs], dtype=np.bool_),
         person_A=people,
         comparison_P=[pair.comparison for pair in pairs],
         repeats=Repeats(annotator_R, week_R, same_R),

@@ -84,13 +84,14 @@ OF_A_PERSON: tuple[Measure, ...] = (
 
 TWICE = _("from the first pair on that two people judged")
 BY_LOT = _("from the first pair on that came by lot and that two people judged")
+TEN_TIMES = _("from the tenth pair on that two people judged for one of its answers")
 DIFFERENT = _("from the first pair on that two people judged, once not all votes are the same")
 # From how many votes on there is a number of the project, in the order in which the page tells it.
 COMES: dict[str, Words] = {
     "percent": TWICE,
     "kappa": DIFFERENT,
     "alpha": DIFFERENT,
-    "flip_rate": TWICE,
+    "flip_rate": TEN_TIMES,
     "percent_drawn": BY_LOT,
     "gold": _("from the first vote on a pair with a known answer"),
     "consistency": _("from the first pair on that comes to the same person again, 20 votes later at the earliest"),

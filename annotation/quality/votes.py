@@ -17,6 +17,7 @@ Bools = NDArray[np.bool_]
 
 FIRST, TIE, SECOND = 1, 0, -1  # who won
 LEFT, UNSEEN, RIGHT = 1, 0, -1  # where the first answer stood; a rule or an imported source saw no sides
+UNKNOWN = 2  # who should win, of all pairs but gold ones
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Votes:
     `pair_N` and `annotator_N` count from 0. `outcome_N` is FIRST, TIE ("both bad" is one) or SECOND. `first_on_N` is
     LEFT, RIGHT or UNSEEN. `seconds_N` is the time in sight, 0 where nobody measured it. `log_length_ratio_P` is the log
     of the first answer's length over the second's, `characters_P` the length of prompt and answers together.
-    `is_drawn_N` is True where the pair came to the person by lot, on the queue's random arm. Every pair has a vote.
+    `is_drawn_N` is True where the pair came to the person by lot, on the queue's random arm. `expected_P` is the known
+    outcome of a gold pair, UNKNOWN of others. Every pair has a vote.
     """
 
     pair_N: Ints
@@ -35,6 +37,7 @@ class Votes:
     first_on_N: Ints
     seconds_N: Floats
     is_drawn_N: Bools
+    expected_P: Ints
     log_length_ratio_P: Floats
     characters_P: Floats
     annotators: int
@@ -53,6 +56,7 @@ class Votes:
             first_on_N=self.first_on_N[here],
             seconds_N=self.seconds_N[here],
             is_drawn_N=self.is_drawn_N[here],
+            expected_P=self.expected_P[first:end],
             log_length_ratio_P=self.log_length_ratio_P[first:end],
             characters_P=self.characters_P[first:end],
             annotators=self.annotators,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotation.quality.votes import LEFT, RIGHT, Floats, Ints, Votes
+from annotation.quality.votes import LEFT, RIGHT, UNKNOWN, Floats, Ints, Votes
 
 
 def votes_of(pairs: list[list[tuple[int, int]]]) -> Votes:
@@ -20,6 +20,7 @@ def votes_of(pairs: list[list[tuple[int, int]]]) -> Votes:
         first_on_N=np.full(len(rows), LEFT),
         seconds_N=np.zeros(len(rows)),
         is_drawn_N=np.zeros(len(rows), dtype=np.bool_),
+        expected_P=np.full(len(pairs), UNKNOWN),
         log_length_ratio_P=np.zeros(len(pairs)),
         characters_P=np.full(len(pairs), 1000.0),
         annotators=int(annotator.max()) + 1,
@@ -106,6 +107,7 @@ def _crowd(
         first_on_N=rng.choice([LEFT, RIGHT], size=len(pair_N)) if first_on_N is None else first_on_N,
         seconds_N=np.zeros(len(pair_N)),
         is_drawn_N=np.zeros(len(pair_N), dtype=np.bool_),
+        expected_P=np.full(len(difference_P), UNKNOWN),
         log_length_ratio_P=np.zeros(len(difference_P)) if length_P is None else length_P,
         characters_P=np.full(len(difference_P), 1000.0),
         annotators=len(ability_A),

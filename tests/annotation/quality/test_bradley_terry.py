@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from annotation.quality import bradley_terry
 from annotation.quality.bradley_terry import Parameters, fit, log_likelihood, posterior, soft_label
-from annotation.quality.votes import FIRST, LEFT, RIGHT, SECOND, TIE, Floats, Votes
+from annotation.quality.votes import FIRST, LEFT, RIGHT, SECOND, TIE, UNKNOWN, Floats, Votes
 from bench.quality.crowds import bradley_terry_crowd, votes_of
 from bench.quality.proof import (
     accuracies,
@@ -111,11 +111,11 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_probabilities_of_the_three_outcomes_are_davidsons() -> None:
-    """At d fixed (no spread) a vote's probabilities are e^(u/2) : ν : e^(-u/2), with u = ability·d + side + length."""
+    """At d fixed (no spread): e^(u/2) : ν : e^(-u/2), u = ability · (d - shared · l) + side + (shared + length) · l."""
     votes = votes_of([[(0, FIRST)], [(0, TIE)], [(0, SECOND)]])
     votes = replace(votes, first_on_N=np.array([LEFT, LEFT, LEFT]), log_length_ratio_P=np.array([0.3, 0.3, 0.3]))
     at = Parameters(np.array([1.5]), np.array([0.4]), np.array([-0.2]), spread=1e-9, apart=0.5, tie=0.7, length=2.0)
-    utility = 1.5 * (2.0 * 0.3) + 0.4 - 0.2 * 0.3
+    utility = 1.5 * (2.0 * 0.3 - 2.0 * 0.3) + 0.4 + (2.0 - 0.2) * 0.3
     weights = np.array([np.exp(utility / 2), 0.7, np.exp(-utility / 2)])
     assert log_likelihood(votes, at) == pytest.approx(np.log(weights / weights.sum()).sum(), abs=1e-6)
 
@@ -132,7 +132,7 @@ def test_labels_and_likelihood_are_those_of_integrals_done_by_scipy() -> None:
 
     def joint(d: float) -> float:
         bells = [norm.pdf(d, 0.9 * 0.4 + side * 0.6 * 1.8, np.sqrt(1 - 0.6**2) * 1.8) / 2 for side in (-1, 1)]
-        u = ability * d + position * votes.first_on_N + length * 0.4
+        u = ability * (d - 0.9 * 0.4) + position * votes.first_on_N + (0.9 + length) * 0.4
         weights = np.stack([np.exp(u / 2), np.full(3, 0.5), np.exp(-u / 2)])
         return float(sum(bells) * np.prod(weights[[0, 2, 1], [0, 1, 2]] / weights.sum(axis=0)))
 
@@ -167,7 +167,7 @@ def test_the_median_ability_is_one_and_the_spread_takes_the_scale() -> None:
     found = fit(crowd.votes)
     assert np.median(found.ability_A) == pytest.approx(1.0, abs=1e-12)
     assert found.spread == pytest.approx(0.5 * 4.0, rel=0.2)  # two standard errors of log(spread) with 600 pairs
-    moved = replace(found, ability_A=found.ability_A * 2, spread=found.spread / 2, length=found.length / 2)
+    moved = replace(found, ability_A=found.ability_A * 2, spread=found.spread / 2)
     assert log_likelihood(crowd.votes, moved) == pytest.approx(log_likelihood(crowd.votes, found), abs=1e-6)
 
 
@@ -205,17 +205,79 @@ def test_intervals_of_abilities_cover_the_truth_about_as_often_as_they_say() -> 
     assert covered >= 66
 
 
-def test_a_kept_label_is_even_where_it_would_go_against_all_of_its_votes() -> None:
-    """Two judge pairs of their own, one always for the longer answer and one for the shorter: nobody knows better."""
-    said_P = np.repeat([FIRST, SECOND], [30, 40])  # the first answer is always the longer one
-    votes = votes_of([[(int(said == SECOND), int(said))] for said in said_P])
-    votes = replace(votes, log_length_ratio_P=np.full(len(said_P), 1.5))
-    found = posterior(votes, fit(votes))
-    against_P = np.sign(found.first_better_P - 0.5) == -said_P
-    assert against_P.any()
-    kept_P = soft_label(votes, found)
-    assert set(kept_P[against_P]) == {0.5}
-    assert (kept_P[~against_P] == found.first_better_P[~against_P]).all()
+def tastes(*, own: int, shared: int, share: tuple[float, float] = (1.0, 0.0)) -> Votes:
+    """Two people with pairs of their own, and some that both judge; `share` is how often each is for the longer."""
+    rng = np.random.default_rng(1)
+    said = [[(0, share[0])]] * own + [[(1, share[1])]] * own + [list(enumerate(share))] * shared
+    length_P = rng.normal(0, 0.7, size=len(said))
+    longer_P = np.where(length_P > 0, FIRST, SECOND)
+    votes = votes_of(
+        [
+            [(who, int(longer if rng.random() < often else -longer)) for who, often in pair]
+            for pair, longer in zip(said, longer_P, strict=True)
+        ]
+    )
+    return replace(votes, log_length_ratio_P=length_P)
+
+
+@pytest.mark.parametrize("share", [(1.0, 0.0), (0.8, 0.2), (0.64, 0.36)])
+@pytest.mark.parametrize(("own", "shared"), [(31, 0), (31, 1), (200, 3)])
+def test_two_who_share_hardly_a_pair_differ_in_taste_and_nobodys_keys_are_swapped(
+    own: int, shared: int, share: tuple[float, float]
+) -> None:
+    votes = tastes(own=own, shared=shared, share=share)
+    found = fit(votes)
+    assert found.ability_A == pytest.approx([1, 1], abs=0.15)
+    assert found.length_A[0] > found.length_A[1]
+    soft_P = posterior(votes, found).first_better_P
+    assert np.mean(np.abs(soft_P - 0.5)) < 0.4  # and no label is certain of itself
+
+
+def test_a_taste_for_length_that_most_have_makes_nobody_unreliable() -> None:
+    """Four follow the length with all their votes, the fifth with none and never on a pair of theirs."""
+    votes = tastes(own=40, shared=0)
+    four_N = np.where(votes.annotator_N == 0, votes.pair_N % 4, 4)
+    found = fit(replace(votes, annotator_N=four_N, annotators=5))
+    assert found.length > 0
+    assert found.ability_A[4] > 0.5
+
+
+def test_gold_says_who_is_reliable_where_nobody_shares_another_pair() -> None:
+    """Of 12 gold pairs one person is always right, one at random, one never; the rest is their own."""
+    rng = np.random.default_rng(4)
+    own = [[(who, int(rng.choice([FIRST, SECOND])))] for who in range(3) for _ in range(20)]
+    expected = rng.choice([FIRST, SECOND], size=12)
+    gold = [
+        [(0, int(right)), (1, int(right * (-1) ** place)), (2, int(-right))] for place, right in enumerate(expected)
+    ]
+    votes = votes_of([*own, *gold])
+    blind, told = fit(votes), fit(replace(votes, expected_P=np.array([UNKNOWN] * len(own) + expected.tolist())))
+    assert blind.ability_A[1] == pytest.approx(1, abs=0.5)
+    assert len(told.ability_A) == 3
+    reliable, random, swapped = told.ability_A
+    assert reliable > random + 0.5
+    assert random > 0 > swapped
+
+
+def test_what_is_expected_of_a_gold_pair_is_its_label_whatever_people_say() -> None:
+    """Its answer counts as a vote of the ability 4 (by the formula at d, integrated by quadrature)."""
+    votes = votes_of([[(0, SECOND)], [(0, FIRST)]])
+    votes = replace(votes, expected_P=np.array([FIRST, UNKNOWN]))
+    one, none = np.ones(1), np.zeros(1)
+    at = Parameters(one, none, none, spread=2.0, apart=0.6, tie=0.5, length=0.0)
+
+    def joint(d: float) -> float:
+        bells = [norm.pdf(d, side * 0.6 * 2.0, np.sqrt(1 - 0.6**2) * 2.0) / 2 for side in (-1, 1)]
+        against, for_first = np.exp(-d / 2), np.exp(4.0 * d / 2)
+        said, known = (odds / (odds + 0.5 + 1 / odds) for odds in (against, for_first))
+        return float(sum(bells) * said * known)
+
+    above, all_of_it = (quad(joint, low, 20, points=[0.0], epsabs=1e-12)[0] for low in (0, -20))
+    found = posterior(votes, at)
+    assert found.first_better_P[0] == pytest.approx(above / all_of_it, abs=1e-4)  # steeper than people's votes
+    assert found.first_better_P[0] > 0.8
+    assert len(found.flipped_N) == 2
+    assert [person.n for person in bradley_terry.abilities(votes, at)] == [2]
 
 
 def test_a_kept_label_goes_against_some_votes_where_more_speaks_for_it() -> None:

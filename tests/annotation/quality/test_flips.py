@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from annotation.quality.bradley_terry import fit, posterior
-from annotation.quality.flips import HIGHEST_SMOOTHING, flip_rate, label_smoothing
+from annotation.quality.flips import HIGHEST_SMOOTHING, LEAST_SHARED, flip_rate, label_smoothing
 from annotation.quality.intervals import Estimate
 from annotation.quality.votes import FIRST, SECOND, TIE, Votes
 from bench.quality.crowds import Crowd, bradley_terry_crowd, flipping_crowd, votes_of
@@ -47,18 +47,20 @@ def test_where_pairs_are_close_and_people_tie_it_is_found_too(seed: int) -> None
 
 
 def test_it_counts_the_votes_for_one_answer() -> None:
-    votes = votes_of([[(0, FIRST), (1, SECOND)], [(0, TIE), (1, FIRST)], [(0, SECOND)]])
+    votes = votes_of([[(0, FIRST), (1, SECOND)]] * LEAST_SHARED + [[(0, TIE), (1, FIRST)], [(0, SECOND)]])
     found = flips(votes)
     assert found is not None
-    assert found.n == 4
+    assert found.n == 2 * LEAST_SHARED + 2
     assert found.low is not None
     assert found.high is not None
     assert 0 <= found.low <= found.value <= found.high <= 1
 
 
-def test_without_a_pair_judged_twice_nothing_is_known() -> None:
-    votes = votes_of([[(0, FIRST)], [(0, SECOND), (1, TIE)]])
-    assert flips(votes) is None
+def test_before_ten_pairs_with_two_votes_for_an_answer_nothing_is_known() -> None:
+    others = [[(0, FIRST)], [(0, SECOND), (1, TIE)]] * 20
+    twice = [(0, FIRST), (1, FIRST)]
+    assert flips(votes_of([*others, *[twice] * 9])) is None
+    assert flips(votes_of([*others, *[twice] * 10])) is not None
     assert label_smoothing(None) is None
 
 

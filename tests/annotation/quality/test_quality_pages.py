@@ -130,8 +130,10 @@ def test_what_is_not_known_yet_stands_in_one_sentence_with_what_it_waits_for(
     told = unescape(re.sub(r"<[^>]*>", "", page))
     assert ">–<" not in page
     assert "67 %" in told
-    names = "Agreement, Fleiss' κ, Krippendorff's α, Wrong votes, Agreement, by lot"
-    assert f"Not known yet: {names} (from the first pair on that two people judged); Gold (" in told
+    names = "Agreement, Fleiss' κ, Krippendorff's α, Agreement, by lot"
+    twice = "from the first pair on that two people judged"
+    assert f"Not known yet: {names} ({twice}); Wrong votes (from the tenth pair on that" in told
+    assert "Gold (from the first vote on a pair with a known answer)" in told
     assert "Same vote again (from the first pair on that comes to the same person again, 20 votes later" in told
     assert "settings one person judges each new pair" in told
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from annotation import gold, hand_out
-from annotation.models import Arm, Comparison, Judgment, Project, User
+from annotation.models import Arm, Comparison, Gold, Judgment, Project, User
 from annotation.quality.deciding import decide
 from annotation.quality.reading import NOT_GOLD, RIGHT_ANSWER, WRONG, read, week_of
 from annotation.quality.votes import FIRST, LEFT, RIGHT, SECOND, TIE, UNSEEN
@@ -126,6 +126,24 @@ def test_gold_of_the_queue_is_right_or_wrong_by_its_known_answer(project: Projec
     found = read(project)
     assert found.gold_N.tolist() == [RIGHT_ANSWER, WRONG]
     assert found.is_gold_P.tolist() == [True, True]
+    right_N = found.votes.outcome_N * np.array([1, -1])
+    assert found.votes.expected_P.tolist() == right_N.tolist()
+
+
+def test_what_gold_expects_is_told_of_the_pair_as_it_was_first_seen(
+    project: Project, vote: Vote, ann: User, ben: User, make_comparison: MakeComparison
+) -> None:
+    """Ben's vote is for the first answer of the pair, gold says the same of it where it stands second."""
+    seen = make_comparison()
+    vote(seen, ben, True)
+    known = again(seen, turned=True)
+    Comparison.objects.filter(pk=known.pk).update(purpose=Comparison.Purpose.GOLD)
+    Gold.objects.create(comparison=known, expected=[[pk] for pk in seen.response_ids])
+    vote(known, ann, True, arm=Arm.GOLD)
+    found = read(project)
+    assert found.votes.outcome_N.tolist() == [FIRST, SECOND]
+    assert found.votes.expected_P.tolist() == [FIRST]
+    assert found.gold_N.tolist() == [NOT_GOLD, WRONG]
 
 
 def test_practice_is_no_vote(project: Project, vote: Vote, ann: User) -> None:

@@ -12,7 +12,7 @@ import pytest
 from annotation.quality.bradley_terry import fit, posterior
 from annotation.quality.reading import NOT_GOLD, Reading, Repeats
 from annotation.quality.report import numbers
-from annotation.quality.votes import Bools
+from annotation.quality.votes import UNKNOWN, Bools
 from bench.quality.crowds import Crowd, bradley_terry_crowd, flipping_crowd
 
 FIRST_WEEK = date(2026, 3, 2).toordinal()
@@ -21,15 +21,14 @@ NOBODY = Repeats(*np.zeros((3, 0), dtype=np.int64))
 
 def reading_of(crowd: Crowd, *, is_gold_P: Bools | None = None, repeats: Repeats = NOBODY, weeks: int = 1) -> Reading:
     """The votes of a crowd as if read, spread evenly over weeks by pair, in the order of the pairs."""
-    votes = crowd.votes
-    is_gold_P = np.zeros(votes.pairs, dtype=np.bool_) if is_gold_P is None else is_gold_P
+    is_gold_P = np.zeros(crowd.votes.pairs, dtype=np.bool_) if is_gold_P is None else is_gold_P
+    votes = replace(crowd.votes, expected_P=np.where(is_gold_P, crowd.truth_P, UNKNOWN))
     right_N = (votes.outcome_N == crowd.truth_P[votes.pair_N]).astype(np.int64)
     return Reading(
         votes=votes,
         order_N=np.arange(len(votes.pair_N)),
         week_N=FIRST_WEEK + 7 * (votes.pair_N * weeks // votes.pairs),
         gold_N=np.where(is_gold_P[votes.pair_N], right_N, NOT_GOLD),
-        is_gold_P=is_gold_P,
         person_A=[100 + number for number in range(votes.annotators)],
         comparison_P=list(range(votes.pairs)),
         repeats=repeats,
