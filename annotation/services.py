@@ -150,6 +150,7 @@ def record_judgment(
     strength: int | None = None,
     reason: str = "",
     shown_order: Sequence[int] | None = None,
+    decides: bool = False,
     **more: Any,
 ) -> Judgment:
     """A judgment by a rule or a named source, which asks no queue. One that is there already is returned as it is.
@@ -167,7 +168,7 @@ def record_judgment(
         raise NoSeatLeftError(f"{comparison} has all the judgments it wants.")
     verdict = Verdict(tiers=tiers, both_bad=both_bad, strength=strength, reason=reason, **more)
     order = list(shown_order or locked.response_ids)
-    return write_judgment(locked, annotator, verdict, seat=seat, shown_order=order)
+    return write_judgment(locked, annotator, verdict, seat=seat, shown_order=order, decides=decides)
 
 
 class LastManagerError(Exception):

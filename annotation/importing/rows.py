@@ -38,7 +38,8 @@ class Vote(NamedTuple):
 
     `strength` is 1 to 3 or None. `voter` tells the voices of one file apart; most files have one voice, "".
     `acceptable` says of each answer whether it will do, None where nothing is said; each aspect has places of its own.
-    `edit` is the place among the answers of the one that the voter changed, and its new text.
+    `edit` is the place among the answers of the one that the voter changed, and its new text. `decides`: a reviewer's
+    last word on the pair.
     """
 
     places: tuple[int, ...]
@@ -51,6 +52,7 @@ class Vote(NamedTuple):
     acceptable: tuple[bool | None, ...] = ()
     aspects: Mapping[str, tuple[int, ...]] = NOTHING
     edit: tuple[int, str] | None = None
+    decides: bool = False
 
 
 FIRST_IS_BETTER, SECOND_IS_BETTER, TIE = (0, 1), (1, 0), (0, 0)

@@ -36,6 +36,7 @@ from annotation.importing.rows import Vote
 from annotation.importing.voices import Votes
 from annotation.judging import NoSeatLeftError, Tiers
 from annotation.models import Comparison, Judgment, Preference, Project, Prompt, Response, User
+from annotation.quality.deciding import silence_votes
 from annotation.regroup import regroup
 from annotation.services import record_judgment
 
@@ -85,8 +86,9 @@ class _New(NamedTuple):
     said: dict[int, _Said]
 
     @property
-    def has_edits(self) -> bool:
-        return any(one.vote.edit for one in self.said.values())
+    def is_voted_on_singly(self) -> bool:
+        """An edit is an answer of its own, and a decision takes the other votes their preferences."""
+        return any(one.vote.edit or one.vote.decides for one in self.said.values())
 
 
 def write_rows(rows: list[Keyed], project: Project, votes: Votes) -> Landed:
@@ -127,7 +129,7 @@ def write_rows(rows: list[Keyed], project: Project, votes: Votes) -> Landed:
     judged = 0
     if votes.judge is not None:
         for pk, comparison in zip(ids, new.values(), strict=True):
-            if comparison.has_edits:
+            if comparison.is_voted_on_singly:
                 late.extend((pk, one) for one in comparison.said.values())
         judged = _add_judgments(new, ids, project) + _vote_on(late)
     added = len(new)
@@ -231,8 +233,8 @@ def _add_comparisons(pairs: Mapping[Compared, _New], project: Project) -> Sequen
 
 
 def _voted(one: _New, at: str) -> str:
-    """Depth and time of closing. Votes with an edit follow one by one, as the edit is an answer of its own."""
-    return OPEN if one.has_edits else f"{len(one.said)}\t{at}"
+    """Depth and time of closing."""
+    return OPEN if one.is_voted_on_singly else f"{len(one.said)}\t{at}"
 
 
 def _add_judgments(pairs: Mapping[Compared, _New], comparisons: Sequence[int], project: Project) -> int:
@@ -240,7 +242,7 @@ def _add_judgments(pairs: Mapping[Compared, _New], comparisons: Sequence[int], p
     seated = [
         (comparison, compared, new.prompt, seat, len(new.said), one)
         for (compared, new), comparison in zip(pairs.items(), comparisons, strict=True)
-        if not new.has_edits
+        if not new.is_voted_on_singly
         for seat, one in enumerate(new.said.values(), start=1)
     ]
     ids = new_ids(Judgment, len(seated))
@@ -294,6 +296,7 @@ def _vote_on(said: list[tuple[int, _Said]]) -> int:
     asked: defaultdict[int, list[int]] = defaultdict(list)
     for comparison, one in said:
         asked[one.annotator.pk].append(comparison)
+    asked_of = {comparison for comparison, _ in said}
     kept_before = Judgment.objects.kept()
     voted = {
         (comparison, annotator)
@@ -308,6 +311,7 @@ def _vote_on(said: list[tuple[int, _Said]]) -> int:
             voted.add((comparison, one.annotator.pk))
             _seat(comparison, one)
             kept += 1
+    silence_votes(asked_of)
     return kept
 
 
@@ -333,6 +337,7 @@ def _record(comparison: int, one: _Said) -> None:
         acceptable=one.acceptable,
         aspects=one.aspects,
         edits=one.edits,
+        decides=one.vote.decides and not Judgment.objects.decisions().filter(comparison=comparison).exists(),
     )
 
 

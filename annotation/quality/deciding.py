@@ -39,9 +39,15 @@ def decide(*, comparison_id: int, reviewer: User, choice: str, reason: str = "")
     decision = write_judgment(
         comparison, reviewer, verdict, seat=comparison.judgments_wanted, shown_order=order, decides=True
     )
-    others = Preference.objects.filter(judgment__comparison=comparison).exclude(judgment=decision)
-    others.exclude(chosen=F("judgment__edited"), rejected=F("judgment__edit_of")).delete()
+    silence_votes([comparison.pk])
     return decision
+
+
+def silence_votes(comparison_ids: Collection[int]) -> None:
+    """Where a reviewer has settled the pair, leave votes no preference but that an edit is better than its original."""
+    settled = Judgment.objects.decisions().filter(comparison__in=comparison_ids).values("comparison")
+    votes = Preference.objects.filter(judgment__comparison__in=settled, judgment__decides=False)
+    votes.exclude(chosen=F("judgment__edited"), rejected=F("judgment__edit_of")).delete()
 
 
 def _check(comparison: Comparison, reviewer: User) -> None:

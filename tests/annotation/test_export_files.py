@@ -30,6 +30,7 @@ SAID = {
     "edited": 1,
     "edit": "x",
     "annotator": "ann",
+    "decides": True,
 }
 BARE = {**SAID, "strength": 3, "tags": (), "acceptable": (), "aspects": [], "edited": None, "edit": ""}
 VOTED = {

@@ -246,6 +246,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"instruction": "Why?", "output": ["a", "b", "c"]}, "output is not a list of a chosen and a rejected"),
     ({**HELPSTEER, "individual_preference": [{"score": 4}]}, "Vote 1, score is 4"),
     ({**HELPSTEER, "individual_preference": [{"score": 0.5}]}, "Vote 1, score is 0.5"),
+    ({**HELPSTEER, "individual_preference": [{"score": 1, "decides": "x"}]}, "Vote 1, decides is neither true nor"),
+    ({**HELPSTEER, "individual_preference": [{"score": 1, "decides": True}] * 2}, "More than one vote decides"),
     (
         {**HELPSTEER, "individual_preference": [{"score": -1, "both_bad": True}]},
         "both bad or both good, and something else",

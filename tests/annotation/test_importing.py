@@ -119,6 +119,36 @@ def test_a_pair_and_its_mirror_are_one_comparison(project: Project) -> None:
     assert Comparison.objects.count() == 1
 
 
+def settled(*, decided: int, others: list[int], source: str) -> dict[str, Any]:
+    """A row of our export of votes, by scores, the decision among them."""
+    votes = [{"score": score, "annotator": f"{source}{n}"} for n, score in enumerate(others)]
+    decision = {"score": decided, "annotator": f"{source}-rev", "decides": True}
+    return {
+        "context": [USER],
+        "response1": "Because.",
+        "response2": "No.",
+        "overall_preference": 0,
+        "individual_preference": [decision, *votes],
+    }
+
+
+def test_a_decision_in_a_file_settles_the_pair_whichever_vote_comes_first(project: Project) -> None:
+    bring(project, settled(decided=2, others=[-3, -1], source="a"), judged_by="x")
+    comparison = Comparison.objects.get()
+    assert (comparison.judgments_wanted, comparison.depth) == (3, 3)
+    taught = Preference.objects.get()
+    assert (taught.chosen.text, taught.judgment.decides, taught.judgment.annotator.username) == ("No.", True, "x.a-rev")
+
+
+def test_a_settled_pair_takes_votes_and_another_decision_as_votes_that_teach_nothing(project: Project) -> None:
+    bring(project, settled(decided=2, others=[], source="a"), judged_by="x")
+    report = bring(project, settled(decided=-2, others=[-3], source="b"), judged_by="x")
+    assert report.judgments_added == 2
+    assert Judgment.objects.standing().count() == 3
+    assert [decision.annotator.username for decision in Judgment.objects.decisions()] == ["x.a-rev"]
+    assert Preference.objects.get().chosen.text == "No."
+
+
 def test_votes_for_pairs_that_are_there_land_on_a_free_seat_or_one_more(project: Project, ann: User) -> None:
     bring(project, PAIR)
     report = bring(project, PAIR, judged_by="some-dataset")

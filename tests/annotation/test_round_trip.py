@@ -17,6 +17,7 @@ from annotation.exporting.wanted import Wanted
 from annotation.importing.landing import import_file
 from annotation.judging import Tiers
 from annotation.models import Comparison, Judgment, Project, User
+from annotation.quality.deciding import decide
 from annotation.services import AnswerIn, add_comparison, create_project, record_judgment, rule_judge
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,14 +55,15 @@ MORE = st.fixed_dictionaries(
 )
 VOTES = st.lists(st.tuples(VOTE, st.just("") | WORDS, st.just({}) | MORE), min_size=1, max_size=4)
 ANSWERS = st.lists(st.tuples(WORDS, st.just("") | WORDS), min_size=2, max_size=2, unique_by=lambda answer: answer[0])
-PAIR = st.tuples(conversations(), ANSWERS, VOTES)
+DECISIONS = st.none() | st.sampled_from(["a", "tie", "b"])
+PAIR = st.tuples(conversations(), ANSWERS, VOTES, DECISIONS)
 PROJECTS = st.lists(PAIR, min_size=1, max_size=4, unique_by=lambda pair: repr(pair[0]))
 
 
 def made(pairs: list[Any]) -> Project:
     """A project in which this was judged."""
     project = create_project(name=f"p {uuid4()}")
-    for messages, answers, votes in pairs:
+    for messages, answers, votes, decision in pairs:
         comparison = add_comparison(
             project=project,
             messages=messages,
@@ -83,6 +85,8 @@ def made(pairs: list[Any]) -> Project:
                 aspects={name: tiers_of(ids, side) for name, side in more.get("aspects", {}).items()},
                 edits={ids[more["edit"][0]]: more["edit"][1]} if "edit" in more else {},
             )
+        if decision:
+            decide(comparison_id=comparison.pk, reviewer=rule_judge("reviewer"), choice=decision, reason="Settled.")
     return project
 
 
@@ -126,6 +130,7 @@ def everything(project: Project) -> list[Any]:
                 "edit": one.edited_id and (texts[one.edited_id], texts[one.edit_of_id or 0]),
                 "name": one.annotator.username.removeprefix("copy."),
                 "preferences": preferences,
+                "decides": one.decides,
             }
         )
     return sorted(found, key=repr)
@@ -169,7 +174,7 @@ def test_what_a_file_says_comes_back_as_the_same_file(shape: str, file: str) -> 
     @given(pairs=PROJECTS)
     def holds(pairs: list[Any]) -> None:
         # One vote a pair, and no edit: rows that contradict each other would be votes of one source against itself.
-        project = made([(messages, answers, [(*votes[0][:2], {})]) for messages, answers, votes in pairs])
+        project = made([(messages, answers, [(*votes[0][:2], {})], None) for messages, answers, votes, _ in pairs])
         if not next(export_rows(project, wanted), None):
             return  # only ties, which prefer nothing
         other = brought_in(project, wanted)
@@ -184,7 +189,7 @@ def by_text(rows: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.django_db
 def test_a_persons_votes_come_back_as_a_sources(ann: User) -> None:
-    project = made([([{"role": "user", "content": "Why?"}], [("a", ""), ("b", "")], [((-1, 2, ""), "so", {})])])
+    project = made([([{"role": "user", "content": "Why?"}], [("a", ""), ("b", "")], [((-1, 2, ""), "so", {})], None)])
     Judgment.objects.update(annotator=ann)
     other = brought_in(project, Wanted(shape="votes"))
     vote = Judgment.objects.get(comparison__project=other)

@@ -48,6 +48,7 @@ def _type(kind: str) -> pyarrow.DataType:
         ("edited", whole),
         ("edit", text),
         ("annotator", text),
+        ("decides", truth),
     ]
     kinds = {
         "text": text,

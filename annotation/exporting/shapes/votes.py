@@ -59,6 +59,7 @@ def _said(vote: Vote, score: int) -> dict[str, Any]:
         "edited": vote.edit[0] + 1 if vote.edit else None,
         "edit": vote.edit[1] if vote.edit else "",
         "annotator": vote.annotator,
+        "decides": vote.decides,
     }
 
 

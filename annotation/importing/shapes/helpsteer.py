@@ -58,6 +58,8 @@ def _votes(row: Mapping[str, Any]) -> list[Vote]:
     if len(individual) > MOST_VOTES:
         raise BadRowError(f"There are {len(individual)} votes; at most {MOST_VOTES} are taken.")
     scored = [_vote(one, n) for n, one in enumerate(individual, start=1) if one.get("score") is not None]
+    if sum(vote.decides for vote in scored) > 1:
+        raise BadRowError("More than one vote decides the pair.")
     if scored or row.get("overall_preference") is None:
         return scored
     return [_by_score(row["overall_preference"], "overall_preference")]
@@ -94,7 +96,8 @@ def _with_the_rest(vote: Vote, one: Mapping[str, Any], n: int) -> Vote:
             raise BadRowError(f"{name}aspects holds something that is no object.")
         better = read_one_of(aspect.get("better"), (0, 1, 2), f"{name}aspects, better")
         aspects[_read_name(aspect.get("aspect"), f"{name}aspects")] = BETTER[better]
-    return vote._replace(tags=tags, acceptable=acceptable, aspects=aspects, edit=_edit(one, name))
+    decides = read_bool(one.get("decides") or False, f"{name}decides")
+    return vote._replace(tags=tags, acceptable=acceptable, aspects=aspects, edit=_edit(one, name), decides=decides)
 
 
 def _edit(one: Mapping[str, Any], name: str) -> tuple[int, str] | None:
