@@ -7,8 +7,6 @@ import resource
 import sys
 from pathlib import Path
 
-import torch
-
 MIB = 2**20
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -16,6 +14,8 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 def reset_peak(device: str) -> None:
     """Forget the peak so far, where the system can: loading a model takes more than training it may."""
     if device == "cuda":
+        import torch
+
         torch.cuda.reset_peak_memory_stats()
     elif CLEAR.exists():
         with contextlib.suppress(OSError):  # a system that forbids it reports the peak since the process began
@@ -25,9 +25,12 @@ def reset_peak(device: str) -> None:
 def peak_mib(device: str) -> float:
     """Peak since :func:`reset_peak`: of the GPU, or of the process's resident memory, libraries and weights included.
 
-    Without /proc (macOS) it is the peak since the process began.
+    Without /proc (macOS) it is the peak since the process began. Where there is one `ru_maxrss` will not do: it begins
+    with what the process had that started this one.
     """
     if device == "cuda":
+        import torch
+
         return float(torch.cuda.max_memory_allocated()) / MIB
     if STATUS.exists():
         line = next(item for item in STATUS.read_text().splitlines() if item.startswith("VmHWM:"))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import resource
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+
+from bench.memory import peak_mib
 
 OVERLAP = 3
 BATCH = 5_000
@@ -89,8 +90,7 @@ def timed(name: str, work: Callable[[], Any]) -> Any:
     start, own = time.perf_counter(), time.process_time()
     result = work()
     wall, own = time.perf_counter() - start, time.process_time() - own
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{name}: {wall:.2f} s, of it {own:.2f} s CPU time here; peak memory {peak:.0f} MB", flush=True)
+    print(f"{name}: {wall:.2f} s, of it {own:.2f} s CPU time here; peak memory {peak_mib('cpu'):.0f} MB", flush=True)
     return result
 
 
