@@ -11,6 +11,9 @@ from django.utils.translation import gettext_noop as _
 from models_registry.sayings import saying
 
 WORDS = (
+    _("annotator"),
+    _("reviewer"),
+    _("manager"),
     _("archived"),
     _("reopened"),
     _("wrong code"),

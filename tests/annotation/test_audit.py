@@ -328,6 +328,7 @@ def test_what_an_address_does_is_read_in_german(name: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("kept", "german"),
     [
+        ("reviewer", "Prüfen"),
         ("new team", "neues Team"),
         ("delete team 3 through the API", "Team 3 gelöscht über die API"),
         ("new webhook 4 (a.example)", "neuer Webhook 4 (a.example)"),
