@@ -15,6 +15,7 @@ from django.db.models import F
 from django.utils.timezone import now
 
 from annotation.asking import ask, ask_for
+from annotation.content_hashes import content_hash
 from annotation.happenings import Happening, Kind, tell
 from annotation.inserting import insert
 from annotation.models import Comparison, Judgment, Preference, Response, User
@@ -227,8 +228,6 @@ def _keep_edit(comparison: Comparison, annotator: User, verdict: Verdict) -> tup
     """
     if not verdict.edits:
         return None, None
-    from annotation.services import content_hash
-
     texts = dict(Response.objects.filter(pk__in=comparison.response_ids).values_list("pk", "text"))
     there = {_settled(text) for text in texts.values()}
     by_rank = [pk for tier in verdict.tiers for pk in tier]

@@ -18,9 +18,9 @@ from typing import Any
 
 from django.db import transaction
 
+from annotation.content_hashes import content_hash
 from annotation.models import Comparison, Project, Prompt, Response
 from annotation.regroup import regroup
-from annotation.services import content_hash
 from models_registry.models import Version
 
 # The ids of two responses, sorted, as a comparison stores them.

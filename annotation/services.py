@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-import orjson
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
 from annotation import audit
+from annotation.content_hashes import content_hash
 from annotation.judging import NoSeatLeftError, Tiers, Verdict, free_seat, lock_comparison, write_judgment
 from annotation.models import Action, Comparison, Judgment, Lease, Membership, Project, Prompt, Response, Role, User
 from models_registry.models import Version
@@ -87,16 +86,6 @@ def check_source_name(name: str) -> None:
     person = User.objects.filter(username=name).exclude(is_active=False, password=NO_PASSWORD, last_login=None)
     if len(name) > 150 or person.exists():
         raise ValidationError(_("%(name)s is a person's account: choose another name."), params={"name": name})
-
-
-def canonical_json(content: object) -> bytes:
-    """The same bytes for the same texts and messages: UTF-8, keys sorted, nothing between the parts."""
-    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
-
-
-def content_hash(content: object) -> str:
-    """The sha256 (hex) of a text or of messages, the same for the same content."""
-    return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
 @transaction.atomic

@@ -34,6 +34,6 @@ def compute_quality(project_id: int) -> None:
 
 @shared_task(ignore_result=True)
 def ask_for_quality() -> None:
-    from annotation.quality.asking import ask_where_old
+    from annotation.quality.renewing import ask_where_old
 
     ask_where_old()

@@ -19,7 +19,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from annotation.models import Project, User
-from annotation.quality.asking import Smoothing, proposed_smoothing
+from annotation.quality.renewing import Smoothing, proposed_smoothing
 from models_registry.models import Kind, Version
 from models_registry.sayings import said
 from models_registry.templatetags.numbers import short, signed

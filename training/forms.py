@@ -23,7 +23,7 @@ from unfold.widgets import (
 )
 
 from annotation.models import Comparison, Judgment, Project, User
-from annotation.quality.asking import Smoothing, proposed_smoothing
+from annotation.quality.renewing import Smoothing, proposed_smoothing
 from models_registry.models import Version
 from models_registry.sayings import said
 from training.engine.config import METHODS, ConfigError, Option, describe, load_config

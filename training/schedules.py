@@ -10,7 +10,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from annotation.quality.asking import proposed_smoothing
+from annotation.quality.renewing import proposed_smoothing
 from models_registry.sayings import saying
 from training.engine.config import ConfigError
 from training.launching import LaunchError, launch_run

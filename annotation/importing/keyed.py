@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from annotation.content_hashes import canonical_json
 from annotation.importing.copying import field
 from annotation.importing.rows import Row, Vote
-from annotation.services import canonical_json
 
 AnswerKey = tuple[str, str]  # content hash, author's label
 

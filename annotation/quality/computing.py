@@ -1,4 +1,4 @@
-"""Computing a project's numbers and labels, in a worker. Whoever asks does it through `annotation.quality.asking`."""
+"""Computing a project's numbers and labels, in a worker. Whoever asks does it through `annotation.quality.renewing`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from django.db import transaction
 from django.utils.timezone import now
 
 from annotation.models import PairLabel, Project, QualityReport
-from annotation.quality.asking import votes_given
 from annotation.quality.bradley_terry import Posterior, fit, posterior, soft_label
 from annotation.quality.reading import Reading, read
+from annotation.quality.renewing import votes_given
 from annotation.quality.report import numbers
 
 BATCH = 2_000

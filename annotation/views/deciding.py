@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotation.access import SignedInRequest, get_project_for_manager, get_project_for_reviewer, is_manager
 from annotation.models import Comparison, Judgment, PairLabel, Project, Response
-from annotation.quality import asking
+from annotation.quality import renewing
 from annotation.quality.deciding import (
     CannotDecideError,
     ask_for_one_more,
@@ -37,7 +37,7 @@ LONGEST_REASON = 2_000
 def adjudicate(request: SignedInRequest, slug: str) -> HttpResponse:
     """The next disputed pair for this reviewer; `?after=` passes one over. An archived project has none."""
     project = get_project_for_reviewer(request, slug)
-    asking.ask_if_old(project)
+    renewing.ask_if_old(project)
     waiting = to_settle(project, request.user) if project.archived_at is None else []
     after = request.GET.get("after", "")
     passed = waiting.index(int(after)) + 1 if after.isdecimal() and int(after) in waiting else 0
@@ -121,7 +121,7 @@ def suspects(request: SignedInRequest, slug: str) -> HttpResponse:
         )
         messages.success(request, words % {"n": opened})
         return redirect("suspects", project.slug)
-    asking.ask_if_old(project)
+    renewing.ask_if_old(project)
     waiting = PairLabel.objects.suspect(project)
     found = waiting.closed().select_related("comparison__prompt")
     context = {

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotation.access import SignedInRequest, get_project_for_annotator, get_project_for_manager
 from annotation.models import PairLabel, Project, QualityReport, User
-from annotation.quality import asking, showing
+from annotation.quality import renewing, showing
 from annotation.work import progress
 
 OF_PROJECT = ("alpha", "gold", "consistency", "left", "longer")
@@ -24,7 +24,7 @@ SHOWN_PEOPLE = 200
 def project_quality(request: SignedInRequest, slug: str) -> HttpResponse:
     """How far people agree, what their votes follow besides the answers, and what that makes of the labels."""
     project = get_project_for_manager(request, slug)
-    report = asking.ask_if_old(project)
+    report = renewing.ask_if_old(project)
     people = showing.people(report)
     context = {
         **_shared(project, report),
@@ -46,7 +46,7 @@ def project_quality(request: SignedInRequest, slug: str) -> HttpResponse:
 def person_quality(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """One person's numbers, for those who manage the project."""
     project = get_project_for_manager(request, slug)
-    report = asking.ask_if_old(project)
+    report = renewing.ask_if_old(project)
     person = get_object_or_404(User, pk=pk)
     found = showing.of_person(report, person)
     if found is None:
@@ -67,7 +67,7 @@ def person_quality(request: SignedInRequest, slug: str, pk: int) -> HttpResponse
 def my_quality(request: SignedInRequest, slug: str) -> HttpResponse:
     """One's own votes by week and how often one said the same again. Nothing here tells what others said."""
     project = get_project_for_annotator(request, slug)
-    report = asking.ask_if_old(project)
+    report = renewing.ask_if_old(project)
     found = showing.of_person(report, request.user) or {}
     context = {
         **_shared(project, report),
@@ -92,7 +92,7 @@ def download(request: SignedInRequest, slug: str) -> StreamingHttpResponse:
 @require_POST
 def compute_again(request: SignedInRequest, slug: str) -> HttpResponse:
     project = get_project_for_manager(request, slug)
-    asking.ask(project)
+    renewing.ask(project)
     return redirect("quality", project.slug)
 
 
@@ -116,5 +116,5 @@ def _drawn(
 
 
 def _shared(project: Project, report: QualityReport) -> dict[str, object]:
-    newer = asking.votes_given(project) - report.votes_counted
+    newer = renewing.votes_given(project) - report.votes_counted
     return {"project": project, "report": report, "newer": newer, "section": "projects"}

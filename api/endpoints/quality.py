@@ -10,7 +10,7 @@ from pydantic import Field
 
 from annotation.access import get_project_for_manager
 from annotation.models import QualityReport
-from annotation.quality import asking, showing
+from annotation.quality import renewing, showing
 from api.auth import ApiRequest, needs
 from api.fields import replies
 from api.models import Scope
@@ -52,8 +52,8 @@ class QualityOut(Schema):
 def show_quality(request: ApiRequest, slug: str) -> QualityOut:
     """Agreement, gold, consistency, bias and wrong votes. Asking has new numbers computed if votes have come."""
     project = get_project_for_manager(request, slug)
-    report = asking.ask_if_old(project)
-    return _out(report, newer=asking.votes_given(project) - report.votes_counted)
+    report = renewing.ask_if_old(project)
+    return _out(report, newer=renewing.votes_given(project) - report.votes_counted)
 
 
 def _out(report: QualityReport, *, newer: int) -> QualityOut:

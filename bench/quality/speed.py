@@ -99,10 +99,10 @@ def measure(votes: int, people: int) -> None:
     from django.urls import reverse
 
     from annotation.models import PairLabel, QualityReport, User
-    from annotation.quality.asking import ask
     from annotation.quality.bradley_terry import fit, posterior
     from annotation.quality.computing import compute
     from annotation.quality.reading import read
+    from annotation.quality.renewing import ask
     from annotation.quality.report import numbers
     from annotation.services import create_project
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from annotation.content_hashes import content_hash
 from annotation.models import Comparison, Project, Prompt, Response, User
 from annotation.rounds import Answered, Given, Landed, land
-from annotation.services import AnswerIn, add_comparison, content_hash, record_judgment
+from annotation.services import AnswerIn, add_comparison, record_judgment
 from annotation.sources import sources_of
 from models_registry.models import Model, Version
 from tests.at_once import at_once

@@ -9,7 +9,7 @@ import pytest
 from annotation.ballots import Ballot
 from annotation.judging import free_seat, lock_comparison, write_judgment
 from annotation.models import Comparison, Judgment, Project, User
-from annotation.quality.asking import ask
+from annotation.quality.renewing import ask
 from annotation.queue import shuffled
 from annotation.tasks import compute_quality
 from tests.annotation.conftest import MakeComparison

@@ -23,7 +23,7 @@ from annotation.corrections import correct
 from annotation.hand_out import REPEAT_AFTER
 from annotation.models import Comparison, Judgment, Project, QualityReport, Role, User
 from annotation.quality import computing, showing
-from annotation.quality.asking import ask, ask_if_old, ask_where_old, votes_given
+from annotation.quality.renewing import ask, ask_if_old, ask_where_old, votes_given
 from annotation.queue import shuffled
 from annotation.services import set_role
 from annotation.templatetags.quality import interval, point
