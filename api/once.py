@@ -20,6 +20,7 @@ from ninja import Header, Schema
 from api.auth import ApiRequest
 from api.errors import Problem
 from api.models import RememberedAnswer
+from api.strict import Body
 
 KEPT_FOR = timedelta(days=1)
 REPLAYED = "Idempotency-Replayed"
@@ -40,7 +41,7 @@ Out = TypeVar("Out", bound=Schema)
 
 
 def once(
-    request: ApiRequest, response: HttpResponse, key: str | None, body: Schema, kind: type[Out], do: Callable[[], Out]
+    request: ApiRequest, response: HttpResponse, key: str | None, body: Body, kind: type[Out], do: Callable[[], Out]
 ) -> Out:
     """Do it, or give the answer of the first time. Raises Problem 422 if the key came with another request before."""
     if key is None:

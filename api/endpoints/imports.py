@@ -93,7 +93,7 @@ class ImportQuery(Schema):
 @router.post(
     "/projects/{slug:slug}/imports",
     auth=needs(Scope.DATA_WRITE),
-    response=replies(ImportOut, 404, 411, 413, status=201),
+    response=replies(ImportOut, 404, 411, status=201),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -108,12 +108,12 @@ def new_import(request: ApiRequest, slug: str, which: Query[ImportQuery]) -> Sta
     project = get_project_for_manager(request, slug)
     _check_length(request)
     if which.shape and which.shape not in SHAPES:
-        raise invalid("query.shape", f"Take one of {', '.join(SHAPES)}, or none.")
+        raise invalid("shape", f"Take one of {', '.join(SHAPES)}, or none.")
     try:
         if which.judged_by:
             check_source_name(which.judged_by)
     except ValidationError as error:
-        raise invalid("query.judged_by", " ".join(error.messages)) from None
+        raise invalid("judged_by", " ".join(error.messages)) from None
     report = import_rows(
         project=project,
         file=request,

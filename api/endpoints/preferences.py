@@ -98,9 +98,9 @@ class ExportQuery(Schema):
         }
         for field, names in known.items():
             if getattr(self, field) not in names:
-                raise invalid(f"query.{field}", f"Take one of {', '.join(names)}.")
+                raise invalid(field, f"Take one of {', '.join(names)}.")
         if self.votes == WEIGHTED and (self.since or self.before or self.annotators):
-            raise invalid("query.votes", "That probability is of all votes: leave since, before and annotators out.")
+            raise invalid("votes", "That probability is of all votes: leave since, before and annotators out.")
         return Wanted(
             shape=self.shape,
             file=self.file,

@@ -25,6 +25,7 @@ from api.fields import Text, replies
 from api.models import Scope
 from api.once import IdempotencyKey, once
 from api.paging import Page, Paging, page_of
+from api.strict import Body
 
 router = Router(tags=["projects"])
 Kind = Literal["pairs", "ranking", "single"]
@@ -70,7 +71,7 @@ ABOUT_KIND = "What the answers to one prompt become: two at a time, all in order
 Name = Annotated[Text, Field(min_length=1, max_length=40, json_schema_extra={"pattern": "^[^\\u0000,]*$"})]
 
 
-class ProjectIn(Schema):
+class ProjectIn(Body):
     name: Text = Field(min_length=1, max_length=120)
     guidelines: Text = Field("", max_length=100_000, description="Markdown, shown beside the labelling page.")
     overlap: Overlap = Field(1, description=ABOUT_OVERLAP)
@@ -84,7 +85,7 @@ class ProjectIn(Schema):
     offers_edit: bool = Field(False, description="Offer to edit an answer; the edit counts as better than it.")
 
 
-class ProjectPatch(Schema):
+class ProjectPatch(Body):
     """Only what is given is changed. Comparisons that exist keep their number of judgments."""
 
     name: Text | None = Field(None, min_length=1, max_length=120)
@@ -172,11 +173,7 @@ def _checked(form: ProjectForm) -> ProjectForm:
     """The form of the pages, valid. Raises Problem 422 with what it says."""
     if not form.is_valid():
         raise invalid_fields(
-            [
-                FieldOut(where=f"body.{name}", problem=str(reason))
-                for name, reasons in form.errors.items()
-                for reason in reasons
-            ]
+            [FieldOut(where=name, problem=str(reason)) for name, reasons in form.errors.items() for reason in reasons]
         )
     return form
 

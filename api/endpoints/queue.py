@@ -30,6 +30,7 @@ from api.errors import Problem, invalid
 from api.fields import Text, replies
 from api.models import Scope
 from api.once import IdempotencyKey, once
+from api.strict import Body
 
 router = Router(tags=["queue"])
 LABEL = needs(Scope.LABEL)
@@ -70,7 +71,7 @@ class LeaseOut(Schema):
     why: str | None
 
 
-class TicketIn(Schema):
+class TicketIn(Body):
     ticket: Text = Field(min_length=1, max_length=1_000)
 
 
@@ -204,7 +205,7 @@ def submit(
                 active_seconds=body.active_seconds,
             )
         except ValueError as error:
-            raise invalid("body.choice", str(error)) from None
+            raise invalid("choice", str(error)) from None
         return VotedOut.told(judgment)
 
     return once(request, response, idempotency_key, body, VotedOut, vote)

@@ -169,7 +169,7 @@ def test_a_list_comes_in_pages_that_miss_and_double_nothing_while_rows_are_added
 def test_a_cursor_of_another_list_or_of_none_is_refused(program: Program, cursor: str) -> None:
     refused = program.get(f"{HERE}/comparisons", cursor=cursor)
     assert error_of(refused) == (422, "invalid")
-    assert refused.json()["error"]["fields"][0]["where"] == "query.cursor"
+    assert refused.json()["error"]["fields"][0]["where"] == "cursor"
 
 
 @pytest.mark.parametrize("limit", [0, 501, "many"])
@@ -211,7 +211,7 @@ def test_a_file_sent_twice_adds_nothing_twice(program: Program) -> None:
 def test_nobody_votes_in_a_persons_name_by_import(program: Program, ann: User) -> None:
     refused = program.upload(f"{HERE}/imports?judged_by=ann", PAIR)
     assert error_of(refused) == (422, "invalid")
-    assert refused.json()["error"]["fields"][0]["where"] == "query.judged_by"
+    assert refused.json()["error"]["fields"][0]["where"] == "judged_by"
     assert not ImportReport.objects.exists()
 
 
