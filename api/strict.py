@@ -24,6 +24,7 @@ from api.errors import FieldOut, Problem, invalid_fields
 
 MOST_NAMES = 30  # listed in one sentence
 MOST_ERRORS = 50  # told in one answer
+LONGEST_NAME = 100  # of what is told
 NOTHING = (b"", b"{}")
 
 
@@ -103,13 +104,13 @@ def unknown(name: str, known: Iterable[str], kind: str) -> str:
     """What is wrong with a name that is none of those known, and which was meant or which there are."""
     names = list(known)
     small = {one.lower(): one for one in names}
-    close = get_close_matches(name.lower(), small, n=1, cutoff=0.7)
-    if close:
-        return f"There is no such {kind}; {small[close[0]]} is meant, perhaps."
+    wrong = f"There is no {kind} {name[:LONGEST_NAME]!r}"
+    if close := get_close_matches(name.lower(), small, n=1, cutoff=0.7):
+        return f"{wrong}. Did you mean {small[close[0]]!r}?"
     if not names:
-        return f"There is no such {kind}, nor any other."
+        return f"{wrong}, nor any other."
     more = ", …" if len(names) > MOST_NAMES else ""
-    return f"There is no such {kind}. There are: {', '.join(names[:MOST_NAMES])}{more}."
+    return f"{wrong}. There are: {', '.join(names[:MOST_NAMES])}{more}."
 
 
 def problem_of(contexts: Sequence[ValidationErrorContext[Any]]) -> Problem:
