@@ -105,7 +105,7 @@ def unknown(name: str, known: Iterable[str], kind: str) -> str:
     names = list(known)
     small = {one.lower(): one for one in names}
     wrong = f"There is no {kind} {name[:LONGEST_NAME]!r}"
-    if close := get_close_matches(name.lower(), small, n=1, cutoff=0.7):
+    if close := get_close_matches(name.lower(), small, n=1):
         return f"{wrong}. Did you mean {small[close[0]]!r}?"
     if not names:
         return f"{wrong}, nor any other."

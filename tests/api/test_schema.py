@@ -117,20 +117,30 @@ def test_an_address_answers_as_it_is_described(
 
 def _mend(case: schemathesis.Case, held: Lease) -> None:
     """What no schema can say: a cursor is of this list, a ticket was handed out, a vote fits its pair and project, a
-    source is no person, a key came with no other request, a probability by all votes is asked of all.
+    source is no person, a key came with no other request, a filter is one that something passes.
     """
-    if isinstance(case.query, dict) and case.query.get("votes") == WEIGHTED:
-        for name in ("since", "before", "annotators"):
-            case.query.pop(name, None)
-    for name in ("cursor", "judged_by"):
-        if isinstance(case.query, dict) and name in case.query:
-            del case.query[name]
+    if isinstance(case.query, dict):
+        _mend_query(case.query, held)
     if isinstance(case.body, dict) and "ticket" in case.body:
         case.body["ticket"] = Ticket.sign(held)
         if case.path.endswith("/submit"):
             _mend_vote(case.body)
     if case.headers and "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = f"key-{next(NUMBERS)}"
+
+
+def _mend_query(query: dict[str, Any], held: Lease) -> None:
+    for name in ("cursor", "judged_by", "before", *(["since", "annotators"] if query.get("votes") == WEIGHTED else [])):
+        query.pop(name, None)
+    for name, real in (
+        ("annotator", "mara"),
+        ("annotators", ["mara"]),
+        ("comparison", held.comparison_id),
+    ):
+        if name in query:
+            query[name] = real
+    if query.get("margin"):
+        query["shape"] = "preference"
 
 
 def _mend_vote(vote: dict[str, Any]) -> None:
