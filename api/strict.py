@@ -26,6 +26,9 @@ MOST_NAMES = 30  # listed in one sentence
 MOST_ERRORS = 50  # told in one answer
 LONGEST_NAME = 100  # of what is told
 NOTHING = (b"", b"{}")
+# A text whose characters are checked has a length like a list's to pydantic.
+TOO_LONG = ("string_too_long", "too_long")
+TOO_SHORT = ("string_too_short", "too_short")
 
 
 class Body(BaseModel):
@@ -118,7 +121,7 @@ def problem_of(contexts: Sequence[ValidationErrorContext[Any]]) -> Problem:
     errors = (
         (context.model, error)
         for context in contexts
-        for error in context.pydantic_validation_error.errors(include_url=False, include_input=False)
+        for error in context.pydantic_validation_error.errors(include_url=False)
     )
     told = [(_place(model, error["loc"]), _told(model, error)) for model, error in islice(errors, MOST_ERRORS)]
     return invalid_fields([FieldOut(where=where, problem=problem) for where, problem in told])
@@ -144,14 +147,19 @@ def _told(model: Any, error: Any) -> str:
             return unknown(str(error["loc"][-1]), body.model_fields, "field")
     if error["type"] == "missing":
         return "This is needed."
+    if error["type"] in TOO_LONG and isinstance(error["input"], str):
+        return f"This has {len(error['input'])} characters, and may have {error['ctx']['max_length']}."
+    if error["type"] in TOO_SHORT and error["input"] == "":
+        return "This is empty."
     return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _wanted(body: type[Body]) -> str:
     needed = [name for name, field in body.model_fields.items() if field.is_required()]
     free = [name for name in body.model_fields if name not in needed]
-    fields = [f"with {', '.join(needed)}"] * bool(needed) + [f"where you like with {', '.join(free)}"] * bool(free)
-    return f"The body must be a JSON object {', and '.join(fields)}."
+    having = f" with {', '.join(needed)}" if needed else ""
+    more = f" It may have {', '.join(free)}." if free else ""
+    return f"The body must be a JSON object{having}.{more}"
 
 
 def _error(name: str, problem: str) -> InitErrorDetails:

@@ -25,6 +25,7 @@ from api.paging import Page, Paging, page_of
 
 router = Router(tags=["imports"])
 JSON_LINES = "application/jsonl"
+FORM = "multipart/form-data"
 ABOUT_BODY = (
     'One object a line: `{"prompt", "chosen", "rejected"}`, `{"prompt", "responses": [...]}` or another of the shapes'
     " that the import's page lists; prompts are texts or lists of messages."
@@ -107,6 +108,8 @@ def new_import(request: ApiRequest, slug: str, which: Query[ImportQuery]) -> Sta
     a file whose import broke off can be sent again as it is."""
     project = get_project_for_manager(request, slug)
     _check_length(request)
+    if request.content_type == FORM:
+        raise invalid("Content-Type", "Send the file itself as the body, not a form: curl --data-binary @FILE.")
     if which.shape and which.shape not in SHAPES:
         raise invalid("shape", f"Take one of {', '.join(SHAPES)}, or none.")
     try:

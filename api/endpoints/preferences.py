@@ -82,7 +82,9 @@ class ExportQuery(Schema):
     since: Moment | None = Field(None, description="Votes of this moment or later.")
     before: Moment | None = Field(None, description="Votes earlier than this moment, which is later than `since`.")
     annotators: list[Text] = Field(
-        [], max_length=100, description="Votes of these members, voters or sources, by username; none: everybody's."
+        [],
+        max_length=100,
+        description="Votes of these members, voters or sources, each username a parameter; none: everybody's.",
     )
     agreement: float = Field(0.0, ge=0, le=1, description="The least share of a comparison's votes that say the same.")
     purpose: str = Field(

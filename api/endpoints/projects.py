@@ -88,17 +88,18 @@ class ProjectIn(Body):
 class ProjectPatch(Body):
     """Only what is given is changed. Comparisons that exist keep their number of judgments."""
 
-    name: Text | None = Field(None, min_length=1, max_length=120)
-    guidelines: Text | None = Field(None, max_length=100_000)
-    overlap: Overlap | None = Field(None, description=ABOUT_OVERLAP)
-    kind: Kind | None = Field(None, description=ABOUT_KIND)
-    asks_strength: bool | None = None
-    offers_both_good: bool | None = None
-    asks_acceptability: bool | None = None
-    aspects: list[Name] | None = Field(None, max_length=MOST_ASPECTS)
-    reason_tags: list[Name] | None = Field(None, max_length=MOST_TAGS)
-    asks_reason: bool | None = None
-    offers_edit: bool | None = None
+    # The defaults stand for what is not given; nobody reads them.
+    name: Text = Field(default_factory=str, min_length=1, max_length=120)
+    guidelines: Text = Field(default_factory=str, max_length=100_000)
+    overlap: Overlap = Field(default_factory=float, description=ABOUT_OVERLAP)
+    kind: Kind = Field(default_factory=lambda: "pairs", description=ABOUT_KIND)
+    asks_strength: bool = Field(default_factory=bool)
+    offers_both_good: bool = Field(default_factory=bool)
+    asks_acceptability: bool = Field(default_factory=bool)
+    aspects: list[Name] = Field(default_factory=list, max_length=MOST_ASPECTS)
+    reason_tags: list[Name] = Field(default_factory=list, max_length=MOST_TAGS)
+    asks_reason: bool = Field(default_factory=bool)
+    offers_edit: bool = Field(default_factory=bool)
 
 
 class ProjectQuery(Schema):
@@ -141,9 +142,8 @@ def show_project(request: ApiRequest, slug: str) -> ProjectOut:
 def change_project(request: ApiRequest, slug: str, body: ProjectPatch) -> ProjectOut:
     """Change settings. For the project's managers."""
     project = get_project_for_manager(request, slug)
-    given = {name: value for name, value in body.model_dump(exclude_unset=True).items() if value is not None}
     before = model_to_dict(project, ProjectForm.Meta.fields)
-    form = _checked(ProjectForm(before | given, instance=project))
+    form = _checked(ProjectForm(before | body.model_dump(exclude_unset=True), instance=project))
     form.save()
     if "kind" in form.changed_data:
         follow_kind(project)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 
 from annotation.exporting.files import FILES
 from annotation.exporting.streaming import export_bytes
@@ -14,7 +15,7 @@ from annotation.models import Comparison, ImportReport, Judgment, Project, User
 from annotation.services import AnswerIn, add_comparison, create_project, record_judgment
 from api.endpoints import imports
 from tests.annotation.conftest import MakeComparison
-from tests.api.conftest import Program, ProgramOf, error_of
+from tests.api.conftest import ROOT, Program, ProgramOf, error_of
 
 HERE = "/projects/everyday-help"
 PAIR = b'{"prompt": "Why?", "chosen": "Because of this.", "rejected": "No idea.", "strength": 2}\n'
@@ -281,6 +282,15 @@ def test_nobody_votes_in_a_persons_name_by_import(program: Program, ann: User) -
 def test_an_annotator_imports_nothing(ann: User, project: Project, program_of: ProgramOf) -> None:
     assert error_of(program_of(ann).upload(f"{HERE}/imports", PAIR)) == (404, "not_found")
     assert not Comparison.objects.exists()
+
+
+def test_a_form_is_no_file(program: Program) -> None:
+    file = SimpleUploadedFile("pairs.jsonl", PAIR)
+    answer = program.client.post(f"{ROOT}{HERE}/imports", {"file": file}, headers=program.headers)
+    assert refused(answer) == {
+        "Content-Type": "Send the file itself as the body, not a form: curl --data-binary @FILE."
+    }
+    assert not ImportReport.objects.exists()
 
 
 def test_a_file_that_is_too_long_is_refused_before_it_is_read(

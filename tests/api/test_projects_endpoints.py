@@ -170,6 +170,9 @@ WRONG = (
     {"aspects": ["one, two"]},
     {"aspects": [""]},
     {"reason_tags": ["x"] * 13},
+    {"guidelines": None},
+    {"kind": None},
+    {"asks_reason": None},
 )
 
 

@@ -408,11 +408,18 @@ def test_one_persons_key_is_not_anothers(
     assert Judgment.objects.count() == 2
 
 
-@pytest.mark.parametrize("key", ["with space", "é", "x" * 201])
-def test_a_key_that_is_none_is_refused(program: Program, make_comparison: MakeComparison, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("with space", "Only letters, digits and signs of ASCII, without spaces, make a key."),
+        ("é", "Only letters, digits and signs of ASCII, without spaces, make a key."),
+        ("x" * 201, "This has 201 characters, and may have 200."),
+    ],
+)
+def test_a_key_that_is_none_is_refused(program: Program, make_comparison: MakeComparison, key: str, why: str) -> None:
     make_comparison()
     vote = {"ticket": lease(program)["ticket"], "choice": "a"}
-    assert error_of(program.post(f"{QUEUE}/submit", vote, key=key)) == (422, "invalid")
+    assert wrong_with(program.post(f"{QUEUE}/submit", vote, key=key)) == {"Idempotency-Key": why}
 
 
 def test_answers_are_forgotten_after_a_day(program: Program, make_comparison: MakeComparison) -> None:

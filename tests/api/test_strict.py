@@ -86,7 +86,7 @@ def test_an_unknown_field_is_named(send: Any, operation: Operation) -> None:
 def test_a_body_that_is_no_object_is_told_what_it_should_be(send: Any, operation: Operation, body: str | None) -> None:
     told = fields_of(send(operation, body=body))
     assert list(told) == ["body"]
-    assert told["body"].startswith("The body must be a JSON object ")
+    assert told["body"].startswith("The body must be a JSON object")
 
 
 @named(TAKES_NONE)
@@ -115,9 +115,14 @@ def test_no_more_errors_are_told_than_anybody_reads(program: Program) -> None:
 def test_what_a_body_should_be_names_its_fields(program: Program) -> None:
     told = fields_of(program.post(SUBMIT, [1]))
     assert told == {
-        "body": "The body must be a JSON object with ticket, and where you like with choice, ranks, reason, tags,"
-        " acceptable, aspects, edits, active_seconds."
+        "body": "The body must be a JSON object with ticket. It may have choice, ranks, reason, tags, acceptable,"
+        " aspects, edits, active_seconds."
     }
+    assert fields_of(program.post(SUBMIT.replace("submit", "extend"), [1])) == {
+        "body": "The body must be a JSON object with ticket."
+    }
+    told = fields_of(program.patch("/projects/everyday-help", [1]))["body"]
+    assert told.startswith("The body must be a JSON object. It may have name, guidelines, ")
 
 
 def test_a_parameter_that_comes_twice_is_told_so_unless_it_is_a_list(
@@ -130,6 +135,16 @@ def test_a_parameter_that_comes_twice_is_told_so_unless_it_is_a_list(
 def test_the_place_of_a_wrong_value_in_a_list_is_told_by_the_lists_name(program: Program) -> None:
     told = fields_of(program.get("/projects/everyday-help/export", annotators=["ann", "a\x00n"]))
     assert told == {"annotators.1": "contains the character NUL"}
+
+
+def test_how_long_a_text_may_be_is_told_in_characters(program: Program) -> None:
+    told = fields_of(program.patch("/projects/everyday-help", {"name": "x" * 121, "aspects": ["y" * 41]}))
+    assert told == {
+        "name": "This has 121 characters, and may have 120.",
+        "aspects.0": "This has 41 characters, and may have 40.",
+    }
+    told = fields_of(program.patch("/projects/everyday-help", {"name": "", "aspects": [""]}))
+    assert told == {"name": "This is empty.", "aspects.0": "This is empty."}
 
 
 @pytest.mark.parametrize(
