@@ -90,6 +90,11 @@ def _from_http(error: HttpError) -> Problem:
     return Problem(error.status_code, "refused", str(error), "See the documentation of this address.")
 
 
+def length_required() -> Problem:
+    """A body of unknown length is cut to nothing before it comes here."""
+    return Problem(411, "length_required", "The request does not say how long its body is.", "Send Content-Length.")
+
+
 def unexpected() -> Problem:
     return Problem(500, "unexpected", "The server failed.", "Try again; if it stays so, tell the site's admin.")
 

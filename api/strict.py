@@ -20,7 +20,7 @@ from ninja.parser import Parser
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from api.errors import FieldOut, Problem, invalid_fields
+from api.errors import FieldOut, Problem, invalid_fields, length_required
 
 MOST_NAMES = 30  # listed in one sentence
 MOST_ERRORS = 50  # told in one answer
@@ -73,6 +73,8 @@ class _NothingElse(ParamModel):
 
     @classmethod
     def resolve(cls, request: HttpRequest, api: NinjaAPI, path_params: dict[str, Any]) -> Self:
+        if "Transfer-Encoding" in request.headers and "Content-Length" not in request.headers:
+            raise length_required()
         wrong = [_error(name, unknown(name, cls.known, "parameter")) for name in request.GET if name not in cls.known]
         wrong += [
             _error(name, "This comes more than once.")

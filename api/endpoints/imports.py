@@ -18,7 +18,7 @@ from annotation.importing.reading import SHAPES
 from annotation.models import ImportReport
 from annotation.services import check_source_name
 from api.auth import ApiRequest, needs
-from api.errors import Problem, invalid
+from api.errors import Problem, invalid, length_required
 from api.fields import Text, replies
 from api.models import Scope
 from api.paging import Page, Paging, page_of
@@ -94,7 +94,7 @@ class ImportQuery(Schema):
 @router.post(
     "/projects/{slug:slug}/imports",
     auth=needs(Scope.DATA_WRITE),
-    response=replies(ImportOut, 404, 411, status=201),
+    response=replies(ImportOut, 404, status=201),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -144,10 +144,10 @@ def show_import(request: ApiRequest, slug: str, pk: int) -> ImportOut:
 
 
 def _check_length(request: ApiRequest) -> None:
-    """Raises Problem 411 for a body of unknown length, which servers cut to nothing, and 413 for one too long."""
+    """Raises Problem 411 for a body of unknown length, and 413 for one too long."""
     length = request.headers.get("Content-Length", "")
     if not length.isdecimal():
-        raise Problem(411, "length_required", "The request does not say how long its body is.", "Send Content-Length.")
+        raise length_required()
     if int(length) > LARGEST_UPLOAD:
         raise Problem(
             413,

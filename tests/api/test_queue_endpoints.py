@@ -469,3 +469,35 @@ def test_two_that_send_one_key_at_the_same_moment_give_one_vote(
     assert len(times) == 1
     assert answers[0] == answers[1]
     assert answers[0]["id"] == Judgment.objects.get().pk
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("choices", "statuses"), [(("a", "a"), [200, 200]), (("a", "b"), [200, 409])])
+def test_of_two_votes_at_the_same_moment_one_is_kept_and_another_is_told_so(
+    ann: User,
+    project: Project,
+    program_of: ProgramOf,
+    make_comparison: MakeComparison,
+    choices: tuple[str, str],
+    statuses: list[int],
+) -> None:
+    make_comparison()
+    programs = [program_of(ann), program_of(ann)]
+    ticket = lease(programs[0])["ticket"]
+    start = threading.Barrier(2)
+    answers: list[Any] = []
+
+    def send(program: Program, choice: str) -> None:
+        start.wait(20)
+        answers.append(program.post(f"{QUEUE}/submit", {"ticket": ticket, "choice": choice}))
+        connection.close()
+
+    threads = [threading.Thread(target=send, args=[*one]) for one in zip(programs, choices, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert sorted(answer.status_code for answer in answers) == statuses
+    kept = Judgment.objects.get()
+    assert {answer.json()["id"] for answer in answers if answer.status_code == 200} == {kept.pk}

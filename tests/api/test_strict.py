@@ -176,6 +176,14 @@ def test_what_the_server_reads_no_further_is_told_so(program: Program, settings:
     assert error_of(program.get("/me?a=1&b=2&c=3")) == (400, "refused")
 
 
+@EVERY
+def test_a_body_of_unknown_length_is_refused(program: Program, project: Project, operation: Operation) -> None:
+    path = operation.path.replace("{slug:slug}", project.slug).replace("{int:pk}", "1")
+    headers = {**program.headers, "Transfer-Encoding": "chunked"}
+    answer = program.client.generic(operation.methods[0], f"/api/v1{path}", headers=headers)
+    assert error_of(answer) == (411, "length_required")
+
+
 def test_a_body_that_takes_anything_cannot_be_bound() -> None:
     class Loose(Schema):
         name: str
