@@ -6,7 +6,7 @@ Everything here runs inside the caller's transaction, with the comparison's row 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import combinations
 
@@ -221,20 +221,29 @@ def _count(comparison: Comparison, judgment: Judgment) -> None:
     _tell(comparison, judgment)
 
 
-def _keep_edit(comparison: Comparison, annotator: User, verdict: Verdict) -> tuple[Response | None, int | None]:
-    """The edit of the best response that was changed, as a response of its own, and what it is an edit of.
+def is_what_was_said(judgment: Judgment, verdict: Verdict) -> bool:
+    """Whether this judgment is the one that is made of the verdict; else it is one given before, which was kept."""
+    kept = replace(
+        verdict,
+        tiers=judgment.tiers,
+        both_bad=judgment.both_bad,
+        both_good=judgment.both_good,
+        strength=judgment.strength,
+        reason=judgment.reason,
+        tags=tuple(judgment.tags),
+        acceptable={int(pk): will_do for pk, will_do in judgment.acceptable.items()},
+        aspects=judgment.aspects,
+    )
+    edit = (judgment.edit_of_id, judgment.edited.text) if judgment.edited and judgment.edit_of_id else None
+    return verdict == kept and edit == _edit(judgment.comparison, verdict)
 
-    A text that came back as it was is no edit, nor is one that makes one answer into another.
-    """
-    if not verdict.edits:
+
+def _keep_edit(comparison: Comparison, annotator: User, verdict: Verdict) -> tuple[Response | None, int | None]:
+    """The edit as a response of its own, and what it is an edit of."""
+    edit = _edit(comparison, verdict)
+    if edit is None:
         return None, None
-    texts = dict(Response.objects.filter(pk__in=comparison.response_ids).values_list("pk", "text"))
-    there = {_settled(text) for text in texts.values()}
-    by_rank = [pk for tier in verdict.tiers for pk in tier]
-    changed = [pk for pk in by_rank if pk in verdict.edits and _settled(verdict.edits[pk]) not in there]
-    if not changed:
-        return None, None
-    text = verdict.edits[changed[0]].strip()
+    edit_of, text = edit
     edited, _ = Response.objects.get_or_create(
         prompt_id=comparison.prompt_id,
         content_hash=content_hash(text),
@@ -242,7 +251,21 @@ def _keep_edit(comparison: Comparison, annotator: User, verdict: Verdict) -> tup
         author_label=f"person {annotator.pk}",
         defaults={"text": text, "written_by": annotator},
     )
-    return edited, changed[0]
+    return edited, edit_of
+
+
+def _edit(comparison: Comparison, verdict: Verdict) -> tuple[int, str] | None:
+    """The best response that was changed, and what it was changed to.
+
+    A text that came back as it was is no edit, nor is one that makes one answer into another.
+    """
+    if not verdict.edits:
+        return None
+    texts = Response.objects.filter(pk__in=comparison.response_ids).values_list("text", flat=True)
+    there = {_settled(text) for text in texts}
+    by_rank = [pk for tier in verdict.tiers for pk in tier]
+    changed = (pk for pk in by_rank if pk in verdict.edits and _settled(verdict.edits[pk]) not in there)
+    return next(((pk, verdict.edits[pk].strip()) for pk in changed), None)
 
 
 def _settled(text: str) -> str:

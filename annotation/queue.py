@@ -270,14 +270,15 @@ def _end_lease(comparison: Comparison, annotator: User) -> _Held | None:
 
 
 @transaction.atomic
-def skip(*, ticket: Ticket, annotator: User, reason: str) -> None:
-    """Pass a comparison on, for good. Does nothing to one that this person judged meanwhile."""
+def skip(*, ticket: Ticket, annotator: User, reason: str) -> bool:
+    """Pass a comparison on, for good. False: this person judged it meanwhile, and that stays."""
     lock_person(annotator)
     comparison = lock_comparison(ticket.comparison_id)
     if Judgment.objects.kept().filter(comparison=comparison, annotator=annotator).exists():
-        return
+        return False
     Skip.objects.get_or_create(comparison=comparison, annotator=annotator, defaults={"reason": reason})
     Lease.objects.filter(comparison=comparison, annotator=annotator).delete()
+    return True
 
 
 @transaction.atomic

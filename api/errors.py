@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
+from django.core.exceptions import (
+    ObjectDoesNotExist,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI, Schema
-from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.errors import AuthenticationError, HttpError
 
 logger = logging.getLogger(__name__)
 
+MALFORMED = "Send one JSON object in UTF-8, with Content-Type: application/json."
 ABOUT_TOKENS = "Send the header Authorization: Bearer TOKEN. Tokens are made on the page Your account, API tokens."
 
 
 class FieldOut(Schema):
-    """One value that was not taken: where it is (`body.choice`), and what is wrong with it."""
+    """What was not taken: where, in the names that were sent (`choice`, `ranks.A`, `body`), and what is wrong."""
 
     where: str
     problem: str
@@ -79,20 +84,15 @@ def invalid(where: str, problem: str) -> Problem:
     return invalid_fields([FieldOut(where=where, problem=problem)])
 
 
-def _from_validation(error: ValidationError) -> Problem:
-    return invalid_fields([FieldOut(where=_place(one["loc"]), problem=str(one["msg"])) for one in error.errors])
-
-
-def _place(path: Sequence[Any]) -> str:
-    """`("body", "vote", "choice")` as `body.choice`: the second name is that of our own argument."""
-    source, *names = path
-    return ".".join(str(name) for name in ([source, *names[1:]] if source == "body" and len(names) > 1 else path))
-
-
 def _from_http(error: HttpError) -> Problem:
     if error.status_code == 400:
-        return Problem(400, "malformed", str(error), "Send the body as JSON in UTF-8.")
+        return Problem(400, "malformed", f"The body is not JSON: {error.__cause__}.", MALFORMED)
     return Problem(error.status_code, "refused", str(error), "See the documentation of this address.")
+
+
+def length_required() -> Problem:
+    """A body of unknown length is cut to nothing before it comes here."""
+    return Problem(411, "length_required", "The request does not say how long its body is.", "Send Content-Length.")
 
 
 def unexpected() -> Problem:
@@ -109,12 +109,15 @@ def answer_errors(api: NinjaAPI) -> None:
         logger.error("%s %s failed", request.method, request.path, exc_info=error)
         return tell(unexpected())
 
+    too_large = Problem(413, "too_large", "The body is too large.", "Send less in one request.")
+    refused = Problem(400, "refused", "The request was refused.", "Check its address and headers.")
     forbidden = Problem(403, "forbidden", "You may not do this.", "Ask an admin of the site.")
     api.add_exception_handler(Problem, lambda _, error: tell(error))  # type: ignore[arg-type]  # never the class
-    api.add_exception_handler(ValidationError, lambda _, error: tell(_from_validation(error)))  # type: ignore[arg-type]
     api.add_exception_handler(HttpError, lambda _, error: tell(_from_http(error)))  # type: ignore[arg-type]
     api.add_exception_handler(AuthenticationError, lambda _, __: tell(unauthorized()))
     api.add_exception_handler(ObjectDoesNotExist, lambda _, __: tell(not_found()))
     api.add_exception_handler(Http404, lambda _, __: tell(not_found()))
     api.add_exception_handler(PermissionDenied, lambda _, __: tell(forbidden))
+    api.add_exception_handler(RequestDataTooBig, lambda _, __: tell(too_large))
+    api.add_exception_handler(SuspiciousOperation, lambda _, __: tell(refused))
     api.add_exception_handler(Exception, fail)  # type: ignore[arg-type]  # never the class

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar
@@ -16,21 +17,34 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.utils.timezone import now
 from ninja import Header, Schema
+from pydantic import AfterValidator, Field
 
 from api.auth import ApiRequest
 from api.errors import Problem
 from api.models import RememberedAnswer
+from api.strict import Body
 
 KEPT_FOR = timedelta(days=1)
 REPLAYED = "Idempotency-Replayed"
 
+SIGNS = re.compile(r"[!-~]*")
+
+
+def _in_signs(key: str) -> str:
+    if not SIGNS.fullmatch(key):
+        raise ValueError("Only letters, digits and signs of ASCII, without spaces, make a key.")
+    return key
+
+
+# The pattern tells programs what the validator says to people.
+Key = Annotated[
+    str, Field(min_length=1, max_length=200, json_schema_extra={"pattern": "^[!-~]+$"}), AfterValidator(_in_signs)
+]
+
 IdempotencyKey = Annotated[
-    str | None,
+    Key | None,
     Header(
         alias="Idempotency-Key",
-        min_length=1,
-        max_length=200,
-        pattern=r"^[!-~]+$",
         description="Any text of your own, new for each request: the same request sent again with the same key, within"
         " a day, is answered as the first time and does nothing.",
     ),
@@ -40,7 +54,7 @@ Out = TypeVar("Out", bound=Schema)
 
 
 def once(
-    request: ApiRequest, response: HttpResponse, key: str | None, body: Schema, kind: type[Out], do: Callable[[], Out]
+    request: ApiRequest, response: HttpResponse, key: str | None, body: Body, kind: type[Out], do: Callable[[], Out]
 ) -> Out:
     """Do it, or give the answer of the first time. Raises Problem 422 if the key came with another request before."""
     if key is None:

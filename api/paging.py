@@ -58,5 +58,5 @@ def _read(cursor: str, kind: str) -> int:
     except (binascii.Error, ValueError):
         named, pk = "", ""
     if named != kind or not pk.isdecimal() or not 0 < int(pk[:20]) <= LARGEST_ID:
-        raise invalid("query.cursor", "This is not the cursor of a page of this list.")
+        raise invalid("cursor", "This is not the cursor of a page of this list.")
     return int(pk)

@@ -1,15 +1,18 @@
 """The API: its name, its errors, its endpoints. To add one, copy a sibling in `endpoints` and name it here."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from ninja import NinjaAPI
+from ninja.errors import ValidationErrorContext
 from ninja.openapi import get_schema
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
 from api.endpoints import comparisons, imports, judgments, me, preferences, projects, quality, queue
 from api.errors import answer_errors
+from api.strict import StrictParser, problem_of, strictly
 
 DESCRIPTION = """
 Everything here follows the rules of the pages: what a person may do there, their tokens may do here, if the token has
@@ -19,10 +22,19 @@ the scope. Send `Authorization: Bearer TOKEN`. Errors have one shape:
 
 
 class Api(NinjaAPI):
-    """An API whose operations are called in OpenAPI as their functions are."""
+    """An API whose operations are strict, and called in OpenAPI as their functions are."""
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(parser=StrictParser(), **named)
+        self.add_decorator(strictly, mode="view")
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
         return operation.view_func.__name__
+
+    def validation_error_from_error_contexts(  # type: ignore[override]  # it is raised, whatever it is
+        self, error_contexts: Sequence[ValidationErrorContext[Any]]
+    ) -> Exception:
+        return problem_of(error_contexts)
 
     def get_openapi_schema(
         self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None

@@ -6,8 +6,6 @@ With JavaScript the page also asks for the pair after this one (`ahead`), to sho
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
@@ -22,7 +20,7 @@ from annotation import queue
 from annotation.access import SignedInRequest, get_project_for_annotator
 from annotation.ballots import Ballot
 from annotation.examples import examples_for
-from annotation.judging import NoSeatLeftError
+from annotation.judging import NoSeatLeftError, is_what_was_said
 from annotation.models import Arm, Comparison, Flag, Judgment, Lease, Project
 from annotation.practising import look_back_on, practised_by
 from annotation.queue import BadTicketError, Ticket
@@ -148,7 +146,7 @@ def _vote(request: SignedInRequest, project: Project) -> Judgment | None:
             ballot=ballot,
             active_seconds=seconds(request.POST.get("active_seconds", "")),
         )
-        kept_before = not _is_of(judgment, ballot)
+        kept_before = not is_what_was_said(judgment, ballot.verdict(judgment.shown_order))
     except Comparison.DoesNotExist:
         messages.warning(request, TAKEN_OUT)
         return None
@@ -160,22 +158,6 @@ def _vote(request: SignedInRequest, project: Project) -> Judgment | None:
     elif judgment.seat is None:
         messages.info(request, LATE)
     return judgment
-
-
-def _is_of(judgment: Judgment, ballot: Ballot) -> bool:
-    """Whether this is the vote on the ballot, its edits aside; else it is one given before, which was kept."""
-    said = ballot.verdict(judgment.shown_order)
-    return said == replace(
-        said,
-        tiers=judgment.tiers,
-        both_bad=judgment.both_bad,
-        both_good=judgment.both_good,
-        strength=judgment.strength,
-        reason=judgment.reason,
-        tags=tuple(judgment.tags),
-        acceptable={int(pk): will_do for pk, will_do in judgment.acceptable.items()},
-        aspects=judgment.aspects,
-    )
 
 
 def _told(request: SignedInRequest, project: Project, judgment: Judgment) -> HttpResponse:

@@ -18,13 +18,14 @@ from annotation.importing.reading import SHAPES
 from annotation.models import ImportReport
 from annotation.services import check_source_name
 from api.auth import ApiRequest, needs
-from api.errors import Problem, invalid
+from api.errors import Problem, invalid, length_required
 from api.fields import Text, replies
 from api.models import Scope
 from api.paging import Page, Paging, page_of
 
 router = Router(tags=["imports"])
 JSON_LINES = "application/jsonl"
+FORM = "multipart/form-data"
 ABOUT_BODY = (
     'One object a line: `{"prompt", "chosen", "rejected"}`, `{"prompt", "responses": [...]}` or another of the shapes'
     " that the import's page lists; prompts are texts or lists of messages."
@@ -93,7 +94,7 @@ class ImportQuery(Schema):
 @router.post(
     "/projects/{slug:slug}/imports",
     auth=needs(Scope.DATA_WRITE),
-    response=replies(ImportOut, 404, 411, 413, status=201),
+    response=replies(ImportOut, 404, status=201),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -107,13 +108,15 @@ def new_import(request: ApiRequest, slug: str, which: Query[ImportQuery]) -> Sta
     a file whose import broke off can be sent again as it is."""
     project = get_project_for_manager(request, slug)
     _check_length(request)
+    if request.content_type == FORM:
+        raise invalid("Content-Type", "Send the file itself as the body, not a form: curl --data-binary @FILE.")
     if which.shape and which.shape not in SHAPES:
-        raise invalid("query.shape", f"Take one of {', '.join(SHAPES)}, or none.")
+        raise invalid("shape", f"Take one of {', '.join(SHAPES)}, or none.")
     try:
         if which.judged_by:
             check_source_name(which.judged_by)
     except ValidationError as error:
-        raise invalid("query.judged_by", " ".join(error.messages)) from None
+        raise invalid("judged_by", " ".join(error.messages)) from None
     report = import_rows(
         project=project,
         file=request,
@@ -141,10 +144,10 @@ def show_import(request: ApiRequest, slug: str, pk: int) -> ImportOut:
 
 
 def _check_length(request: ApiRequest) -> None:
-    """Raises Problem 411 for a body of unknown length, which servers cut to nothing, and 413 for one too long."""
+    """Raises Problem 411 for a body of unknown length, and 413 for one too long."""
     length = request.headers.get("Content-Length", "")
     if not length.isdecimal():
-        raise Problem(411, "length_required", "The request does not say how long its body is.", "Send Content-Length.")
+        raise length_required()
     if int(length) > LARGEST_UPLOAD:
         raise Problem(
             413,

@@ -10,11 +10,13 @@ from pydantic import Field
 
 from annotation.access import get_project_for_annotator, get_project_for_manager
 from annotation.ballots import Ballot
-from annotation.models import Judgment
+from annotation.models import Comparison, Judgment
 from api.auth import ApiRequest, needs
+from api.errors import invalid
 from api.fields import Text, replies
 from api.models import Scope
 from api.paging import Page, Paging, page_of
+from api.people import people_of
 
 router = Router(tags=["judgments"])
 
@@ -115,7 +117,7 @@ class JudgmentOut(Schema):
 class JudgmentQuery(Schema):
     """Which votes."""
 
-    annotator: Text = Field("", max_length=150, description="Username of the person or source; empty for all.")
+    annotator: Text = Field("", max_length=150, description="Username of a member, a voter or a source; empty for all.")
     comparison: int | None = Field(None, ge=1, le=2**63 - 1)
     withdrawn: bool = Field(False, description="Also those that do not count: taken back, or late.")
 
@@ -138,7 +140,9 @@ def list_judgments(request: ApiRequest, slug: str, page: Paging, which: Query[Ju
     if not which.withdrawn:
         rows = rows.standing()
     if which.annotator:
-        rows = rows.filter(annotator__username=which.annotator)
+        rows = rows.filter(annotator__in=people_of(project, {"annotator": which.annotator}))
     if which.comparison is not None:
+        if not Comparison.objects.filter(project=project, pk=which.comparison).exists():
+            raise invalid("comparison", "The project has no such comparison.")
         rows = rows.filter(comparison=which.comparison)
     return page_of(rows, page, lambda found: [JudgmentOut.of(judgment) for judgment in found])

@@ -10,24 +10,25 @@ from django.http import StreamingHttpResponse
 from django.utils.functional import Promise
 from django.utils.translation import override
 from ninja import Query, Router, Schema
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from annotation.access import get_project_for_manager
 from annotation.exporting.files import FILES
 from annotation.exporting.streaming import SHAPES, export_bytes
 from annotation.exporting.verdicts import RULE_TITLES, WEIGHTED
 from annotation.exporting.wanted import Wanted
-from annotation.models import Comparison, Preference, User
+from annotation.models import Comparison, Preference, Project
 from api.auth import ApiRequest, needs
 from api.endpoints.comparisons import PromptOut, ResponseOut
 from api.errors import invalid
-from api.fields import Text, replies
+from api.fields import Moment, Text, replies
 from api.models import Scope
 from api.paging import Page, Paging, page_of
+from api.people import people_of
 
 router = Router(tags=["preferences"])
 PURPOSES, ANY = Comparison.Purpose.values, "any"
-NOBODY = 0  # no account has this id
+WITH_MARGIN = [name for name, shape in SHAPES.items() if "margin" in shape.COLUMNS]
 CONTENT_TYPES = [file.CONTENT_TYPE.partition(";")[0] for file in FILES.values()]
 
 
@@ -78,9 +79,13 @@ class ExportQuery(Schema):
         description=f"{_told(RULE_TITLES)} The last is of all votes: without since, before and annotators.",
     )
     margin: bool = Field(False, description="Say of preferences how much better, 0 to 3.")
-    since: AwareDatetime | None = Field(None, description="Votes of this moment or later.")
-    before: AwareDatetime | None = Field(None, description="Votes earlier than this moment.")
-    annotators: list[Text] = Field([], max_length=100, description="Votes of these usernames; none: everybody's.")
+    since: Moment | None = Field(None, description="Votes of this moment or later.")
+    before: Moment | None = Field(None, description="Votes earlier than this moment, which is later than `since`.")
+    annotators: list[Text] = Field(
+        [],
+        max_length=100,
+        description="Votes of these members, voters or sources, each username a parameter; none: everybody's.",
+    )
     agreement: float = Field(0.0, ge=0, le=1, description="The least share of a comparison's votes that say the same.")
     purpose: str = Field(
         Wanted.purpose,
@@ -88,8 +93,29 @@ class ExportQuery(Schema):
         description="What the comparisons were made for.",
     )
 
-    def wanted(self) -> Wanted:
-        """Raises Problem 422 for a name that is none, and where a probability by all votes is asked of some."""
+    def wanted(self, project: Project) -> Wanted:
+        """Raises Problem 422 for a name that is none, and for what nothing could be an answer to."""
+        self._check_names()
+        if self.votes == WEIGHTED and (self.since or self.before or self.annotators):
+            raise invalid("votes", "That probability is of all votes: leave since, before and annotators out.")
+        if self.margin and self.shape not in WITH_MARGIN:
+            raise invalid("margin", f"Rows of this shape have none. Ask for {', '.join(WITH_MARGIN)}.")
+        if self.since and self.before and self.since >= self.before:
+            raise invalid("before", "It must be later than since.")
+        people = people_of(project, {f"annotators.{n}": name for n, name in enumerate(self.annotators)})
+        return Wanted(
+            shape=self.shape,
+            file=self.file,
+            votes=self.votes,
+            margin=self.margin,
+            since=self.since,
+            before=self.before,
+            annotators=tuple(people),
+            agreement=self.agreement,
+            purpose="" if self.purpose == ANY else self.purpose,
+        )
+
+    def _check_names(self) -> None:
         known: dict[str, Collection[str]] = {
             "shape": SHAPES,
             "file": FILES,
@@ -98,26 +124,7 @@ class ExportQuery(Schema):
         }
         for field, names in known.items():
             if getattr(self, field) not in names:
-                raise invalid(f"query.{field}", f"Take one of {', '.join(names)}.")
-        if self.votes == WEIGHTED and (self.since or self.before or self.annotators):
-            raise invalid("query.votes", "That probability is of all votes: leave since, before and annotators out.")
-        return Wanted(
-            shape=self.shape,
-            file=self.file,
-            votes=self.votes,
-            margin=self.margin,
-            since=self.since,
-            before=self.before,
-            annotators=self._people(),
-            agreement=self.agreement,
-            purpose="" if self.purpose == ANY else self.purpose,
-        )
-
-    def _people(self) -> tuple[int, ...]:
-        """Whether somebody of a name exists is not told: their votes are asked for, and there are none."""
-        if not self.annotators:
-            return ()
-        return tuple(User.objects.filter(username__in=self.annotators).values_list("pk", flat=True)) or (NOBODY,)
+                raise invalid(field, f"Take one of {', '.join(names)}.")
 
 
 @router.get(
@@ -146,5 +153,5 @@ def list_preferences(request: ApiRequest, slug: str, page: Paging) -> Page[Prefe
 def export(request: ApiRequest, slug: str, which: Query[ExportQuery]) -> StreamingHttpResponse:
     """What was judged, as a file that trainers read as it is: JSON Lines unless you ask for another."""
     project = get_project_for_manager(request, slug)
-    wanted = which.wanted()
+    wanted = which.wanted(project)
     return StreamingHttpResponse(export_bytes(project, wanted), content_type=FILES[wanted.file].CONTENT_TYPE)

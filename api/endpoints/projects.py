@@ -25,6 +25,7 @@ from api.fields import Text, replies
 from api.models import Scope
 from api.once import IdempotencyKey, once
 from api.paging import Page, Paging, page_of
+from api.strict import Body
 
 router = Router(tags=["projects"])
 Kind = Literal["pairs", "ranking", "single"]
@@ -70,7 +71,7 @@ ABOUT_KIND = "What the answers to one prompt become: two at a time, all in order
 Name = Annotated[Text, Field(min_length=1, max_length=40, json_schema_extra={"pattern": "^[^\\u0000,]*$"})]
 
 
-class ProjectIn(Schema):
+class ProjectIn(Body):
     name: Text = Field(min_length=1, max_length=120)
     guidelines: Text = Field("", max_length=100_000, description="Markdown, shown beside the labelling page.")
     overlap: Overlap = Field(1, description=ABOUT_OVERLAP)
@@ -84,20 +85,21 @@ class ProjectIn(Schema):
     offers_edit: bool = Field(False, description="Offer to edit an answer; the edit counts as better than it.")
 
 
-class ProjectPatch(Schema):
+class ProjectPatch(Body):
     """Only what is given is changed. Comparisons that exist keep their number of judgments."""
 
-    name: Text | None = Field(None, min_length=1, max_length=120)
-    guidelines: Text | None = Field(None, max_length=100_000)
-    overlap: Overlap | None = Field(None, description=ABOUT_OVERLAP)
-    kind: Kind | None = Field(None, description=ABOUT_KIND)
-    asks_strength: bool | None = None
-    offers_both_good: bool | None = None
-    asks_acceptability: bool | None = None
-    aspects: list[Name] | None = Field(None, max_length=MOST_ASPECTS)
-    reason_tags: list[Name] | None = Field(None, max_length=MOST_TAGS)
-    asks_reason: bool | None = None
-    offers_edit: bool | None = None
+    # The defaults stand for what is not given; nobody reads them.
+    name: Text = Field(default_factory=str, min_length=1, max_length=120)
+    guidelines: Text = Field(default_factory=str, max_length=100_000)
+    overlap: Overlap = Field(default_factory=float, description=ABOUT_OVERLAP)
+    kind: Kind = Field(default_factory=lambda: "pairs", description=ABOUT_KIND)
+    asks_strength: bool = Field(default_factory=bool)
+    offers_both_good: bool = Field(default_factory=bool)
+    asks_acceptability: bool = Field(default_factory=bool)
+    aspects: list[Name] = Field(default_factory=list, max_length=MOST_ASPECTS)
+    reason_tags: list[Name] = Field(default_factory=list, max_length=MOST_TAGS)
+    asks_reason: bool = Field(default_factory=bool)
+    offers_edit: bool = Field(default_factory=bool)
 
 
 class ProjectQuery(Schema):
@@ -140,9 +142,8 @@ def show_project(request: ApiRequest, slug: str) -> ProjectOut:
 def change_project(request: ApiRequest, slug: str, body: ProjectPatch) -> ProjectOut:
     """Change settings. For the project's managers."""
     project = get_project_for_manager(request, slug)
-    given = {name: value for name, value in body.model_dump(exclude_unset=True).items() if value is not None}
     before = model_to_dict(project, ProjectForm.Meta.fields)
-    form = _checked(ProjectForm(before | given, instance=project))
+    form = _checked(ProjectForm(before | body.model_dump(exclude_unset=True), instance=project))
     form.save()
     if "kind" in form.changed_data:
         follow_kind(project)
@@ -172,11 +173,7 @@ def _checked(form: ProjectForm) -> ProjectForm:
     """The form of the pages, valid. Raises Problem 422 with what it says."""
     if not form.is_valid():
         raise invalid_fields(
-            [
-                FieldOut(where=f"body.{name}", problem=str(reason))
-                for name, reasons in form.errors.items()
-                for reason in reasons
-            ]
+            [FieldOut(where=name, problem=str(reason)) for name, reasons in form.errors.items() for reason in reasons]
         )
     return form
 

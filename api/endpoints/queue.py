@@ -6,7 +6,6 @@ A pair has no ids of answers and no authors: what can tell the two sides apart i
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
 
 from django.http import HttpResponse
 from django.utils.timezone import now
@@ -16,24 +15,22 @@ from pydantic import Field
 
 from annotation import queue
 from annotation.access import get_project_for_annotator
-from annotation.ballots import CHOICES, LONGEST_EDIT, LONGEST_REASON, THUMBS, Ballot
-from annotation.forms import MOST_ASPECTS, MOST_TAGS
 from annotation.gold import feedback_on
-from annotation.judging import NoSeatLeftError
-from annotation.models import Arm, Judgment, Lease, Project, Response
+from annotation.judging import NoSeatLeftError, is_what_was_said
+from annotation.models import Arm, Comparison, Judgment, Lease, Project, Response
 from annotation.models.judging import LETTERS
 from annotation.queue import LEASE_TIME, BadTicketError, Ticket
 from annotation.work import choices_for, why_nothing_is_left
 from api.auth import ApiRequest, needs
 from api.endpoints.judgments import OwnJudgmentOut
-from api.errors import Problem, invalid
+from api.errors import Problem
 from api.fields import Text, replies
 from api.models import Scope
 from api.once import IdempotencyKey, once
+from api.voting import TicketIn, VoteIn
 
 router = Router(tags=["queue"])
 LABEL = needs(Scope.LABEL)
-Edit = Annotated[Text, Field(max_length=LONGEST_EDIT)]
 
 
 class MessageOut(Schema):
@@ -70,58 +67,8 @@ class LeaseOut(Schema):
     why: str | None
 
 
-class TicketIn(Schema):
-    ticket: Text = Field(min_length=1, max_length=1_000)
-
-
 class ExtendedOut(Schema):
     expires_at: datetime
-
-
-class VoteIn(TicketIn):
-    """What the project does not ask beside the vote is passed over; what it asks may be left out."""
-
-    choice: Text = Field(
-        "",
-        json_schema_extra={"enum": ["", *CHOICES, *THUMBS]},
-        description="For two answers, or for one (`up`, `down`); empty for a ranking.",
-    )
-    ranks: dict[Text, int] = Field(
-        {},
-        max_length=len(LETTERS),
-        description='The place of each of three answers or more, 1 is best: `{"A": 2, "B": 1, "C": 2}`.',
-    )
-    reason: Text = Field("", max_length=LONGEST_REASON)
-    tags: list[Text] = Field([], max_length=MOST_TAGS, description="Of the project's `reason_tags`.")
-    acceptable: dict[Text, bool] = Field(
-        {}, max_length=len(LETTERS), description='Whether each answer will do: `{"A": true, "B": false}`.'
-    )
-    aspects: dict[Text, Literal["A", "B", "tie"]] = Field(
-        {}, max_length=MOST_ASPECTS, description="A vote of its own for each of the project's `aspects`."
-    )
-    edits: dict[Text, Edit] = Field(
-        {},
-        max_length=len(LETTERS),
-        description="What you made of an answer, by its side. The edit of the best answer that was changed is kept.",
-    )
-    active_seconds: float = Field(
-        0.0,
-        ge=0,
-        le=1e6,
-        allow_inf_nan=False,
-        description="Time spent on it, at most the time since it was handed out.",
-    )
-
-    def ballot(self) -> Ballot:
-        return Ballot(
-            choice=self.choice,
-            ranks=self.ranks,
-            reason=self.reason.strip(),
-            tags=tuple(self.tags),
-            acceptable=self.acceptable,
-            aspects=dict(self.aspects),
-            edits={side: text for side, text in self.edits.items() if text.strip()},
-        )
 
 
 class FeedbackOut(Schema):
@@ -187,7 +134,7 @@ def release(request: ApiRequest, slug: str) -> Status[None]:
 def submit(
     request: ApiRequest, response: HttpResponse, slug: str, body: VoteIn, idempotency_key: IdempotencyKey = None
 ) -> VotedOut:
-    """Vote. A pair that you judged already keeps its vote, which is answered.
+    """Vote. Of a pair that you judged already the vote stands: sent again it is answered, another is refused by 409.
 
     A vote that comes when you hold the pair no longer and others have taken it is kept; `counts` is false until one of
     them lets go.
@@ -196,15 +143,12 @@ def submit(
     ticket = _ticket(request, project, body)
 
     def vote() -> VotedOut:
-        try:
-            judgment = queue.submit_judgment(
-                ticket=ticket,
-                annotator=request.user,
-                ballot=body.ballot().of_what_is_asked(project),
-                active_seconds=body.active_seconds,
-            )
-        except ValueError as error:
-            raise invalid("body.choice", str(error)) from None
+        ballot = body.ballot(project, sides=_sides(ticket))
+        judgment = queue.submit_judgment(
+            ticket=ticket, annotator=request.user, ballot=ballot, active_seconds=body.active_seconds
+        )
+        if not is_what_was_said(judgment, ballot.verdict(judgment.shown_order)):
+            raise _already_judged(practice=judgment.arm == Arm.PRACTICE)
         return VotedOut.told(judgment)
 
     return once(request, response, idempotency_key, body, VotedOut, vote)
@@ -214,12 +158,13 @@ def submit(
 def skip(
     request: ApiRequest, response: HttpResponse, slug: str, body: SkipIn, idempotency_key: IdempotencyKey = None
 ) -> SkippedOut:
-    """Pass a pair on for good, with the reason. Does nothing to a pair that you judged."""
+    """Pass a pair on for good, with the reason. 409: you judged it already, and that stands."""
     project = get_project_for_annotator(request, slug)
     ticket = _ticket(request, project, body)
 
     def pass_on() -> SkippedOut:
-        queue.skip(ticket=ticket, annotator=request.user, reason=body.reason.strip() or "no reason given")
+        if not queue.skip(ticket=ticket, annotator=request.user, reason=body.reason.strip() or "no reason given"):
+            raise _already_judged()
         return SkippedOut()
 
     return once(request, response, idempotency_key, body, SkippedOut, pass_on)
@@ -236,6 +181,22 @@ def undo(request: ApiRequest, slug: str) -> PairOut:
     if held is None:
         raise Problem(409, "nothing_to_undo", "There is nothing to take back.", "Lease the next pair.")
     return _pair(held)
+
+
+def _sides(ticket: Ticket) -> str:
+    """The letters of the answers that were handed out."""
+    return LETTERS[: len(Comparison.objects.values_list("response_ids", flat=True).get(pk=ticket.comparison_id))]
+
+
+def _already_judged(*, practice: bool = False) -> Problem:
+    return Problem(
+        409,
+        "already_judged",
+        "You have judged this pair already. That vote stands; what came now was not kept.",
+        "Lease the next pair: a practice pair is judged once."
+        if practice
+        else "To change it, POST to queue/undo while it is your last, or open My votes on the labelling page.",
+    )
 
 
 def _ticket(request: ApiRequest, project: Project, body: TicketIn) -> Ticket:

@@ -1,7 +1,7 @@
 """The API of Prefloop, typed."""
 
 from prefloop_client.client import Client
-from prefloop_client.errors import ApiError, NoAnswerError
+from prefloop_client.errors import AlreadyJudgedError, ApiError, NoAnswerError
 from prefloop_client.rows import (
     Answer,
     BadRow,
@@ -26,6 +26,7 @@ from prefloop_client.rows import (
 from prefloop_client.webhooks import BadSignatureError, verify
 
 __all__ = [
+    "AlreadyJudgedError",
     "Answer",
     "ApiError",
     "BadRow",

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 
 import requests
 
-from prefloop_client.errors import ApiError, NoAnswerError
+from prefloop_client.errors import AlreadyJudgedError, ApiError, NoAnswerError
 from prefloop_client.rows import (
     Comparison,
     Import,
@@ -126,7 +126,7 @@ class Client:
         """Vote: `a3` is A much better, `b1` B slightly, `tie`, `both_bad`; `ranks` puts three answers or more in order
         (`{"A": 2, "B": 1, "C": 2}`). The rest is what the project asks beside the vote, by side; an aspect is A, B or
         tie. A vote that comes late, when others have taken the pair, is kept; its `counts` is false until one of them
-        lets go."""
+        lets go. Raises AlreadyJudgedError for a pair with another vote of yours, which stands."""
         body = {
             "ticket": pair.ticket,
             "choice": choice,
@@ -141,6 +141,7 @@ class Client:
         return read(Vote, self._json("POST", f"/projects/{slug}/queue/submit", body=body, key=_new_key()))
 
     def skip(self, slug: str, pair: Pair, reason: str) -> None:
+        """Pass it on for good. Raises AlreadyJudgedError for a pair with a vote of yours."""
         body = {"ticket": pair.ticket, "reason": reason}
         self._json("POST", f"/projects/{slug}/queue/skip", body=body, key=_new_key())
 
@@ -169,9 +170,10 @@ class Client:
         return read(Quality, self._json("GET", f"/projects/{slug}/quality"))
 
     def export(
-        self, slug: str, *, shape: str = "preference", votes: str = "raw", **more: str
+        self, slug: str, *, shape: str = "preference", votes: str = "raw", **more: str | Sequence[str]
     ) -> Iterator[dict[str, Any]]:
-        """Rows of what was judged, read as they come: see the API's description for shapes, votes and filters."""
+        """Rows of what was judged, read as they come: see the API's description for shapes, votes and filters, such as
+        `annotators=["ann", "ben"]`. A filter that does not exist is an ApiError."""
         query = {"shape": shape, "votes": votes, **more}
         with self._send("GET", f"/projects/{slug}/export", query=query, stream=True, again=True) as response:
             for line in response.iter_lines():
@@ -227,7 +229,7 @@ class Client:
         path: str,
         *,
         again: bool,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         data: bytes | None = None,
         content: str = "application/json",
         key: str = "",
@@ -267,7 +269,9 @@ def _error(answer: requests.Response) -> ApiError:
         error = answer.json()["error"]
     except (ValueError, KeyError, TypeError):
         error = {}
-    return ApiError(answer.status_code, error if isinstance(error, dict) else {})
+    told = error if isinstance(error, dict) else {}
+    kind = AlreadyJudgedError if told.get("code") == "already_judged" else ApiError
+    return kind(answer.status_code, told)
 
 
 def _new_key() -> str:

@@ -25,3 +25,7 @@ class ApiError(Exception):
         super().__init__(
             " ".join([self.message, *(f"{where}: {problem}." for where, problem in self.fields), self.todo])
         )
+
+
+class AlreadyJudgedError(ApiError):
+    """The pair has a vote of yours, another than this one, which was not kept. `todo` says how to change it."""

@@ -236,11 +236,13 @@ def test_another_vote_on_a_pair_from_another_tab_is_not_called_saved(
     assert Judgment.objects.count() == 1
 
 
-@pytest.mark.parametrize("more", [{"reason": "It is shorter."}, {"tag": "clearer"}, {"aspect:true": "B"}])
+@pytest.mark.parametrize(
+    "more", [{"reason": "It is shorter."}, {"tag": "clearer"}, {"aspect:true": "B"}, {"edit:A": "Better."}]
+)
 def test_what_is_said_beside_the_same_vote_from_another_tab_is_not_called_saved(
     url: str, project: Project, signed_in: SignIn, ann: User, make_comparison: MakeComparison, more: dict[str, str]
 ) -> None:
-    Project.objects.update(asks_reason=True, reason_tags=["clearer"], aspects=["true"])
+    Project.objects.update(asks_reason=True, reason_tags=["clearer"], aspects=["true"], offers_edit=True)
     make_comparison()
     client = signed_in(ann)
     data = {**form_of(client, url).hidden, "choice": "a2"}

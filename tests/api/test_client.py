@@ -14,7 +14,7 @@ from pytest_django.live_server_helper import LiveServer
 from annotation.models import Judgment, Project, Response, User
 from api.models import Scope
 from api.tokens import make_token
-from prefloop_client import ApiError, Client, NoAnswerError
+from prefloop_client import AlreadyJudgedError, ApiError, Client, NoAnswerError
 from tests.annotation.conftest import MakeComparison
 
 CLIENT = Path(__file__).resolve().parents[2] / "client"
@@ -130,7 +130,7 @@ def test_a_manager_works_through_the_client(project: Project, manager: User, cli
     assert preference.prompt.messages[0].content == pair.messages[0].content
     assert len(list(client.comparisons(SLUG))) == 3
     assert client.quality(SLUG).computed_at is None  # asked for by this
-    (row,) = client.export(SLUG, shape="preference-text")
+    (row,) = client.export(SLUG, shape="preference-text", annotators=["mara"])
     assert (row["chosen"], row["rejected"]) == (pair.b, pair.a)
 
 
@@ -155,6 +155,21 @@ def test_what_the_server_refuses_is_raised_with_what_to_do(project: Project, ann
     with pytest.raises(ApiError) as raised:
         client_of(ann).project("nothing")
     assert raised.value.code == "not_found"
+
+
+def test_another_vote_on_a_judged_pair_is_an_error_of_its_own(
+    project: Project, ann: User, client_of: ClientOf, make_comparison: MakeComparison
+) -> None:
+    make_comparison()
+    client: Client = client_of(ann)
+    pair = client.lease(SLUG)
+    assert pair is not None
+    vote = client.submit(SLUG, pair, "a2")
+    assert client.submit(SLUG, pair, "a2").id == vote.id
+    with pytest.raises(AlreadyJudgedError, match="undo"):
+        client.submit(SLUG, pair, "b2")
+    with pytest.raises(AlreadyJudgedError):
+        client.skip(SLUG, pair, "broken")
 
 
 def test_a_server_that_is_not_there_is_named() -> None:

@@ -59,4 +59,4 @@ def test_every_example_does_what_the_page_says(
         else:
             assert output == expected, code
     names["client"].close()
-    assert (seen.count("python"), seen.count("sh")) == (6, 5)
+    assert (seen.count("python"), seen.count("sh")) == (6, 6)

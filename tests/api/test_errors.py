@@ -43,7 +43,7 @@ def test_a_value_that_is_not_taken_is_named(project: object, ann: User, program_
     sent = {"ticket": "x", "choice": 7, "active_seconds": -1}
     response = program_of(ann).post("/projects/everyday-help/queue/submit", sent)
     assert error_of(response) == (422, "invalid")
-    assert {field["where"] for field in response.json()["error"]["fields"]} == {"body.choice", "body.active_seconds"}
+    assert {field["where"] for field in response.json()["error"]["fields"]} == {"choice", "active_seconds"}
 
 
 @pytest.mark.parametrize("text", ["a\x00b", "\ud800"])

@@ -19,6 +19,15 @@ from tests.annotation.conftest import MakeComparison
 from tests.api.conftest import Program, ProgramOf, error_of
 
 QUEUE = "/projects/everyday-help/queue"
+TICKET = {"ticket": "x"}
+BODIES: dict[str, dict[str, str]] = {
+    "lease": {},
+    "extend": TICKET,
+    "release": {},
+    "submit": TICKET | {"choice": "tie"},
+    "skip": TICKET | {"reason": "y"},
+    "undo": {},
+}
 
 
 def lease(program: Program) -> dict[str, Any]:
@@ -121,12 +130,145 @@ def test_a_program_says_what_is_asked_beside_the_vote(
     assert (seen["edited"], seen["edit_of"], seen["aspects"]) == (judgment.edited_id, a, judgment.aspects)
 
 
-def test_what_the_project_does_not_ask_is_passed_over(program: Program, make_comparison: MakeComparison) -> None:
+def wrong_with(answer: Any) -> dict[str, str]:
+    """What was not taken of a vote, none of which was kept."""
+    assert error_of(answer) == (422, "invalid")
+    assert not Judgment.objects.exists()
+    return {field["where"]: field["problem"] for field in answer.json()["error"]["fields"]}
+
+
+def test_what_the_project_does_not_ask_is_refused(program: Program, make_comparison: MakeComparison) -> None:
     make_comparison()
-    vote = {"ticket": lease(program)["ticket"], "choice": "a2", **BESIDE}
-    assert error_of(program.post(f"{QUEUE}/submit", vote | {"aspects": {"true": "both"}})) == (422, "invalid")
-    said = program.post(f"{QUEUE}/submit", vote).json()
-    assert {name: said[name] for name in BESIDE} == {"tags": [], "acceptable": {}, "aspects": {}, "edits": {}}
+    vote = {"ticket": lease(program)["ticket"], "choice": "a2"}
+    assert wrong_with(program.post(f"{QUEUE}/submit", vote | BESIDE)) == {
+        "tags.0": "There is no tag 'clearer', nor any other.",
+        "acceptable": "The project does not ask whether an answer will do.",
+        "aspects.true": "There is no aspect 'true', nor any other.",
+        "aspects.helpful": "There is no aspect 'helpful', nor any other.",
+        "edits": "The project offers no edits.",
+    }
+    assert wrong_with(program.post(f"{QUEUE}/submit", vote | {"aspects": {"true": "both"}})) == {
+        "aspects.true": "Input should be 'A', 'B' or 'tie'"
+    }
+    empty: dict[str, Any] = {"tags": [], "acceptable": {}, "aspects": {}, "edits": {}, "ranks": {}}
+    assert program.post(f"{QUEUE}/submit", vote | empty).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"tags": ["Clear"]}, {"tags.0": "There is no tag 'Clear'. Did you mean 'clearer'?"}),
+        ({"tags": ["clearer", "nice"]}, {"tags.1": "There is no tag 'nice'. There are: correct, clearer."}),
+        (
+            {"aspects": {"helpfull": "A"}},
+            {"aspects.helpfull": "There is no aspect 'helpfull'. Did you mean 'helpful'?"},
+        ),
+        ({"acceptable": {"C": True}}, {"acceptable.C": "There is no answer 'C'. There are: A, B."}),
+        ({"edits": {"a": "x"}}, {"edits.a": "There is no answer 'a'. Did you mean 'A'?"}),
+        ({"ranks": {"A": 1, "B": 2}}, {"ranks": "They are for three answers or more. Send a choice alone."}),
+        (
+            {"choice": ""},
+            {"choice": "Take one of a3, a2, a1, a, tie, b, b1, b2, b3, both_good, both_bad."},
+        ),
+    ],
+)
+def test_what_is_not_of_the_pair_or_the_project_is_named(
+    program: Program, project: Project, make_comparison: MakeComparison, said: dict[str, Any], told: dict[str, str]
+) -> None:
+    asks = {"reason_tags": ["correct", "clearer"], "asks_acceptability": True, "offers_edit": True}
+    Project.objects.update(**asks, aspects=["helpful", "true"])
+    make_comparison()
+    vote = {"ticket": lease(program)["ticket"], "choice": "a2"}
+    assert wrong_with(program.post(f"{QUEUE}/submit", vote | said)) == told
+
+
+def test_a_vote_fits_the_number_of_answers(program: Program, project: Project) -> None:
+    Project.objects.update(aspects=["true"], asks_acceptability=True)
+    asked = [{"role": "user", "content": "Which?"}]
+    add_comparison(project=project, messages=asked, responses=[AnswerIn("alone")])
+    pair = lease(program)
+    vote = {"ticket": pair["ticket"], "choice": "a", "acceptable": {"A": True}, "aspects": {"true": "A"}}
+    assert wrong_with(program.post(f"{QUEUE}/submit", vote)) == {
+        "choice": "Take one of up, down.",
+        "acceptable": "Of one answer the choice says it.",
+        "aspects": "They are of two answers.",
+    }
+    assert program.post(f"{QUEUE}/submit", {"ticket": pair["ticket"], "choice": "up"}).status_code == 200
+
+
+def test_a_ranking_places_every_answer_and_has_no_choice(program: Program, project: Project) -> None:
+    asked = [{"role": "user", "content": "Which?"}]
+    add_comparison(project=project, messages=asked, responses=[AnswerIn(letter) for letter in "xyz"])
+    vote = {"ticket": lease(program)["ticket"]}
+    places = "Every answer needs its place, 1 is best: "
+    assert wrong_with(program.post(f"{QUEUE}/submit", vote)) == {"ranks": f"{places}A, B, C have none."}
+    assert wrong_with(program.post(f"{QUEUE}/submit", vote | {"ranks": {"A": 1, "B": 2, "D": 3}})) == {
+        "ranks": f"{places}C has none.",
+        "ranks.D": "There is no answer 'D'. There are: A, B, C.",
+    }
+    assert wrong_with(program.post(f"{QUEUE}/submit", vote | {"choice": "a", "ranks": {"A": 1, "B": 2, "C": 3}})) == {
+        "choice": "Three answers or more are put in order. Send ranks alone."
+    }
+
+
+def test_the_same_vote_again_is_answered_with_the_one_that_is_kept(
+    program: Program, project: Project, make_comparison: MakeComparison
+) -> None:
+    asks = {"reason_tags": ["correct", "clearer"], "asks_acceptability": True, "offers_edit": True}
+    Project.objects.update(**asks, aspects=["helpful", "true"])
+    make_comparison()
+    vote = {"ticket": lease(program)["ticket"], "choice": "a2", "reason": "so ", **BESIDE}
+    first = program.post(f"{QUEUE}/submit", vote)
+    again = program.post(f"{QUEUE}/submit", vote | {"active_seconds": 3, "reason": " so"})
+    assert (first.status_code, again.status_code, again.json()) == (200, 200, first.json())
+    assert Judgment.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"choice": "a1"},
+        {"choice": "b2"},
+        {"reason": "other"},
+        {"tags": []},
+        {"acceptable": {"A": True}},
+        {"aspects": {}},
+        {"edits": {}},
+        {"edits": {"A": "Another."}},
+        {"edits": {"B": "Better still."}},
+    ],
+)
+def test_another_vote_on_a_judged_pair_is_refused(
+    program: Program, project: Project, make_comparison: MakeComparison, other: dict[str, Any]
+) -> None:
+    asks = {"reason_tags": ["correct", "clearer"], "asks_acceptability": True, "offers_edit": True}
+    Project.objects.update(**asks, aspects=["helpful", "true"])
+    make_comparison()
+    vote = {"ticket": lease(program)["ticket"], "choice": "a2", "reason": "so", **BESIDE}
+    first = program.post(f"{QUEUE}/submit", vote, key="one").json()
+
+    refused = program.post(f"{QUEUE}/submit", vote | other)
+
+    assert error_of(refused) == (409, "already_judged")
+    assert "undo" in refused.json()["error"]["todo"]
+    assert error_of(program.post(f"{QUEUE}/submit", vote | {"choice": ""})) == (422, "invalid")
+    assert program.post(f"{QUEUE}/submit", vote, key="one").json() == first
+    mine = program.get("/projects/everyday-help/judgments/mine").json()["items"]
+    assert [one["id"] for one in mine] == [first["id"]]
+    assert program.post(f"{QUEUE}/undo").status_code == 200
+    changed = program.post(f"{QUEUE}/submit", vote | other)
+    assert changed.status_code == 200
+    assert {name: changed.json()[name] for name in other} == other
+
+
+def test_a_judged_pair_cannot_be_passed_on(program: Program, make_comparison: MakeComparison) -> None:
+    make_comparison()
+    ticket = lease(program)["ticket"]
+    program.post(f"{QUEUE}/submit", {"ticket": ticket, "choice": "tie"})
+    refused = program.post(f"{QUEUE}/skip", {"ticket": ticket, "reason": "broken"}, key="k")
+    assert error_of(refused) == (409, "already_judged")
+    assert not RememberedAnswer.objects.exists()
+    assert not Skip.objects.exists()
 
 
 def test_a_practice_pair_is_answered_with_what_was_expected(
@@ -148,6 +290,8 @@ def test_a_practice_pair_is_answered_with_what_was_expected(
     vote = {"ticket": pair["ticket"], "choice": "tie"}
     answer = program.post(f"{QUEUE}/submit", vote, key="one")
     again = program.post(f"{QUEUE}/submit", vote, key="one")
+    other = program.post(f"{QUEUE}/submit", vote | {"choice": "a"})
+    assert (error_of(other), "undo" in other.json()["error"]["todo"]) == ((409, "already_judged"), False)
     assert answer.json()["feedback"] == {
         "right": False,
         "expected": f"{best} better",
@@ -157,12 +301,11 @@ def test_a_practice_pair_is_answered_with_what_was_expected(
     assert program.post(f"{QUEUE}/lease").json() == {"pair": None, "why": "practice"}
 
 
-@pytest.mark.parametrize("path", ["lease", "extend", "release", "submit", "skip", "undo"])
+@pytest.mark.parametrize("path", BODIES)
 def test_the_queue_of_a_project_one_is_not_in_is_not_there(
     project: Project, stranger: User, program_of: ProgramOf, path: str
 ) -> None:
-    body = {"ticket": "x", "choice": "tie", "reason": "y"}
-    assert error_of(program_of(stranger).post(f"{QUEUE}/{path}", body)) == (404, "not_found")
+    assert error_of(program_of(stranger).post(f"{QUEUE}/{path}", BODIES[path])) == (404, "not_found")
 
 
 @pytest.mark.parametrize("path", ["extend", "submit", "skip"])
@@ -170,7 +313,7 @@ def test_another_persons_ticket_is_refused(
     program: Program, ben: User, program_of: ProgramOf, make_comparison: MakeComparison, path: str
 ) -> None:
     make_comparison()
-    body = {"ticket": lease(program_of(ben))["ticket"], "choice": "tie", "reason": "y"}
+    body = BODIES[path] | {"ticket": lease(program_of(ben))["ticket"]}
     assert error_of(program.post(f"{QUEUE}/{path}", body)) == (409, "ticket_unknown")
     assert not Judgment.objects.exists()
     assert not Skip.objects.exists()
@@ -181,7 +324,7 @@ def test_an_unknown_choice_is_refused_and_keeps_the_pair(program: Program, make_
     ticket = lease(program)["ticket"]
     refused = program.post(f"{QUEUE}/submit", {"ticket": ticket, "choice": "c"}, key="k")
     assert error_of(refused) == (422, "invalid")
-    assert refused.json()["error"]["fields"][0]["where"] == "body.choice"
+    assert refused.json()["error"]["fields"][0]["where"] == "choice"
     assert Lease.objects.exists()
     assert not RememberedAnswer.objects.exists()
 
@@ -265,11 +408,18 @@ def test_one_persons_key_is_not_anothers(
     assert Judgment.objects.count() == 2
 
 
-@pytest.mark.parametrize("key", ["with space", "é", "x" * 201])
-def test_a_key_that_is_none_is_refused(program: Program, make_comparison: MakeComparison, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("with space", "Only letters, digits and signs of ASCII, without spaces, make a key."),
+        ("é", "Only letters, digits and signs of ASCII, without spaces, make a key."),
+        ("x" * 201, "This has 201 characters, and may have 200."),
+    ],
+)
+def test_a_key_that_is_none_is_refused(program: Program, make_comparison: MakeComparison, key: str, why: str) -> None:
     make_comparison()
     vote = {"ticket": lease(program)["ticket"], "choice": "a"}
-    assert error_of(program.post(f"{QUEUE}/submit", vote, key=key)) == (422, "invalid")
+    assert wrong_with(program.post(f"{QUEUE}/submit", vote, key=key)) == {"Idempotency-Key": why}
 
 
 def test_answers_are_forgotten_after_a_day(program: Program, make_comparison: MakeComparison) -> None:
@@ -319,3 +469,35 @@ def test_two_that_send_one_key_at_the_same_moment_give_one_vote(
     assert len(times) == 1
     assert answers[0] == answers[1]
     assert answers[0]["id"] == Judgment.objects.get().pk
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("choices", "statuses"), [(("a", "a"), [200, 200]), (("a", "b"), [200, 409])])
+def test_of_two_votes_at_the_same_moment_one_is_kept_and_another_is_told_so(
+    ann: User,
+    project: Project,
+    program_of: ProgramOf,
+    make_comparison: MakeComparison,
+    choices: tuple[str, str],
+    statuses: list[int],
+) -> None:
+    make_comparison()
+    programs = [program_of(ann), program_of(ann)]
+    ticket = lease(programs[0])["ticket"]
+    start = threading.Barrier(2)
+    answers: list[Any] = []
+
+    def send(program: Program, choice: str) -> None:
+        start.wait(20)
+        answers.append(program.post(f"{QUEUE}/submit", {"ticket": ticket, "choice": choice}))
+        connection.close()
+
+    threads = [threading.Thread(target=send, args=[*one]) for one in zip(programs, choices, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert sorted(answer.status_code for answer in answers) == statuses
+    kept = Judgment.objects.get()
+    assert {answer.json()["id"] for answer in answers if answer.status_code == 200} == {kept.pk}

@@ -31,6 +31,12 @@ BOUNDED = settings(
     max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 NUMBERS = count()
+ASKS: dict[str, Any] = {
+    "aspects": ["helpful", "true"],
+    "reason_tags": ["clearer", "safer"],
+    "asks_acceptability": True,
+    "offers_edit": True,
+}
 OPERATIONS = [
     (method, path)
     for path, methods in root.get_openapi_schema(path_prefix=f"{ROOT}/")["paths"].items()
@@ -66,7 +72,8 @@ def test_the_description_is_made_once() -> None:
 
 @pytest.fixture
 def held(project: Project, admin: User, make_comparison: MakeComparison) -> Lease:
-    """A pair that the admin, who manages every project, holds, and more in the queue."""
+    """A pair that the admin, who manages every project, holds, and more in the queue. The project asks all it can."""
+    Project.objects.update(**ASKS)
     for _ in range(3):
         make_comparison(judgments_wanted=9)
     lease = lease_next(project=project, annotator=admin)
@@ -109,21 +116,40 @@ def test_an_address_answers_as_it_is_described(
 
 
 def _mend(case: schemathesis.Case, held: Lease) -> None:
-    """What no schema can say: a cursor is of this list, a ticket was handed out and a choice is one of its pair's, a
-    source is no person, a key came with no other request, a probability by all votes is asked of all.
+    """What no schema can say: a cursor is of this list, a ticket was handed out, a vote fits its pair and project, a
+    source is no person, a key came with no other request, a filter is one that something passes.
     """
-    if isinstance(case.query, dict) and case.query.get("votes") == WEIGHTED:
-        for name in ("since", "before", "annotators"):
-            case.query.pop(name, None)
-    for name in ("cursor", "judged_by"):
-        if isinstance(case.query, dict) and name in case.query:
-            del case.query[name]
+    if isinstance(case.query, dict):
+        _mend_query(case.query, held)
     if isinstance(case.body, dict) and "ticket" in case.body:
         case.body["ticket"] = Ticket.sign(held)
-        if case.body.get("choice") not in CHOICES:
-            case.body["choice"] = "tie"
+        if case.path.endswith("/submit"):
+            _mend_vote(case.body)
     if case.headers and "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = f"key-{next(NUMBERS)}"
+
+
+def _mend_query(query: dict[str, Any], held: Lease) -> None:
+    for name in ("cursor", "judged_by", "before", *(["since", "annotators"] if query.get("votes") == WEIGHTED else [])):
+        query.pop(name, None)
+    for name, real in (
+        ("annotator", "mara"),
+        ("annotators", ["mara"]),
+        ("comparison", held.comparison_id),
+    ):
+        if name in query:
+            query[name] = real
+    if query.get("margin"):
+        query["shape"] = "preference"
+
+
+def _mend_vote(vote: dict[str, Any]) -> None:
+    vote.pop("ranks", None)
+    if vote.get("choice") not in CHOICES:
+        vote["choice"] = "tie"
+    for name, known in (("acceptable", "AB"), ("edits", "AB"), ("aspects", ASKS["aspects"])):
+        vote[name] = dict(zip(known, vote.get(name, {}).values(), strict=False))
+    vote["tags"] = ASKS["reason_tags"][: len(vote.get("tags", []))]
 
 
 class _Nothing:

@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.urls import reverse
 
 from annotation.models import User
-from tests.safety.asking import ask, client_of, pages_for, text_of
+from tests.safety.asking import API, ask, client_of, pages_for, text_of
 from tests.safety.rules import Who
 from tests.safety.sources import ROOT, product_files
 from tests.safety.world import World
@@ -45,7 +45,7 @@ def test_a_list_of_the_admin_does_not_filter_by_passwords(world: World, table: t
 
 @pytest.mark.parametrize("who", [Who.ANNOTATOR, Who.MANAGER])
 def test_no_page_takes_a_lookup_from_its_query(world: World, who: Who) -> None:
-    """The same page with a lookup that fits nobody shows just what it shows without."""
+    """The same page with a lookup that fits nobody shows just what it shows without. The API refuses the lookup."""
     client, differs, read = client_of(world, who), [], 0
     query = "user__password__startswith=nobody&annotator__username=nobody&project__name=nobody&pk=0&id=0"
     for address, path in pages_for(world, who):
@@ -53,6 +53,8 @@ def test_no_page_takes_a_lookup_from_its_query(world: World, who: Who) -> None:
             continue
         plain, asked = (ask(client, "GET", f"{path}{more}") for more in ("", f"?{query}"))
         read += 1
+        if asked.status_code == 422 and path.startswith(API):
+            continue
         if (plain.status_code, rows_of(text_of(plain))) != (asked.status_code, rows_of(text_of(asked))):
             differs.append(address.key)
     assert differs == []
