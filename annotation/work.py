@@ -164,6 +164,17 @@ class Work:
         return {1: "single", 2: "pair"}.get(len(self.answers), "ranking")
 
     @property
+    def asked(self) -> list[Question]:
+        """What must be answered beside the choice or the order."""
+        in_cards = [answer.will_do for answer in self.answers if answer.will_do]
+        return [*in_cards, *(question for group in self.questions for question in group)]
+
+    @property
+    def answered(self) -> int:
+        """How much of it the earlier vote says."""
+        return sum(any(option.checked for option in question.options) for question in self.asked)
+
+    @property
     def places(self) -> range:
         return range(1, len(self.answers) + 1)
 
