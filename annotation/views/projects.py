@@ -40,6 +40,7 @@ def home(request: SignedInRequest) -> HttpResponse:
     context = {
         "projects": projects,
         "archived": Project.objects.managed_by(request.user).archived().order_by("name"),
+        "ended": Project.objects.visible_to(request.user).archived().order_by("name"),
         "section": "projects",
     }
     return render(request, "annotation/home.html", context)
