@@ -71,12 +71,12 @@ class _Text:
             except RecursionError:
                 raise BadFileError(f"Row {number} is nested too deep; the file is read no further.") from None
             except (BadRowError, ValueError) as error:
-                reason = why_not_json(error, self._at)
                 if len(self._text) - self._at > LONGEST_ROW:
                     raise BadFileError(
                         f"Row {number} is not JSON, or over {LONGEST_ROW:,} characters; the file is read no further."
                     ) from None
-                if not self._read_on():
+                if not self._read_on():  # so the text begins with the row
+                    reason = why_not_json(error)
                     raise BadFileError(f"Row {number} is not JSON: {reason}. The file is read no further.") from None
             else:
                 # A number may go on in the next piece; every other value has its own end.

@@ -69,9 +69,9 @@ def _value_or_reason(line: bytes) -> Any:
         return BadRowError(f"The line is not JSON: {why_not_json(error)}.")
 
 
-def why_not_json(error: ValueError, since: int = 0) -> str:
-    """What the standard library has against a text, and at which of its characters; it began at `since`."""
-    return f"{error.msg} (character {error.pos - since + 1})" if isinstance(error, JSONDecodeError) else str(error)
+def why_not_json(error: ValueError) -> str:
+    """What the standard library has against a text, and at which of its characters."""
+    return f"{error.msg} (character {error.pos + 1})" if isinstance(error, JSONDecodeError) else str(error)
 
 
 def _refuse_constant(name: str) -> Any:
