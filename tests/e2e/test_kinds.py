@@ -441,6 +441,20 @@ def test_everything_about_a_pair_without_javascript(plain_page: Callable[[Projec
     assert Judgment.objects.standing().get().verdict == "tie"
 
 
+def test_without_javascript_the_browser_asks_for_what_is_missing(plain_page: Callable[[Project], Page]) -> None:
+    page = plain_page(make_project(pairs=many(2), aspects=["helpful", "true"]))
+    expect(page.get_by_text("Each of these needs an answer.")).to_be_visible()
+    expect(page.get_by_text("0 of 2 answered")).to_be_hidden()
+    page.get_by_role("button", name="A clearly").click()
+    page.wait_for_timeout(500)
+    assert not Judgment.objects.exists()
+    for question in ("helpful", "true"):
+        page.get_by_role("group", name=question).get_by_role("radio", name="tie").check()
+    page.get_by_role("button", name="A clearly").click()
+    expect(page.get_by_text("Question 2?")).to_be_visible()
+    assert set(Judgment.objects.get().aspects) == {"helpful", "true"}
+
+
 def test_a_ranking_without_javascript(plain_page: Callable[[Project], Page]) -> None:
     page = plain_page(with_answers(3))
     for letter, place in (("A", "2"), ("B", "1"), ("C", "2")):
