@@ -89,7 +89,10 @@ class ProjectForm(RowForm[Project]):
             "kind": _("What the answers to one prompt become. What somebody has begun to judge stays as it is."),
             "offers_both_good": _("Beside “both bad”; like a tie it prefers no answer."),
             "asks_acceptability": _("Apart from which is better: each answer is called good enough, or not."),
-            "aspects": _("For example: helpful, true, harmless. Each gets its own A, tie or B. At most six."),
+            "aspects": _(
+                "For example: helpful, true, harmless. Each gets its own A, tie or B, and people must answer every one."
+                " At most six."
+            ),
             "reason_tags": _(
                 "For example: correct, clearer, safer, shorter. At most twelve; the first nine have a key."
             ),

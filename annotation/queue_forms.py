@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -176,15 +177,27 @@ class BatchForm(_NamedInProject):
         teams = self.fields["teams"]
         assert isinstance(teams, forms.ModelMultipleChoiceField)
         teams.queryset = Team.objects.filter(project=project)
+        if not teams.queryset.exists():
+            del self.fields["teams"]
+        if self.instance.pk:  # whoever changes its people does not mean to add pairs
+            self.fields["most"].initial = 0
 
-    def save_and_fill(self) -> int:
-        """Save it, give it to its people and teams, and add comparisons. Returns how many were added."""
+    @transaction.atomic
+    def save_and_fill(self, *, anyway: bool) -> int:
+        """Save it, give it to its people and teams, and add comparisons. Returns how many were added.
+
+        Raises TooFewPeopleError where its people cannot finish it, unless it shall be saved `anyway`.
+        """
         batch: Batch = self.save(commit=False)
         batch.save()
-        assigning.give(batch, people=self.cleaned_data["people"], teams=self.cleaned_data["teams"])
+        assigning.give(batch, people=self.cleaned_data["people"], teams=self.cleaned_data.get("teams", ()))
         names = ("containing", "key", "value")
         wanted = assigning.open_work(self.project, **{name: self.cleaned_data[name].strip() for name in names})
-        return assigning.fill(batch, wanted, most=self.cleaned_data["most"])
+        added = assigning.fill(batch, wanted, most=self.cleaned_data["most"])
+        shortage = None if anyway else assigning.shortages_in(self.project).get(batch.pk)
+        if shortage is not None:
+            raise assigning.TooFewPeopleError(shortage)
+        return added
 
 
 class CapForm(RowForm[Membership]):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.db.models import Q
 from django.utils.crypto import salted_hmac
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
@@ -161,6 +162,17 @@ class Work:
     def kind(self) -> str:
         """`single`, `pair` or `ranking`, by the number of answers."""
         return {1: "single", 2: "pair"}.get(len(self.answers), "ranking")
+
+    @property
+    def asked(self) -> list[Question]:
+        """What must be answered beside the choice or the order."""
+        in_cards = [answer.will_do for answer in self.answers if answer.will_do]
+        return [*in_cards, *(question for group in self.questions for question in group)]
+
+    @property
+    def answered(self) -> int:
+        """How much of it the earlier vote says."""
+        return sum(any(option.checked for option in question.options) for question in self.asked)
 
     @property
     def places(self) -> range:
@@ -342,7 +354,7 @@ def why_nothing_is_left(project: Project, person: User) -> str:
     """Why this person gets no pair.
 
     `empty`, `archived`, `cap` (enough for today), `practice` (the training phase is over and a manager decides), `done`
-    (all judged), `held` (others hold the rest) or `yours` (you did your part).
+    (all judged), `held` (others hold the rest), `given` (the rest is for others alone) or `yours` (you did your part).
     """
     comparisons = Comparison.objects.filter(project=project)
     if project.archived_at is not None:
@@ -357,4 +369,7 @@ def why_nothing_is_left(project: Project, person: User) -> str:
         return "empty"
     if not comparisons.still_open().exists():
         return "done"
-    return "held" if comparisons.still_open().new_to(person).exists() else "yours"
+    new = comparisons.still_open().new_to(person).not_written_by(person)
+    if new.filter(Q(batch=None) | Q(batch__in=place.batches)).exists():
+        return "held"
+    return "given" if new.exists() else "yours"

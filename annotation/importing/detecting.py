@@ -43,8 +43,12 @@ class Found:
         return any(shown.row and shown.row.votes for shown in self.rows)
 
     @property
+    def bad(self) -> list[Shown]:
+        return [shown for shown in self.rows if shown.row is None]
+
+    @property
     def good(self) -> int:
-        return sum(shown.row is not None for shown in self.rows)
+        return len(self.rows) - len(self.bad)
 
 
 def look_at(path: Path, *, shape: str | None = None) -> Found:

@@ -112,6 +112,10 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
             Exists(Skip.objects.filter(**mine))
         )
 
+    def not_written_by(self, person: User) -> Self:
+        """Comparisons without an answer that this person wrote or edited."""
+        return self.exclude(response_ids__overlap=list(person.written_responses.values_list("pk", flat=True)))
+
     def work(self) -> Self:
         """Comparisons that are asked for their answer, not to check or to train people."""
         return self.filter(purpose__in=WORK)

@@ -18,6 +18,7 @@ from annotation.access import (
     is_manager,
     require_staff,
 )
+from annotation.assigning import shortages_in
 from annotation.forms import MemberForm, ProjectForm, SettingsForm
 from annotation.inviting import InviteForm
 from annotation.models import Flag, Judgment, Lease, Preference, Project, Role, VoteCount
@@ -39,6 +40,7 @@ def home(request: SignedInRequest) -> HttpResponse:
     context = {
         "projects": projects,
         "archived": Project.objects.managed_by(request.user).archived().order_by("name"),
+        "ended": Project.objects.visible_to(request.user).archived().order_by("name"),
         "section": "projects",
     }
     return render(request, "annotation/home.html", context)
@@ -145,6 +147,7 @@ def remove_member(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """Votes stay; what the person holds goes back to the queue."""
     project = get_project_for_manager(request, slug)
     membership = get_object_or_404(project.memberships.select_related("user"), pk=pk)
+    before = shortages_in(project)
     try:
         services.remove_member(membership, by=request.user)
     except services.LastManagerError:
@@ -153,4 +156,6 @@ def remove_member(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
         messages.success(
             request, _("%(person)s is no member any more. Their votes stay.") % {"person": membership.user}
         )
+        if shortages_in(project) != before:
+            messages.warning(request, _("Too few people are left for a batch of theirs: see Queue, Assignment."))
     return redirect("members", project.slug)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -13,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotation import assigning, gold
 from annotation.access import SignedInRequest, get_project_for_manager
+from annotation.assigning import Shortage, TooFewPeopleError
 from annotation.costs import costs_of
 from annotation.importing.gold import BadLineError, import_gold
 from annotation.models import Batch, Comparison, Gold, Membership, Project, Response, Team
@@ -22,6 +26,7 @@ from annotation.standings import standings_of
 from models_registry.sayings import said
 
 PAGE = 25
+Row = TypeVar("Row", bound=Model)
 
 
 @login_required
@@ -120,18 +125,37 @@ def retire_gold(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 @login_required
 @require_safe
 def assignment(request: SignedInRequest, slug: str) -> HttpResponse:
-    """Teams, batches, and each person's cap and training."""
+    """Teams, batches, and each person's cap and training; `?team=` and `?batch=` open the form that changes one."""
     project = get_project_for_manager(request, slug)
-    return _assignment(request, project)
+    team = _chosen(Team.objects.filter(project=project), request.GET.get("team", ""))
+    batch = _chosen(Batch.objects.filter(project=project), request.GET.get("batch", ""))
+    return _assignment(
+        request,
+        project,
+        team=TeamForm(instance=team, project=project) if team else None,
+        batch=BatchForm(instance=batch, project=project) if batch else None,
+    )
+
+
+def _chosen(rows: QuerySet[Row], pk: str) -> Row | None:
+    return rows.filter(pk=pk).first() if pk.isdecimal() and len(pk) < 19 else None
 
 
 def _assignment(
-    request: SignedInRequest, project: Project, *, team: TeamForm | None = None, batch: BatchForm | None = None
+    request: SignedInRequest,
+    project: Project,
+    *,
+    team: TeamForm | None = None,
+    batch: BatchForm | None = None,
+    shortage: Shortage | None = None,
 ) -> HttpResponse:
+    """The page; `shortage` is what keeps the batch in the form from being saved."""
+    shortages = assigning.shortages_in(project)
     context = {
         "project": project,
         "teams": Team.objects.filter(project=project).prefetch_related("people"),
-        "batches": assigning.batches_of(project),
+        "batches": [(batch, shortages.get(batch.pk)) for batch in assigning.batches_of(project)],
+        "shortage": shortage,
         "people": standings_of(project),
         "team_form": team or TeamForm(project=project),
         "batch_form": batch or BatchForm(project=project),
@@ -166,14 +190,21 @@ def delete_team(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 def save_batch(request: SignedInRequest, slug: str, pk: int | None = None) -> HttpResponse:
     """Make a batch of open comparisons, add to one, or give it to other people."""
     project = get_project_for_manager(request, slug)
-    batch = get_object_or_404(Batch, pk=pk, project=project) if pk else Batch(project=project)
-    form = BatchForm(request.POST, instance=batch, project=project)
+    form = _batch_form(request, project, pk)
     if not form.is_valid():
         return _assignment(request, project, batch=form)
-    added = form.save_and_fill()
+    try:
+        added = form.save_and_fill(anyway="anyway" in request.POST)
+    except TooFewPeopleError as error:
+        return _assignment(request, project, batch=_batch_form(request, project, pk), shortage=error.shortage)
     words = ngettext("%(n)s comparison was added to %(batch)s.", "%(n)s comparisons were added to %(batch)s.", added)
-    messages.success(request, words % {"n": added, "batch": batch})
+    messages.success(request, words % {"n": added, "batch": form.instance})
     return redirect("assignment", project.slug)
+
+
+def _batch_form(request: SignedInRequest, project: Project, pk: int | None) -> BatchForm:
+    batch = get_object_or_404(Batch, pk=pk, project=project) if pk else Batch(project=project)
+    return BatchForm(request.POST, instance=batch, project=project)
 
 
 @login_required

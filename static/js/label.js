@@ -11,7 +11,7 @@
   const NOT_DRAFTED = ["csrfmiddlewaretoken", "ticket", "active_seconds", "choice"];
 
   const words = document.getElementById("words").dataset;
-  const outbox = [];             // { url, body, words, work } in order, each until the server has it
+  const outbox = [];             // { url, body, words, vote, undo, of } in order, each until the server has it
   let given = false;             // the pair in view has been voted on, and no other is here yet
   let ahead = null;              // the next pair, ready to be shown
   let aheadHeldAt = 0;           // when the server last said so, by the wall clock: laptops sleep
@@ -161,9 +161,13 @@
     else display(section);
     document.getElementById("told").append(...missed.splice(0));
     show(done ? "saved" : "ready", done);
-    const follows = ticketOf(work()) ? words.next : work().querySelector(".empty") ? words.nothing : "";
-    say([...told, done && `${done}.`, follows].filter(Boolean).join(" "));
+    say([...told, done && `${done}.`, follows(sent, done)].filter(Boolean).join(" "));
     fetchAhead();
+  };
+  const follows = (sent, done) => {
+    if (!ticketOf(work())) return work().querySelector(".empty") ? words.nothing : "";
+    if (sent.undo && done) return words.back;
+    return work().dataset.work === sent.of ? "" : words.next;
   };
   const display = (section) => {
     work().replaceWith(section);
@@ -182,7 +186,7 @@
   const submit = (button) => {
     if (given) return;
     const kind = ["undo", "skip"].find((name) => addressOf(button).endsWith(`/${name}/`)) ?? "vote";
-    if (kind === "vote" && "asksMore" in form().dataset && !form().reportValidity()) return;
+    if (kind === "vote" && "asksMore" in form().dataset && !isComplete()) return;
     const other = form().elements.skip_other;
     if (kind === "skip" && !button.value && !other.value.trim()) return other.focus();
     const body = new FormData(form());
@@ -190,7 +194,8 @@
     body.set("active_seconds", String(activeSeconds));
     const said = { undo: words.takenBack, skip: words.skipped, vote: words.saved }[kind];
     const plain = new URLSearchParams([...body].map(([name, value]) => [name, String(value)]));
-    outbox.push({ url: addressOf(button), body: plain, words: said, vote: kind === "vote" });
+    const of = work().dataset.work;
+    outbox.push({ url: addressOf(button), body: plain, words: said, vote: kind === "vote", undo: kind === "undo", of });
     keep();
     store(DRAFT, null);
     given = true;
@@ -224,11 +229,16 @@
     next.disabled = false;
     next.onclick = () => deliver(chosen);
     draft();
+    document.dispatchEvent(new CustomEvent("choice-made"));
+  };
+  const isComplete = () => {
+    const detail = { isChosen: () => chosen !== null || !("asksMore" in form().dataset), show, say };
+    return document.dispatchEvent(new CustomEvent("vote-check", { cancelable: true, detail }));
   };
   const deliver = (button) => {
     if (!("plain" in form().dataset)) return submit(button);
+    if (!isComplete()) return;
     store(DRAFT, null);
-    if (!form().reportValidity()) return;
     form().elements.active_seconds.value = String(activeSeconds);
     delivering = true;
     form().requestSubmit(button);
@@ -304,10 +314,13 @@
     if (!pop && name === "c" && foldStart()) return event.preventDefault();
     const target = find(name, pop);
     if (!target && pop) return name.length === 1 && name !== " " ? pop.querySelector("textarea").focus() : undefined;
+    if (!target && name === "Enter" && work().querySelector("[data-next]:disabled")) return isComplete();
     if (!target) return rank(name, event);
     event.preventDefault();
     if (target.matches("textarea")) return target.focus();
     if (performance.now() - shownAt < BLIND_MS && target.closest(".choices, [data-next]")) return;
+    // Else enter, which sends, would open the guidelines again that were closed by a click.
+    if (target.closest("form") === form() && document.activeElement.closest("#guidelines")) document.activeElement.blur();
     target.click();
     if (target.matches("#flag > summary")) document.getElementById("flag-comment").focus();
     else if (target.matches(".pop > summary")) target.focus();

@@ -7,8 +7,8 @@ from django.test import Client
 from django.urls import reverse
 
 from annotation import queue
-from annotation.models import Action, AuditEvent, Judgment, Project, User
-from annotation.services import create_project, record_judgment
+from annotation.models import Action, AuditEvent, Judgment, Project, Role, User
+from annotation.services import create_project, record_judgment, set_role
 from tests.annotation.conftest import MakeComparison, make_user
 
 SignIn = Callable[[User], Client]
@@ -70,7 +70,7 @@ def test_an_annotator_does_neither(project: Project, address: str, signed_in: Si
     assert Project.objects.get().archived_at is None
 
 
-def test_managers_find_it_again_and_annotators_do_not_see_it(
+def test_managers_find_it_again_and_annotators_read_what_has_become_of_it(
     project: Project, address: str, signed_in: SignIn, manager: User, ann: User
 ) -> None:
     client = signed_in(manager)
@@ -80,7 +80,13 @@ def test_managers_find_it_again_and_annotators_do_not_see_it(
     for name in ("project", "members", "project-settings"):
         assert "Archived since" in client.get(reverse(name, args=[project.slug])).content.decode()
     assert "Reopen the project" in client.get(reverse("project-settings", args=[project.slug])).content.decode()
-    assert "Everyday help" not in signed_in(ann).get(reverse("home")).content.decode()
+    html = signed_in(ann).get(reverse("home")).content.decode()
+    assert "Your project is archived" in html
+    assert f'<a href="{project.get_absolute_url()}">Everyday help</a>' in html
+    assert "You are in no project yet" not in html
+    other = create_project(name="Other")
+    set_role(project=other, person=ann, role=Role.ANNOTATOR)
+    assert "Everyday help" not in client.get(reverse("home")).content.decode()
 
 
 def test_the_admin_deletes_a_project_only_while_it_is_empty(

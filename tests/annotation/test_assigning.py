@@ -6,8 +6,21 @@ import pytest
 from django.utils.timezone import now
 
 from annotation import assigning, hand_out, queue
-from annotation.models import Arm, Batch, Comparison, Judgment, Lease, Project, Team, User, VoteCount
+from annotation.models import (
+    Arm,
+    Batch,
+    Comparison,
+    Judgment,
+    Lease,
+    Project,
+    Response,
+    Skip,
+    Team,
+    User,
+    VoteCount,
+)
 from annotation.queue import Ticket
+from annotation.services import create_project, remove_member
 from annotation.work import why_nothing_is_left
 from tests.annotation.conftest import MakeComparison
 from tests.annotation.test_queue import lease_for, vote
@@ -137,3 +150,71 @@ def test_the_cap_holds_for_many_tabs_at_once(project: Project, ann: User, make_c
     assert Judgment.objects.count() == 5
     assert VoteCount.objects.get().votes == 5
     assert not Lease.objects.exists()
+
+
+def short(batch: Batch) -> assigning.Shortage | None:
+    return assigning.shortages_in(batch.project).get(batch.pk)
+
+
+def test_a_batch_says_which_pairs_its_people_can_never_finish(
+    project: Project, batch: Batch, manager: User, ann: User, ben: User, make_comparison: MakeComparison
+) -> None:
+    for wanted in (1, 2, 3):
+        make_comparison(judgments_wanted=wanted)
+    assigning.fill(batch, Comparison.objects.all(), most=5)
+    assert short(batch) == assigning.Shortage(pairs=3, wanted=3, people=0)
+    team = Team.objects.create(project=project, name="Doctors")
+    team.people.set([ann, ben])
+    assigning.give(batch, people=[ann], teams=[team])  # ann in two ways, and still once
+    assert short(batch) == assigning.Shortage(pairs=1, wanted=3, people=2)
+    for person in (ann, ben):
+        for _ in range(2):
+            vote(project, person)
+    assert short(batch) == assigning.Shortage(pairs=1, wanted=3, people=2)
+    assigning.give(batch, people=[manager], teams=[team])
+    assert short(batch) is None
+    remove_member(project.memberships.get(user=ben))
+    assert short(batch) is None  # ben's vote stays
+    assigning.give(batch, people=[], teams=[team])
+    assert short(batch) == assigning.Shortage(pairs=1, wanted=3, people=1)
+
+
+def test_whoever_skipped_a_pair_or_wrote_an_answer_of_it_is_not_counted_for_it(
+    project: Project, batch: Batch, ann: User, ben: User, make_comparison: MakeComparison
+) -> None:
+    skipped, written, _fine = (make_comparison(judgments_wanted=2) for _ in range(3))
+    assigning.fill(batch, Comparison.objects.all(), most=5)
+    assigning.give(batch, people=[ann, ben], teams=[])
+    assert short(batch) is None
+    Skip.objects.create(comparison=skipped, annotator=ann, reason="I know nothing about it")
+    Response.objects.filter(pk=written.response_ids[1]).update(written_by=ben)
+    assert short(batch) == assigning.Shortage(pairs=2, wanted=2, people=2)
+
+
+def test_another_projects_batch_and_closed_pairs_are_not_short(
+    project: Project, batch: Batch, manager: User, ann: User, make_comparison: MakeComparison
+) -> None:
+    make_comparison()
+    other = create_project(name="Other", manager=manager)
+    assigning.fill(batch, Comparison.objects.all(), most=5)
+    assigning.give(batch, people=[ann], teams=[])
+    vote(project, ann)
+    assigning.give(batch, people=[], teams=[])
+    assert assigning.shortages_in(project) == assigning.shortages_in(other) == {}
+
+
+def test_what_others_hold_is_told_from_what_is_kept_for_others(
+    project: Project, batch: Batch, ann: User, ben: User, make_comparison: MakeComparison
+) -> None:
+    comparison = make_comparison()
+    assigning.fill(batch, Comparison.objects.all(), most=5)
+    assigning.give(batch, people=[ann], teams=[])
+    assert why_nothing_is_left(project, ben) == "given"
+    lease_for(project, ann)
+    assert why_nothing_is_left(project, ben) == "given"
+    assigning.give(batch, people=[ann, ben], teams=[])
+    assert why_nothing_is_left(project, ben) == "held"
+    Response.objects.filter(pk=comparison.response_ids[0]).update(written_by=ben)
+    assert why_nothing_is_left(project, ben) == "yours"
+    assigning.dissolve(batch)
+    assert why_nothing_is_left(project, ben) == "yours"

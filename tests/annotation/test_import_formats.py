@@ -120,7 +120,8 @@ def test_a_json_list_is_read_whatever_the_pieces_are(
     [
         (b'[{"a": 1} {"b": 2}]', "neither a comma nor the list's end"),
         (b'[{"a": 1}, {"b": ', "Row 2 is not JSON"),
-        (b'[{"a": 1}, nope]', "Row 2 is not JSON"),
+        (b'[{"a": 1}, nope]', "Row 2 is not JSON: Expecting value (character 1)."),
+        (b'[{"a": 1}, {"b": nope}]', "Row 2 is not JSON: Expecting value (character 7)."),
         (b'[{"a": 1}, ' + b"[" * 200_000, "Row 2 is nested too deep"),
         (b'[{"a": 1}, {"b": "' + b"x" * (LONGEST_ROW + 600_000) + b'"}]', "over 2,000,000 characters"),
         (b'[{"a": 1}, {"b": NaN}]', "Row 2 is not JSON: The line contains NaN"),

@@ -62,6 +62,20 @@ def test_a_file_is_shown_before_anything_lands(project: Project, signed_in: Sign
     assert not Comparison.objects.exists()
 
 
+def test_every_bad_row_among_the_first_is_named_before_anything_lands(
+    project: Project, signed_in: SignIn, manager: User
+) -> None:
+    rows = [HH] * 9 + [b"nope"] + [HH] * 20 + [{"chosen": HH["chosen"]}] + [HH] * 40
+    html = upload(signed_in(manager), project, lines_of(*rows).getvalue()).content.decode()
+    assert "48 of the first 50 rows can be taken" in html
+    bad = html.partition("Bad rows among the first 50")[2].partition("</section>")[0]
+    assert re.findall(r'<td class="number">(\d+)</td><td>(.+?)[.:]', bad) == [
+        ("10", "The line is not JSON"),
+        ("31", "rejected is not a text"),
+    ]
+    assert "Bad rows among" not in upload(signed_in(manager), project, lines_of(HH).getvalue()).content.decode()
+
+
 def test_the_rows_can_be_shown_in_another_shape(project: Project, signed_in: SignIn, manager: User) -> None:
     client = signed_in(manager)
     upload(client, project, lines_of(HH).getvalue())

@@ -9,6 +9,7 @@ import pytest
 from django.utils.translation import override
 
 from annotation.importing import landing, reasons
+from annotation.importing.formats import jsonl
 from annotation.importing.shapes import arena
 from models_registry.sayings import recognised, said
 from tests.spoken import spoken
@@ -52,6 +53,33 @@ def test_a_reader_of_english_is_told_what_was_kept() -> None:
     assert found
     with override("en"):
         assert [reason for reason in found if said(reason) != reason] == []
+
+
+BROKEN = (
+    '{"a": }',
+    '{"a": 1 "b"}',
+    '{"a" 1}',
+    "{a: 1}",
+    '{"a": "x',
+    '{"a": "\t"}',
+    '{"a": "\\q"}',
+    '{"a": "\\u1"}',
+    "{} {}",
+)
+
+
+@pytest.mark.parametrize("line", BROKEN)
+def test_what_is_wrong_with_json_is_told_in_german(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text(line)
+    with file.open("rb") as lines:
+        (reason,) = [str(row) for _, row in jsonl.read(lines)]
+    assert reason.startswith("The line is not JSON: ")
+    with override("de"):
+        german = recognised(reason)
+        found = re.fullmatch(r"Die Zeile ist kein JSON: (.+) \(Zeichen \d+\)\.", german)
+    assert found
+    assert found[1] not in reason
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.timezone import now
 
 from annotation import hand_out
-from annotation.models import Arm, Comparison, Judgment, Lease, Project, Response, Skip, User
+from annotation.models import Arm, Batch, Comparison, Judgment, Lease, Project, Response, Skip, User
 from annotation.services import AnswerIn, add_comparison
 from models_registry.models import Kind, Model, Version
 from tests.annotation.conftest import MakeComparison
@@ -415,8 +415,9 @@ def test_another_sites_form_is_refused(project: Project, ann: User, name: str) -
     [
         ("empty", "There is nothing to label yet"),
         ("archived", "This project is archived"),
-        ("done", "All done"),
+        ("done", "1 in all. You have given 0 votes."),
         ("held", "Others are on the last ones"),
+        ("given", "the managers have given to other people"),
         ("yours", "You have done your part"),
     ],
 )
@@ -434,6 +435,8 @@ def test_when_nothing_is_left_the_page_says_why(
         make_comparison(judgments_wanted=2 if why == "yours" else 1)
     if why == "archived":
         Project.objects.update(archived_at=now())
+    if why == "given":
+        Comparison.objects.update(batch=Batch.objects.create(project=project, name="Of nobody"))
     client = signed_in(ben if why in ("held", "done") else ann)
     data = form_of(client, url).hidden
     if why in ("done", "yours"):

@@ -231,6 +231,74 @@ def test_a_team_and_a_batch_are_made_given_and_dissolved(
     assert Comparison.objects.filter(batch=None).count() == 4
 
 
+def test_a_batch_for_too_few_people_is_saved_only_when_that_is_meant_and_warns_while_it_is_true(
+    project: Project, signed_in: SignIn, manager: User, ann: User, ben: User, make_comparison: MakeComparison
+) -> None:
+    for _ in range(3):
+        make_comparison(judgments_wanted=3)
+    client, new = signed_in(manager), reverse("new-batch", args=[project.slug])
+    data = {"name": "Law", "people": [ann.pk, ben.pk], "most": "2"}
+    warning = "Pairs here want up to 3 judgments each, by different people, and this batch has 2 people: 2 of them"
+
+    html = client.post(new, data).content.decode()
+    assert warning in html
+    assert "Nothing is saved yet" in html
+    assert not Batch.objects.exists()
+    assert Comparison.objects.filter(batch=None).count() == 3
+
+    client.post(new, data | {"anyway": "1"})
+    batch = Batch.objects.get()
+    assert batch.comparisons.count() == 2
+    assert warning in page(client, "assignment", project)
+
+    change = reverse("batch", args=[project.slug, batch.pk])
+    assert f'action="{change}#batch"' in client.get(f"{page_url(project)}?batch={batch.pk}").content.decode()
+    client.post(change, {"name": "Law", "people": [ann.pk, ben.pk, manager.pk], "most": "0"})
+    assert set(batch.people.all()) == {ann, ben, manager}
+    assert "notice warn" not in page(client, "assignment", project)
+
+
+def page_url(project: Project) -> str:
+    return reverse("assignment", args=[project.slug])
+
+
+def test_a_team_that_shrinks_shows_the_warning(
+    project: Project, signed_in: SignIn, manager: User, ann: User, ben: User, make_comparison: MakeComparison
+) -> None:
+    make_comparison(judgments_wanted=2)
+    team = Team.objects.create(project=project, name="Lawyers")
+    team.people.set([ann, ben])
+    batch = Batch.objects.create(project=project, name="Law")
+    batch.teams.set([team])
+    Comparison.objects.update(batch=batch)
+    client = signed_in(manager)
+    assert "never be finished" not in page(client, "assignment", project)
+    change = reverse("team", args=[project.slug, team.pk])
+    assert f'action="{change}"' in client.get(f"{page_url(project)}?team={team.pk}").content.decode()
+    client.post(change, {"name": "Lawyers", "people": [ann.pk]})
+    assert "this batch has 1 person: 1 of them can never be finished" in page(client, "assignment", project)
+
+    gone = reverse("remove-member", args=[project.slug, project.memberships.get(user=ann).pk])
+    assert "Too few people are left for a batch" in client.post(gone, follow=True).content.decode()
+    assert "Nobody may judge this batch: 1 open pair of it waits" in page(client, "assignment", project)
+
+
+def test_a_number_that_is_no_batch_of_the_project_opens_no_form(
+    project: Project, signed_in: SignIn, manager: User, stranger: User
+) -> None:
+    theirs = Batch.objects.create(project=create_project(name="Other", manager=stranger), name="Theirs")
+    for number in (str(theirs.pk), "x", "9" * 40, "٣"):
+        html = signed_in(manager).get(page_url(project), {"batch": number, "team": number}).content.decode()
+        assert "Change the" not in html
+
+
+def test_teams_are_offered_where_there_are_some(project: Project, signed_in: SignIn, manager: User) -> None:
+    client = signed_in(manager)
+    assert "<legend>Teams</legend>" not in page(client, "assignment", project)
+    Team.objects.create(project=project, name="Lawyers")
+    assert "<legend>Teams</legend>" in page(client, "assignment", project)
+
+
 def test_a_name_is_taken_once_and_strangers_are_not_in_a_team(
     project: Project, signed_in: SignIn, manager: User, stranger: User
 ) -> None:
@@ -352,5 +420,5 @@ def test_the_pages_ask_the_database_as_often_for_few_as_for_many(
         batch.teams.add(team)
     client = signed_in(manager)
     for name in PAGES:
-        with django_assert_max_num_queries(13):
+        with django_assert_max_num_queries(15):
             page(client, name, project)

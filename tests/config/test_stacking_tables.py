@@ -1,4 +1,7 @@
-"""Tables whose rows become entries on a phone: their heads are out of sight there, so cells carry their names."""
+"""Wide tables: on a phone their rows become entries, whose heads are out of sight, so cells carry their names.
+
+What is pushed sideways has a name and takes the focus, so that keys push it too.
+"""
 
 import re
 from pathlib import Path
@@ -9,6 +12,10 @@ TEMPLATES = Path(__file__).parents[2] / "templates"
 STACKS = re.compile(r'<table class="stacks.*?</table>', re.DOTALL)
 TITLE = re.compile(r"<th\b[^>]*>(?:<span[^>]*>)?{% trans ['\"](.+?)['\"]")
 LABEL = re.compile(r"data-label=\"{% trans '(.+?)'")
+SCROLLS = re.compile(r'<[a-z]+ class="table-scroll[^>]*>')
+REACHED = re.compile(
+    r"""<div class="table-scroll(?: card)?" tabindex="0" role="region" aria-label="{% trans '.+?' %}">"""
+)
 PAGES = (
     "annotation/members.html",
     "annotation/quality.html",
@@ -35,3 +42,11 @@ def test_a_cell_is_called_what_its_column_is_called() -> None:
         name: labels for name, table in tables if (labels := set(LABEL.findall(table)) - set(TITLE.findall(table)))
     }
     assert wrong == {}
+
+
+def test_what_is_pushed_sideways_has_a_name_and_takes_the_focus() -> None:
+    found = [
+        (file.name, tag) for file in sorted(TEMPLATES.rglob("*.html")) for tag in SCROLLS.findall(file.read_text())
+    ]
+    assert len(found) > 20
+    assert [(name, tag) for name, tag in found if not REACHED.fullmatch(tag)] == []

@@ -94,6 +94,46 @@ def test_what_is_asked_must_be_answered_before_enter_sends(open_page: Callable[[
     assert list(Judgment.objects.get().aspects) == ["helpful"]
 
 
+def test_what_is_missing_is_named_until_it_is_answered(open_page: Callable[[Project], Page]) -> None:
+    page = open_page(make_project(pairs=many(2), aspects=["helpful", "true"]))
+    state, said = page.locator(".state"), page.locator("#said")
+    expect(page.get_by_text("Each of these needs an answer. 0 of 2 answered")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(state).to_have_text("Not sent. Still to answer: which answer is better, helpful, true.")
+    page.keyboard.press("2")
+    expect(state).to_have_text("Not sent. Still to answer: helpful, true.")
+    page.keyboard.press("u")
+    expect(said).to_have_text("1 of 2 answered")
+    page.keyboard.press("Enter")
+    expect(state).to_have_text("Not sent. Still to answer: true.")
+    expect(said).to_have_text("Not sent. Still to answer: true.")
+    expect(page.locator("[data-missing] legend")).to_have_text(["true"])
+    expect(page.locator("[name='aspect:true']").first).to_be_focused()
+    page.wait_for_timeout(1000)
+    expect(state).to_have_text("Not sent. Still to answer: true.")
+    assert not Judgment.objects.exists()
+
+    page.keyboard.press("k")
+    expect(state).to_have_text("")
+    expect(page.locator("[data-missing]")).to_have_count(0)
+    expect(page.get_by_text("2 of 2 answered").first).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Question 2?")).to_be_visible()
+    expect(page.get_by_text("0 of 2 answered")).to_be_visible()
+
+
+def test_a_click_that_closes_the_guidelines_does_not_take_enter_from_the_vote(
+    page: Page, live_stack: object, sign_in: SignIn
+) -> None:
+    sign_in(make_annotator(make_project(pairs=many(2), aspects=["helpful"])))
+    page.goto(LABEL)
+    page.get_by_role("button", name="Close").click()
+    page.wait_for_timeout(300)
+    for key in ("2", "i", "Enter"):
+        page.keyboard.press(key)
+    expect(page.get_by_text("Question 2?")).to_be_visible()
+
+
 def test_a_draft_is_back_after_a_reload_and_gone_after_the_vote(open_page: Callable[[Project], Page]) -> None:
     page = open_page(make_project(pairs=many(2), **EVERYTHING))
     for key in ("6", "Shift+Digit1", "b", "o"):
@@ -154,6 +194,13 @@ def test_an_unfinished_ranking_is_not_sent(open_page: Callable[[Project], Page])
     page.wait_for_timeout(500)
     assert not Judgment.objects.exists()
     expect(page.locator("[name='rank:A']")).to_have_value("1")
+    expect(page.locator(".state")).to_have_text("Not sent. Without a place: B, C.")
+    for key in ("3", "2", "Enter"):  # still answers, and no places of one of them
+        page.keyboard.press(key)
+    expect(page.get_by_text("Question 2?")).to_be_visible()
+    judgment = Judgment.objects.get()
+    a, b, c = judgment.shown_order
+    assert judgment.tiers == [[a], [c], [b]]
 
 
 def test_a_thumb_is_one_key(open_page: Callable[[Project], Page]) -> None:
@@ -392,6 +439,20 @@ def test_everything_about_a_pair_without_javascript(plain_page: Callable[[Projec
     page.get_by_role("button", name="tie").click()
     expect(page.get_by_text("Your vote is changed")).to_be_visible()
     assert Judgment.objects.standing().get().verdict == "tie"
+
+
+def test_without_javascript_the_browser_asks_for_what_is_missing(plain_page: Callable[[Project], Page]) -> None:
+    page = plain_page(make_project(pairs=many(2), aspects=["helpful", "true"]))
+    expect(page.get_by_text("Each of these needs an answer.")).to_be_visible()
+    expect(page.get_by_text("0 of 2 answered")).to_be_hidden()
+    page.get_by_role("button", name="A clearly").click()
+    page.wait_for_timeout(500)
+    assert not Judgment.objects.exists()
+    for question in ("helpful", "true"):
+        page.get_by_role("group", name=question).get_by_role("radio", name="tie").check()
+    page.get_by_role("button", name="A clearly").click()
+    expect(page.get_by_text("Question 2?")).to_be_visible()
+    assert set(Judgment.objects.get().aspects) == {"helpful", "true"}
 
 
 def test_a_ranking_without_javascript(plain_page: Callable[[Project], Page]) -> None:

@@ -1,12 +1,14 @@
 """Labelling as people do it: by mouse, by keys, without JavaScript, on a phone, in the dark, offline for a moment."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from annotation.models import Judgment, Preference, Project, Skip, User
-from tests.e2e.people import PAIRS, TABLE, Pair, add_pair, make_annotator, make_project
+from annotation.models import Comparison, Judgment, Lease, Preference, Project, Skip, User
+from annotation.services import AnswerIn
+from tests.e2e.people import PAIRS, TABLE, Pair, add_in_order, add_pair, make_annotator, make_project
 
 SignIn = Callable[[User], None]
 LABEL = "/projects/everyday-help/label/"
@@ -110,6 +112,7 @@ def test_the_last_vote_can_be_taken_back_and_given_again(label: Page) -> None:
     label.keyboard.press("z")
     shows(label, PAIRS[0])
     expect(state(label)).to_have_text("Taken back")
+    expect(label.locator("#said")).to_have_text("Taken back. The pair before is here again.")
     assert Preference.objects.count() == 0
     vote_for(label, PAIRS[0].worse)
     shows(label, PAIRS[1])
@@ -234,6 +237,31 @@ def test_on_a_phone_the_bar_is_in_reach(other_context: BrowserContext) -> None:
     button.tap()
     shows(page, PAIRS[1])
     assert Judgment.objects.count() == 1
+
+
+@pytest.mark.parametrize("other_context", [PHONE], indirect=True)
+@pytest.mark.parametrize("asked", [{}, {"aspects": ["true"]}, {"kind": Project.Kind.RANKING}])
+def test_on_a_phone_stop_gives_the_pair_back(
+    other_context: BrowserContext, project: Project, asked: dict[str, object]
+) -> None:
+    Project.objects.update(**asked)
+    three = [AnswerIn("Water it."), AnswerIn("Move it."), AnswerIn("Talk to it.")]
+    if "kind" in asked:
+        Comparison.objects.all().delete()
+        add_in_order(project, [{"role": "user", "content": "Which?"}], *three)
+    page = other_context.new_page()
+    page.goto(LABEL)
+    page.get_by_role("button", name="Close").tap()
+    assert Lease.objects.exists()
+    assert page.locator("[data-board]").count() == int("kind" in asked)
+    stop = page.get_by_role("button", name="Stop")
+    expect(stop).to_be_in_viewport(ratio=1)
+    box = stop.bounding_box()
+    assert box is not None
+    assert min(box["width"], box["height"]) >= 24
+    stop.tap()
+    expect(page).to_have_url(re.compile("/projects/everyday-help/$"))
+    assert not Lease.objects.exists()
 
 
 @pytest.mark.parametrize("other_context", [{"color_scheme": "dark"}], indirect=True)

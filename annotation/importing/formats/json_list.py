@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from django.utils.translation import gettext_lazy as _
 
-from annotation.importing.formats.jsonl import BOM, decoder
+from annotation.importing.formats.jsonl import BOM, decoder, why_not_json
 from annotation.importing.formats.raw import LONGEST_ROW, Bytes, Numbered
 from annotation.importing.rows import BadFileError, BadRowError
 
@@ -75,8 +75,9 @@ class _Text:
                     raise BadFileError(
                         f"Row {number} is not JSON, or over {LONGEST_ROW:,} characters; the file is read no further."
                     ) from None
-                if not self._read_on():
-                    raise BadFileError(f"Row {number} is not JSON: {error}. The file is read no further.") from None
+                if not self._read_on():  # so the text begins with the row
+                    reason = why_not_json(error)
+                    raise BadFileError(f"Row {number} is not JSON: {reason}. The file is read no further.") from None
             else:
                 # A number may go on in the next piece; every other value has its own end.
                 if end < len(self._text) or isinstance(value, dict | list | str) or not self._read_on():

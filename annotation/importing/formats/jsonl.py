@@ -65,10 +65,13 @@ def _value_or_reason(line: bytes) -> Any:
         return BadRowError("The line is nested too deep.")
     except BadRowError as error:
         return error
-    except JSONDecodeError as error:
-        return BadRowError(f"The line is not JSON: {error.msg} (character {error.pos + 1}).")
     except ValueError as error:
-        return BadRowError(f"The line is not JSON: {error}.")
+        return BadRowError(f"The line is not JSON: {why_not_json(error)}.")
+
+
+def why_not_json(error: ValueError) -> str:
+    """What the standard library has against a text, and at which of its characters."""
+    return f"{error.msg} (character {error.pos + 1})" if isinstance(error, JSONDecodeError) else str(error)
 
 
 def _refuse_constant(name: str) -> Any:
