@@ -116,6 +116,7 @@ REASONS = (
     _("There are fewer than two different completions."),
     _("Vote %(n)d says both bad or both good, and something else."),
     _("Vote %(n)d has a strength, and prefers nothing."),
+    _("More than one vote decides the pair."),
     _("There is no prompt, and chosen and rejected are not message lists that contain it."),
     _("chosen and rejected do not begin with the same conversation."),
     _("chosen and rejected differ before the last answer."),
