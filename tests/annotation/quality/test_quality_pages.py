@@ -80,6 +80,23 @@ def test_nobody_computes_where_nothing_is_new(project: Project, judged: list[Com
     assert ask_if_old(project).asked_at is None
 
 
+@pytest.mark.parametrize(
+    ("found", "says_so"),
+    [
+        ({}, True),
+        ({"pairs_judged_twice": 1}, False),
+        ({"gold": {"value": 1.0, "n": 1, "low": 0.2, "high": 1.0}}, False),
+    ],
+    ids=["nothing", "a pair judged twice", "gold"],
+)
+def test_labels_are_no_surer_than_those_who_gave_them_are_known(
+    project: Project, signed_in: SignIn, manager: User, found: dict[str, Any], says_so: bool
+) -> None:
+    numbers = {"votes": 3, "pairs": 3, "pairs_judged_twice": 0, "label_smoothing": None, "certainty": [0] * 9 + [3]}
+    QualityReport.objects.create(project=project, computed_at=now(), numbers={**numbers, **found})
+    assert ("everybody counts as equally reliable" in text_of(signed_in(manager), project)) == says_so
+
+
 def test_a_long_table_of_people_ends_and_says_so(
     project: Project,
     judged: list[Comparison],
