@@ -15,7 +15,7 @@ from annotation.services import set_role
 
 
 class TakenError(Exception):
-    """The username is somebody's already."""
+    """The username is somebody's already, or differs from somebody's in capitals alone."""
 
 
 class InviteForm(forms.Form):
@@ -44,12 +44,12 @@ def invite(*, project: Project, username: str, display_name: str, role: Role, by
     Somebody who was invited here and has never come keeps their account and can be sent a new link. A link for any
     other account is for site admins to make: it would be as good as that person's password.
     """
-    person = User.objects.select_for_update().filter(username=username).first()
+    person = User.objects.select_for_update().filter(username__iexact=username).first()
     if person is None:
         person = User(username=username, display_name=display_name)
         person.set_unusable_password()
         person.save()
-    elif not _still_awaited(person, project):
+    elif person.username != username or not _still_awaited(person, project):
         raise TakenError
     audit.record(Action.INVITED, actor=by, subject=person, project=project)
     set_role(project=project, person=person, role=role, by=by)

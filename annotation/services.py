@@ -83,7 +83,7 @@ def rule_judge(name: str) -> User:
 def check_source_name(name: str) -> None:
     """Raises ValidationError if no rule or import may vote under this name."""
     User.username_validator(name)
-    person = User.objects.filter(username=name).exclude(is_active=False, password=NO_PASSWORD, last_login=None)
+    person = User.objects.filter(username__iexact=name).exclude(is_active=False, password=NO_PASSWORD, last_login=None)
     if len(name) > 150 or person.exists():
         raise ValidationError(_("%(name)s is a person's account: choose another name."), params={"name": name})
 

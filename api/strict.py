@@ -32,9 +32,9 @@ TOO_SHORT = ("string_too_short", "too_short")
 
 
 class Body(BaseModel):
-    """A JSON object that a request brings. Every operation's is one."""
+    """A JSON object that a request brings. Every operation's is one. No text in it is a number, no number a truth."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class StrictParser(Parser):

@@ -11,6 +11,7 @@ from annotation.ballots import CHOICES, LONGEST_EDIT, LONGEST_REASON, THUMBS, Ba
 from annotation.forms import MOST_ASPECTS, MOST_TAGS
 from annotation.models import Project
 from annotation.models.judging import LETTERS
+from annotation.work import choices_for
 from api.errors import FieldOut, invalid_fields
 from api.fields import Text
 from api.strict import Body, unknown
@@ -30,7 +31,7 @@ class VoteIn(TicketIn):
         json_schema_extra={"enum": ["", *CHOICES, *THUMBS]},
         description="For two answers, or for one (`up`, `down`); empty for a ranking.",
     )
-    ranks: dict[Text, int] = Field(
+    ranks: dict[Text, Annotated[int, Field(ge=1, le=len(LETTERS))]] = Field(
         {},
         max_length=len(LETTERS),
         description='The place of each of three answers or more, 1 is best: `{"A": 2, "B": 1, "C": 2}`.',
@@ -72,7 +73,7 @@ class VoteIn(TicketIn):
 
     def _wrong(self, project: Project, sides: str) -> Iterator[tuple[str, str]]:
         """(where, problem) of everything that is not taken."""
-        yield from self._wrong_votes(sides)
+        yield from self._wrong_votes(project, sides)
         for name, said in (("ranks", self.ranks), ("acceptable", self.acceptable), ("edits", self.edits)):
             yield from ((f"{name}.{side}", unknown(side, sides, "answer")) for side in said if side not in [*sides])
         for n, tag in enumerate(self.tags):
@@ -90,11 +91,12 @@ class VoteIn(TicketIn):
         if self.edits and not project.offers_edit:
             yield "edits", "The project offers no edits."
 
-    def _wrong_votes(self, sides: str) -> Iterator[tuple[str, str]]:
+    def _wrong_votes(self, project: Project, sides: str) -> Iterator[tuple[str, str]]:
         if len(sides) < 3:
-            known = CHOICES if len(sides) == 2 else THUMBS
-            if self.choice not in known:
-                yield "choice", f"Take one of {', '.join(known)}."
+            offered = [choice.value for choice in choices_for(project, len(sides))]
+            without_strength = ("a", "b") if len(sides) == 2 else ()
+            if self.choice not in (*offered, *without_strength):
+                yield "choice", f"Take one of {', '.join(offered)}."
             if self.ranks:
                 yield "ranks", "They are for three answers or more. Send a choice alone."
             return

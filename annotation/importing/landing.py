@@ -21,8 +21,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 
 from annotation.cycles import no_search_for_cycles
 from annotation.happenings import Happening, Kind, tell
-from annotation.importing.formats import jsonl
-from annotation.importing.formats.raw import Bytes, Numbered
+from annotation.importing.formats.raw import Numbered
 from annotation.importing.keyed import Keyed
 from annotation.importing.lines import Prompts, prompts_of
 from annotation.importing.reading import Source, detect_format, opened, shaped
@@ -51,31 +50,15 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-def import_rows(
+def import_file(
     *,
     project: Project,
-    file: Bytes,
+    path: Path,
     shape: str = "",
     judged_by: str = "",
     author_label: str = "",
-    file_name: str = "",
+    file_name: str | None = None,
     created_by: User | None = None,
-) -> ImportReport:
-    """Bring a JSON Lines file into a project now and say what happened to every row. See `import_file`."""
-    report = ImportReport.objects.create_running(
-        project=project,
-        shape=shape,
-        judged_by=rule_judge(judged_by) if judged_by else None,
-        author_label=author_label,
-        file_name=file_name[:255],
-        created_by=created_by,
-    )
-    _land(report, Source(jsonl.read(file), lambda: 0.0))
-    return report
-
-
-def import_file(
-    *, project: Project, path: Path, shape: str = "", judged_by: str = "", author_label: str = ""
 ) -> ImportReport:
     """Bring a file of any known format into a project now and say what happened to every row.
 
@@ -90,7 +73,8 @@ def import_file(
         shape=shape,
         judged_by=rule_judge(judged_by) if judged_by else None,
         author_label=author_label,
-        file_name=path.name[:255],
+        file_name=(path.name if file_name is None else file_name)[:255],
+        created_by=created_by,
     )
     with opened(path, report.format) as source:
         _land(report, source)

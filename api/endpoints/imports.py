@@ -1,8 +1,11 @@
-"""Imports: a JSON Lines file goes in as the body of the request, and its report says what happened to every row."""
+"""Imports: a file goes in as the body of the request, and its report says what happened to every row."""
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Self
 
 from django.core.exceptions import ValidationError
@@ -13,8 +16,9 @@ from pydantic import Field
 
 from annotation.access import get_project_for_manager
 from annotation.forms import LARGEST_UPLOAD
-from annotation.importing.landing import import_rows
+from annotation.importing.landing import import_file
 from annotation.importing.reading import SHAPES
+from annotation.importing.rows import BadFileError
 from annotation.models import ImportReport
 from annotation.services import check_source_name
 from api.auth import ApiRequest, needs
@@ -28,7 +32,8 @@ JSON_LINES = "application/jsonl"
 FORM = "multipart/form-data"
 ABOUT_BODY = (
     'One object a line: `{"prompt", "chosen", "rejected"}`, `{"prompt", "responses": [...]}` or another of the shapes'
-    " that the import's page lists; prompts are texts or lists of messages."
+    " that the import's page lists; prompts are texts or lists of messages. A JSON list, CSV, Parquet, and any of them"
+    " packed by gzip are taken too, and told apart by what is in them."
 )
 
 
@@ -99,7 +104,7 @@ class ImportQuery(Schema):
         "requestBody": {
             "required": True,
             "description": ABOUT_BODY,
-            "content": {JSON_LINES: {"schema": {"type": "string", "minLength": 1}}},
+            "content": {JSON_LINES: {"schema": {"type": "string", "pattern": r"^\{"}}},
         }
     },
 )
@@ -117,15 +122,21 @@ def new_import(request: ApiRequest, slug: str, which: Query[ImportQuery]) -> Sta
             check_source_name(which.judged_by)
     except ValidationError as error:
         raise invalid("judged_by", " ".join(error.messages)) from None
-    report = import_rows(
-        project=project,
-        file=request,
-        shape=which.shape,
-        judged_by=which.judged_by,
-        author_label=which.author_label,
-        file_name=which.file_name,
-        created_by=request.user,
-    )
+    with NamedTemporaryFile() as file:
+        shutil.copyfileobj(request, file)
+        file.flush()
+        try:
+            report = import_file(
+                project=project,
+                path=Path(file.name),
+                shape=which.shape,
+                judged_by=which.judged_by,
+                author_label=which.author_label,
+                file_name=which.file_name,
+                created_by=request.user,
+            )
+        except BadFileError as error:
+            raise invalid("body", str(error)) from None
     return Status(201, ImportOut.of(report))
 
 

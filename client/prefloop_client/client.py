@@ -35,6 +35,7 @@ JSON_LINES = "application/jsonl"
 OVERLOADED = (502, 503, 504)
 TOO_MANY = 429
 LONGEST_WAIT = 60.0  # seconds between two tries
+PIECE = 1 << 16  # bytes
 Row = TypeVar("Row")
 
 
@@ -173,16 +174,36 @@ class Client:
         self, slug: str, *, shape: str = "preference", votes: str = "raw", **more: str | Sequence[str]
     ) -> Iterator[dict[str, Any]]:
         """Rows of what was judged, read as they come: see the API's description for shapes, votes and filters, such as
-        `annotators=["ann", "ben"]`. A filter that does not exist is an ApiError."""
+        `annotators=["ann", "ben"]`. A filter that does not exist is an ApiError. For another kind of file than JSON
+        Lines see `export_file`."""
+        if "file" in more:
+            raise ValueError("export reads rows from JSON Lines; export_file keeps other kinds of file.")
         query = {"shape": shape, "votes": votes, **more}
         with self._send("GET", f"/projects/{slug}/export", query=query, stream=True, again=True) as response:
             for line in response.iter_lines():
                 yield json.loads(line)
 
+    def export_file(
+        self, slug: str, path: Path | str, *, file: str, shape: str = "preference", **more: str | Sequence[str]
+    ) -> Path:
+        """Keep what was judged at this path, as `jsonl`, `csv` or `parquet`; shapes and filters as for `export`.
+
+        What was there is replaced once the whole file is here."""
+        query = {"shape": shape, **more, "file": file}
+        whole = Path(path)
+        part = whole.with_name(f"{whole.name}.part")
+        with (
+            self._send("GET", f"/projects/{slug}/export", query=query, stream=True, again=True) as response,
+            part.open("wb") as kept,
+        ):
+            for piece in response.iter_content(PIECE):
+                kept.write(piece)
+        return part.replace(whole)
+
     # Import
 
     def import_file(self, slug: str, path: Path | str, *, judged_by: str = "", author_label: str = "") -> Import:
-        """Bring a JSON Lines file in and wait until it is."""
+        """Bring a file in, of JSON Lines, a JSON list, CSV or Parquet, and wait until it is."""
         return self._import(slug, Path(path).read_bytes(), Path(path).name, judged_by, author_label)
 
     def import_rows(

@@ -13,11 +13,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
-from annotation.importing.landing import import_file, import_rows
+from annotation.importing.landing import import_file
 from annotation.models import Comparison, Judgment, PairLabel, Preference, Project, User
 from annotation.quality.deciding import decide, order_for
 from annotation.services import AnswerIn, add_comparison, record_judgment, rule_judge
 from tests.annotation.test_importing import PAIR, lines_of, said
+from tests.importing import import_rows
 
 SignIn = Callable[[User], Client]
 USER = {"role": "user", "content": "Wie heißt das? 🦊"}

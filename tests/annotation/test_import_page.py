@@ -17,11 +17,11 @@ from django.utils.timezone import now
 
 from annotation import forms
 from annotation.importing import background
-from annotation.importing.landing import import_rows
 from annotation.models import Comparison, ImportReport, Judgment, Project, Response, User
 from annotation.models.importing import LATE_AFTER, ImportState
 from tests.annotation.test_import_shapes import HH, SUMMARIZE
 from tests.annotation.test_importing import PAIR, lines_of
+from tests.importing import import_rows
 from training.models import Worker
 
 SignIn = Callable[[User], Client]

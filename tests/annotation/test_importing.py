@@ -19,11 +19,12 @@ from annotation.importing import landing, writing
 from annotation.importing.copying import new_ids
 from annotation.importing.formats import jsonl
 from annotation.importing.formats.raw import LONGEST_ROW
-from annotation.importing.landing import BATCH, import_rows
+from annotation.importing.landing import BATCH
 from annotation.importing.reading import read_row, shaped
 from annotation.importing.rows import Row
 from annotation.models import Comparison, ImportReport, Judgment, Preference, Project, Prompt, Response, User
 from annotation.services import AnswerIn, add_comparison
+from tests.importing import import_rows
 
 USER = {"role": "user", "content": "Why?"}
 PAIR = {"prompt": "Why?", "chosen": "Because.", "rejected": "No."}

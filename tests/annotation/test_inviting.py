@@ -66,6 +66,13 @@ def test_there_is_no_way_into_an_account_that_was_there(
     assert invite(signed_in(manager), project, "target") == ""
 
 
+def test_nobody_gets_a_name_that_differs_in_capitals_alone(signed_in: SignIn, project: Project, manager: User) -> None:
+    client = signed_in(manager)
+    invite(client, project, "ida")
+    assert invite(client, project, "IDA") == ""
+    assert User.objects.filter(username__iexact="ida").count() == 1
+
+
 def test_somebody_made_an_admin_after_the_invitation_gets_no_link(
     signed_in: SignIn, project: Project, manager: User
 ) -> None:

@@ -13,13 +13,13 @@ from django.urls import reverse
 from django.utils.timezone import now
 
 from annotation import queue, tasks
-from annotation.importing.landing import import_rows
 from annotation.judging import lock_comparison
 from annotation.models import Batch, Comparison, Flag, Lease, Project, Response, User
 from annotation.queue import Ticket
 from annotation.regroup import regroup
 from annotation.services import AnswerIn, add_comparison
 from tests.annotation.test_importing import lines_of
+from tests.importing import import_rows
 
 SignIn = Callable[[User], Client]
 OnCommit = Callable[..., AbstractContextManager[list[Callable[[], object]]]]

@@ -19,6 +19,7 @@ from tests.annotation.conftest import MakeComparison
 
 CLIENT = Path(__file__).resolve().parents[2] / "client"
 SLUG = "everyday-help"
+VOTED = [{"prompt": "Why?", "chosen": "So.", "rejected": "Hm."}]
 ROWS = [{"prompt": f"Question {n}?", "responses": ["Short.", "Much longer than the other one."]} for n in range(3)]
 
 ClientOf = Any
@@ -90,6 +91,21 @@ def test_the_example_labels_a_project(
     short = set(Response.objects.filter(text="Short.").values_list("pk", flat=True))
     assert {judgment.tiers[0][0] for judgment in judgments} == short
     assert {judgment.annotator for judgment in judgments} == {ann}
+
+
+@pytest.mark.parametrize(("file", "start"), [("csv", b"prompt,"), ("parquet", b"PAR1"), ("jsonl", b'{"prompt"')])
+def test_an_export_of_any_kind_is_kept_as_a_file_that_comes_back(
+    project: Project, manager: User, client_of: ClientOf, tmp_path: Path, file: str, start: bytes
+) -> None:
+    client: Client = client_of(manager)
+    client.import_rows(SLUG, VOTED, judged_by="a-data-set")
+    path = client.export_file(SLUG, tmp_path / "pairs", file=file, shape="preference-text")
+    assert path.read_bytes().startswith(start)
+    assert [one.name for one in tmp_path.iterdir()] == ["pairs"]
+    report = client.import_file(SLUG, path, judged_by="the-file")
+    assert (report.rows, report.duplicates, report.judgments_added) == (1, 1, 1)
+    with pytest.raises(ValueError, match="export_file"):
+        next(client.export(SLUG, file=file))
 
 
 def test_a_manager_works_through_the_client(project: Project, manager: User, client_of: ClientOf) -> None:

@@ -1,5 +1,6 @@
 """Votes, comparisons, preferences, import and export over the API: for managers."""
 
+import gzip
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -274,14 +275,44 @@ def test_a_file_sent_twice_adds_nothing_twice(program: Program) -> None:
     assert Judgment.objects.get().annotator.username == "a-data-set"
 
 
-def test_nobody_votes_in_a_persons_name_by_import(program: Program, ann: User) -> None:
-    assert list(refused(program.upload(f"{HERE}/imports?judged_by=ann", PAIR))) == ["judged_by"]
+@pytest.mark.parametrize("name", ["ann", "ANN"])
+def test_nobody_votes_in_a_persons_name_by_import(program: Program, ann: User, name: str) -> None:
+    assert list(refused(program.upload(f"{HERE}/imports?judged_by={name}", PAIR))) == ["judged_by"]
     assert not ImportReport.objects.exists()
 
 
 def test_an_annotator_imports_nothing(ann: User, project: Project, program_of: ProgramOf) -> None:
     assert error_of(program_of(ann).upload(f"{HERE}/imports", PAIR)) == (404, "not_found")
     assert not Comparison.objects.exists()
+
+
+CSV = b"prompt,chosen,rejected\nWhy?,So.,Hm.\n"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [PAIR, gzip.compress(PAIR), b"[" + PAIR.strip() + b"]", CSV, gzip.compress(CSV)],
+    ids=["lines", "packed lines", "list", "table", "packed table"],
+)
+def test_a_file_is_told_by_what_is_in_it_as_on_the_page(program: Program, file: bytes) -> None:
+    report = program.upload(f"{HERE}/imports", file).json()
+    assert (report["rows"], report["comparisons_added"], report["error_count"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        (b"\n", "The file is empty."),
+        (b"PK\x03\x04", "This is a ZIP archive. Unpack it, and send the file that is in it."),
+        (b"GIF89a", "The file is none of JSON Lines, a JSON list, CSV and Parquet."),
+        (gzip.compress(PAIR)[:-9], "The file cannot be unpacked"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused(program: Program, file: bytes, problem: str) -> None:
+    told = refused(program.upload(f"{HERE}/imports", file))
+    assert list(told) == ["body"]
+    assert told["body"].startswith(problem)
+    assert not ImportReport.objects.exists()
 
 
 def test_a_form_is_no_file(program: Program) -> None:

@@ -154,6 +154,39 @@ def test_what_the_project_does_not_ask_is_refused(program: Program, make_compari
     assert program.post(f"{QUEUE}/submit", vote | empty).status_code == 200
 
 
+def test_a_strength_is_taken_where_it_is_asked_for_and_may_be_left_out(
+    program: Program, make_comparison: MakeComparison
+) -> None:
+    make_comparison()
+    make_comparison()
+    assert program.post(f"{QUEUE}/submit", {"ticket": lease(program)["ticket"], "choice": "a"}).status_code == 200
+    Judgment.objects.all().delete()
+    Project.objects.update(asks_strength=False, offers_both_good=True)
+    vote = {"ticket": lease(program)["ticket"]}
+    offered = {"choice": "Take one of a, tie, b, both_good, both_bad."}
+    assert wrong_with(program.post(f"{QUEUE}/submit", vote | {"choice": "a3"})) == offered
+    assert program.post(f"{QUEUE}/submit", vote | {"choice": "both_good"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("said", "where"),
+    [
+        ({"active_seconds": "5"}, "active_seconds"),
+        ({"acceptable": {"A": 1}}, "acceptable.A"),
+        ({"ranks": {"A": "1"}}, "ranks.A"),
+        ({"ranks": {"A": 0}}, "ranks.A"),
+        ({"ranks": {"A": True}}, "ranks.A"),
+        ({"ranks": {"A": 10}}, "ranks.A"),
+    ],
+)
+def test_no_text_is_taken_for_a_number_and_no_number_for_a_truth(
+    program: Program, make_comparison: MakeComparison, said: dict[str, Any], where: str
+) -> None:
+    make_comparison()
+    vote = {"ticket": lease(program)["ticket"], "choice": "tie"}
+    assert list(wrong_with(program.post(f"{QUEUE}/submit", vote | said))) == [where]
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [
@@ -168,8 +201,9 @@ def test_what_the_project_does_not_ask_is_refused(program: Program, make_compari
         ({"ranks": {"A": 1, "B": 2}}, {"ranks": "They are for three answers or more. Send a choice alone."}),
         (
             {"choice": ""},
-            {"choice": "Take one of a3, a2, a1, a, tie, b, b1, b2, b3, both_good, both_bad."},
+            {"choice": "Take one of a3, a2, a1, tie, b1, b2, b3, both_bad."},
         ),
+        ({"choice": "both_good"}, {"choice": "Take one of a3, a2, a1, tie, b1, b2, b3, both_bad."}),
     ],
 )
 def test_what_is_not_of_the_pair_or_the_project_is_named(

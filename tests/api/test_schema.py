@@ -17,7 +17,6 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from annotation.ballots import CHOICES
 from annotation.exporting.verdicts import WEIGHTED
-from annotation.importing.landing import import_rows
 from annotation.models import Lease, Project, User
 from annotation.queue import Ticket, lease_next
 from api.models import Scope
@@ -25,6 +24,7 @@ from api.root import root
 from api.tokens import make_token
 from tests.annotation.conftest import MakeComparison
 from tests.api.conftest import ROOT
+from tests.importing import import_rows
 
 EXAMPLES = 8
 BOUNDED = settings(

@@ -7,11 +7,11 @@ from django.conf import LazySettings
 from ninja import Router, Schema
 from ninja.operation import Operation
 
-from annotation.importing.landing import import_rows
 from annotation.models import Project, User
 from api.root import Api, root
 from tests.annotation.conftest import MakeComparison
 from tests.api.conftest import Program, ProgramOf, error_of
+from tests.importing import import_rows
 
 OPERATIONS: list[Operation] = [
     operation

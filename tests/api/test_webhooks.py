@@ -18,7 +18,6 @@ from django.db import transaction
 from django.utils.timezone import now
 
 from annotation.happenings import Happening, Kind, tell
-from annotation.importing.landing import import_rows
 from annotation.judging import withdraw
 from annotation.models import Project, User
 from annotation.services import create_project, record_judgment
@@ -29,6 +28,7 @@ from api.signing import new_salt, secret_of, signed_headers
 from api.webhooks import MOST_ATTEMPTS, forget_old_deliveries, make_webhook, send, send_due, wait_after
 from prefloop_client import BadSignatureError, verify
 from tests.annotation.conftest import MakeComparison
+from tests.importing import import_rows
 
 HERE = ip_network("127.0.0.0/8")
 

@@ -17,7 +17,6 @@ from django.test import Client
 from django.utils.timezone import now
 
 from annotation import audit, queue
-from annotation.importing.landing import import_rows
 from annotation.models import (
     Action,
     Batch,
@@ -34,6 +33,7 @@ from annotation.models import (
 from api.models import Delivery, Token
 from models_registry.models import Artifact, Model, Version
 from models_registry.services import archive_of
+from tests.importing import import_rows
 from tests.safety.asking import RULED, ask, client_of
 from tests.safety.rules import Rule, Who
 from tests.safety.url_table import Address
