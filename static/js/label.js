@@ -34,6 +34,7 @@
     try { if (value === null) localStorage.removeItem(key); else localStorage.setItem(key, value); } catch { /* none */ }
   };
   const stored = (key) => { try { return localStorage.getItem(key); } catch { return null; } };
+  const keysOf = (start) => { try { return Object.keys(localStorage).filter((key) => key.startsWith(start)); } catch { return []; } };
 
   // Time: seconds with the page in view and a sign of life in the last half minute.
   for (const kind of ["pointermove", "pointerdown", "keydown", "scroll", "touchmove"]) {
@@ -94,10 +95,11 @@
   };
 
   // Sending. A vote is let go only when the server has it, or says that it never will.
-  const UNSENT = `unsent:${words.person}:${location.pathname}`;  // whoever signs in next cannot send them
+  const UNSENT = `unsent:${words.person}:${location.pathname}:`;  // whoever signs in next cannot send them
+  const MINE = UNSENT + Math.random();  // a page of one's own each: two would wipe out each other's
   const keep = () => {  // votes outlive the page; other requests would mean something else later
     const votes = outbox.filter((one) => one.vote).map((one) => ({ ...one, body: [...one.body] }));
-    store(UNSENT, votes.length ? JSON.stringify(votes) : null);
+    store(MINE, votes.length ? JSON.stringify(votes) : null);
   };
   const missed = [];             // what the server had to say of votes behind which others waited
   let sending = false;           // one at a time: an answer takes exactly the vote off that it is for
@@ -392,7 +394,11 @@
     document.dispatchEvent(new CustomEvent("work-shown"));
   };
   const resume = () => {  // votes that a closed page could not send
-    for (const one of JSON.parse(stored(UNSENT) ?? "[]")) outbox.push({ ...one, body: new URLSearchParams(one.body) });
+    const left = keysOf(UNSENT);
+    const votes = left.flatMap((key) => JSON.parse(stored(key) ?? "[]"));
+    outbox.push(...votes.map((one) => ({ ...one, body: new URLSearchParams(one.body) })));
+    keep();
+    for (const key of left) store(key, null);
     if (outbox.length) send();
     else fetchAhead();
   };

@@ -122,6 +122,30 @@ def test_a_vote_of_a_page_closed_offline_is_sent_by_the_next_page_of_the_same_pe
     other.close()
 
 
+def test_two_pages_closed_offline_lose_no_vote_of_each_other(page: Page, nina: User, context: BrowserContext) -> None:
+    """One has gone on to the second pair, the other still shows the first."""
+    open_page(page)
+    other = open_page(context.new_page())
+    page.keyboard.press("2")
+    shows(page, 1)
+    expect(page.locator(".state")).to_have_text("Saved")
+    page.wait_for_timeout(300)
+    context.set_offline(True)
+    for one in (page, other):
+        one.keyboard.press("2")
+        expect(one.locator(".state")).to_contain_text("Offline")
+    for one in (page, other):
+        one.on("dialog", lambda dialog: dialog.accept())
+        one.close(run_before_unload=False)
+    context.set_offline(False)
+    third = context.new_page()
+    third.goto(LABEL)
+    shows(third, 2)
+    assert [vote.verdict for vote in Judgment.objects.all()] == ["A clearly"] * 2
+    assert third.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('unsent:'))") == []
+    third.close()
+
+
 def test_a_vote_that_is_refused_for_good_is_not_sent_for_ever(page: Page, nina: User, project: Project) -> None:
     open_page(page)
     Membership.objects.filter(project=project).delete()
