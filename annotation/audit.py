@@ -167,6 +167,8 @@ def _words(request: HttpRequest, match: ResolverMatch, action: Action) -> str:
     words += [str(getattr(file, "name", "")) for file in request.FILES.values()] if request.method == "POST" else []
     if action in NAMED_BY_ADDRESS:
         words = [str(match.url_name).replace("_", " ").replace("-", " "), *words]
+    if action == Action.EXPORTED:
+        words += [request.GET.get(name, "") for name in ("shape", "votes", "file")]
     if action == Action.ADMIN and (chosen := request.POST.get("action")):
         words += [chosen, ", ".join(request.POST.getlist("_selected_action"))]
     if match.route.startswith("api/"):

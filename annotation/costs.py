@@ -12,7 +12,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotation.models import Project, Role, VoteCount, WorkCount
+from annotation.models import Comparison, Judgment, Project, Role, VoteCount, WorkCount
 
 SECONDS = 37.0
 DOLLARS = 0.30
@@ -86,7 +86,7 @@ def grouped(number: int) -> str:
 
 
 def costs_of(project: Project) -> Costs:
-    """For the judgments that the project's comparisons still want. Two queries and the members."""
+    """For the judgments that the project's comparisons still want."""
     left = WorkCount.objects.left_in(project)
     pace = VoteCount.objects.filter(project=project, annotator__is_active=True, seconds__gt=0)
     timed = pace.aggregate(votes=Sum("votes"), seconds=Sum("seconds"))
@@ -97,11 +97,18 @@ def costs_of(project: Project) -> Costs:
         left=left,
         seconds_a_vote=seconds,
         measured=measured,
-        gold=_extra(left, project.gold_share),
+        gold=min(_extra(left, project.gold_share), _gold_left(project)),
         repeats=_extra(left, project.repeat_share),
         practice=new * project.practice_pairs,
         cap_minutes=project.daily_cap * seconds / 60 if project.daily_cap else None,
     )
+
+
+def _gold_left(project: Project) -> int:
+    """As often as its members can still meet its gold pairs: each of them each pair once."""
+    pairs = Comparison.objects.filter(project=project, purpose=Comparison.Purpose.GOLD).still_open()
+    judged = Judgment.objects.kept().filter(comparison__in=pairs, annotator__memberships__project=project).count()
+    return pairs.count() * project.memberships.count() - judged
 
 
 def _extra(work: int, percent: int) -> int:

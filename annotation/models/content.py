@@ -7,6 +7,7 @@ from typing import Any, Self
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Cast, Coalesce, Random
 from django.utils.timezone import now
 from django.utils.translation import gettext as _
@@ -245,13 +246,18 @@ class Comparison(models.Model):
 
 class GoldQuerySet(models.QuerySet["Gold"]):
     def with_results(self) -> Self:
-        """Adds `judged` and `right`: standing judgments, and those that say what is expected; with prompts."""
+        """Adds `judged` and `right`: standing judgments, and those that say what is expected; with prompts. And
+        `preferred`, the text of the answer expected to be better."""
         from annotation.models.judging import Judgment
 
         said = Judgment.objects.standing().filter(comparison=OuterRef("pk")).order_by().values("comparison")
         right = said.filter(tiers=OuterRef("expected"), both_bad=OuterRef("both_bad"))
         counted = [Coalesce(Subquery(rows.annotate(n=models.Count("pk")).values("n")), 0) for rows in (said, right)]
-        return self.select_related("comparison__prompt").annotate(judged=counted[0], right=counted[1])
+        best = Cast(KeyTextTransform(0, KeyTransform(0, OuterRef("expected"))), models.BigIntegerField())
+        preferred = Subquery(Response.objects.filter(pk=best).values("text")[:1])
+        return self.select_related("comparison__prompt").annotate(
+            judged=counted[0], right=counted[1], preferred=preferred
+        )
 
 
 class Gold(models.Model):

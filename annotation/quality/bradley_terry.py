@@ -129,14 +129,14 @@ def posterior(votes: Votes, parameters: Parameters) -> Posterior:
 
 
 def soft_label(votes: Votes, found: Posterior) -> Floats:
-    """P(d > 0) of each pair as it is kept: an even one where it would go against all of the pair's votes. Shape (P,).
+    """P(d > 0) of each pair as it is kept: never on the side of an answer that none of its votes is for. Shape (P,).
 
-    What speaks against them are other pairs alone, by the lengths or by what they say of a person. That is a doubt, and
-    the pair is looked at again; it is no label that somebody gave.
+    What speaks for that answer are other pairs alone, by the lengths or by what they say of a person. That is a doubt,
+    and the pair is looked at again; it is no label that somebody gave. A pair of ties is even.
     """
     first_P, _, second_P = votes.counts_by_outcome().T
-    low_P = np.where((first_P > 0) & (second_P == 0), 0.5, 0.0)
-    high_P = np.where((second_P > 0) & (first_P == 0), 0.5, 1.0)
+    low_P = np.where(second_P == 0, 0.5, 0.0)
+    high_P = np.where(first_P == 0, 0.5, 1.0)
     return np.clip(found.first_better_P, low_P, high_P)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from annotation.quality.agreement import agreement, alpha, judged_twice
 from annotation.quality.annotators import AgainstTheRest, against_the_rest
 from annotation.quality.bias import SideShare, longer_shares, overall_left, overall_longer, side_shares
-from annotation.quality.bradley_terry import Parameters, Posterior, abilities
+from annotation.quality.bradley_terry import Parameters, Posterior, abilities, soft_label
 from annotation.quality.flips import flip_rate, label_smoothing
 from annotation.quality.intervals import Estimate, jackknife, proportion, share_is_outside
 from annotation.quality.pace import Pace, paces
@@ -36,6 +36,7 @@ def numbers(reading: Reading, parameters: Parameters, labels: Posterior) -> Numb
     is_work_P = ~reading.is_gold_P
     is_drawn_P = np.bincount(votes.pair_N, votes.is_drawn_N, minlength=votes.pairs) > 0
     rate = flip_rate(votes, parameters, labels, is_work_P)
+    kept_P = soft_label(votes, labels)[is_work_P]
     return {
         "votes": len(votes.pair_N),
         "pairs": votes.pairs,
@@ -49,7 +50,7 @@ def numbers(reading: Reading, parameters: Parameters, labels: Posterior) -> Numb
         "longer": _stored(overall_longer(votes)),
         "flip_rate": _stored(rate),
         "label_smoothing": label_smoothing(rate),
-        "certainty": np.histogram(0.5 + labels.weight_P[is_work_P] / 2, CERTAINTIES)[0].tolist(),
+        "certainty": np.histogram(np.maximum(kept_P, 1 - kept_P), CERTAINTIES)[0].tolist(),
         "weeks": _weeks(reading),
         "people": _people(reading, parameters),
     }

@@ -25,6 +25,7 @@ from annotation.importing.detecting import Found, look_at
 from annotation.importing.reading import FORMATS, PLACES, SHAPES
 from annotation.importing.rows import BadFileError
 from annotation.models import Action, ImportReport, Judgment, Preference, Project
+from annotation.models.content import WORK
 from annotation.models.importing import MOST_ERRORS_KEPT, ImportState
 from annotation.services import rule_judge
 from models_registry.sayings import said
@@ -197,7 +198,7 @@ def export(request: SignedInRequest, slug: str) -> HttpResponse:
         "project": project,
         "form": form,
         "preferences": Preference.objects.filter(project=project).count(),
-        "judgments": Judgment.objects.standing().in_project(project).count(),
+        "judgments": Judgment.objects.standing().in_project(project).filter(comparison__purpose__in=WORK).count(),
         "sample": json.dumps(sample, ensure_ascii=False, indent=1)[:1200] if sample else "",
         "query": request.GET.urlencode(),
         "section": "projects",

@@ -167,7 +167,7 @@
     fetchAhead();
   };
   const follows = (sent, done) => {
-    if (!ticketOf(work())) return work().querySelector(".empty") ? words.nothing : "";
+    if (!ticketOf(work())) return work().querySelector(".empty h1")?.textContent ?? "";
     if (sent.undo && done) return words.back;
     return work().dataset.work === sent.of ? "" : words.next;
   };

@@ -70,6 +70,16 @@ def test_an_annotator_does_neither(project: Project, address: str, signed_in: Si
     assert Project.objects.get().archived_at is None
 
 
+def test_it_offers_no_undo(project: Project, address: str, signed_in: SignIn, manager: User) -> None:
+    client = signed_in(manager)
+    label = reverse("label", args=[project.slug])
+    assert reverse("undo", args=[project.slug]) in client.get(label).content.decode()
+    client.post(address)
+    page = client.get(label).content.decode()
+    assert "This project is archived" in page
+    assert reverse("undo", args=[project.slug]) not in page
+
+
 def test_managers_find_it_again_and_annotators_read_what_has_become_of_it(
     project: Project, address: str, signed_in: SignIn, manager: User, ann: User
 ) -> None:

@@ -150,10 +150,12 @@ def test_imports_exports_and_settings(signed_in: SignIn, project: Project, manag
     draft = ImportReport.objects.get()
     client.post(reverse("import-start", args=[project.slug, draft.pk]), {"shape": "preference"})
     client.get(reverse("export-file", args=[project.slug]))
+    client.get(reverse("export-file", args=[project.slug]), {"shape": "kto", "file": "csv", "votes": "majority"})
     client.post(reverse("project-settings", args=[project.slug]), {"name": "Renamed", "overlap": "1"})
     assert log()[before:] == [
         ("mara", "imported", "", project.slug, "votes.jsonl"),
         ("mara", "exported", "", project.slug, ""),
+        ("mara", "exported", "", project.slug, "kto majority csv"),
         ("mara", "settings", "", project.slug, ""),
     ]
 

@@ -208,6 +208,7 @@ def test_where_a_reviewer_settled_a_pair_only_the_decision_speaks(
     assert {row["messages"][-1]["content"] for row in imitated} == {BADGER, edited}
     [told] = download(client, pair.project, shape="votes")
     assert len(told["individual_preference"]) == 4
+    assert told["overall_preference"] == 2  # the badger, as decided; four votes together would say nothing
 
 
 def test_a_weighted_label_of_some_of_the_votes_is_refused(pair: Comparison, signed_in: SignIn, manager: User) -> None:

@@ -12,8 +12,8 @@ from django.urls import reverse
 from annotation import gold, queue
 from annotation.importing.gold import BadLineError, import_gold
 from annotation.judging import Verdict
-from annotation.models import Batch, Comparison, Gold, Project, Role, Team, User
-from annotation.services import AnswerIn, create_project, set_role
+from annotation.models import Batch, Comparison, Gold, Project, Response, Role, Team, User
+from annotation.services import AnswerIn, create_project, record_judgment, set_role
 from tests.annotation.conftest import MakeComparison
 from tests.annotation.test_queue import vote
 
@@ -60,11 +60,29 @@ def test_every_setting_says_what_it_costs(
     Project.objects.update(gold_share=10, repeat_share=25, daily_cap=30)
     html = page(signed_in(manager), "queue-settings", project)
     assert html.count('class="cost small"') == 6
-    # 90 judgments to come are 90 % of all that are handed out beside 10 % gold, 75 % beside 25 % repeats; 37 s, 0.30 $.
-    assert "10 judgments that check people and teach nothing new: 6 minutes, about 3 $." in html
+    # 90 judgments to come are 75 % of all that are handed out beside 25 % repeats; 37 s, 0.30 $.
     assert "30 judgments of pairs that were judged before, never counted twice: 18 minutes, about 9 $." in html
     assert "About 18 minutes a person and day." in html
     assert "There are no gold pairs yet" in html
+
+
+@pytest.mark.parametrize(("pairs", "judgments"), [(0, 0), (2, 5), (9, 10)])
+def test_gold_costs_no_more_than_all_members_on_each_pair_once(
+    project: Project, signed_in: SignIn, manager: User, ann: User, make_comparison: MakeComparison,
+    pairs: int, judgments: int,
+) -> None:  # fmt: skip
+    """90 judgments to come are 90 % of all that are handed out beside 10 % gold. One of the three has judged one."""
+    for _ in range(9):
+        make_comparison(judgments_wanted=10)
+    for n in range(pairs):
+        asked = [{"role": "user", "content": f"Gold {n}?"}]
+        gold.add(project=project, messages=asked, answers=[AnswerIn("Yes."), AnswerIn("No.")], preferred=0)
+    if known := Comparison.objects.filter(purpose=Comparison.Purpose.GOLD).first():
+        record_judgment(comparison=known, annotator=ann, tiers=[known.response_ids])
+    assert project.memberships.count() == 3
+    Project.objects.update(gold_share=10)
+    html = page(signed_in(manager), "queue-settings", project)
+    assert f"{judgments} judgments that check people and teach nothing new" in html
 
 
 def test_gold_is_listed_with_what_people_said(
@@ -85,6 +103,7 @@ def test_gold_is_listed_with_what_people_said(
     html = page(signed_in(manager), "gold", project)
     assert "Question 1?" in html
     assert "1 (50 %)" in html
+    assert f'<q dir="auto">{Response.objects.get(pk=first).text}</q>' in html
 
 
 def test_only_pairs_are_found_to_become_gold(

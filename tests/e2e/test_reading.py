@@ -301,6 +301,7 @@ def test_axe_finds_nothing_serious_on_the_pages_around(page: Page, live_stack: o
     page.evaluate("document.querySelectorAll('[required]').forEach((one) => one.removeAttribute('required'))")
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_role("heading", name="All done")).to_be_visible()
+    expect(page.locator("#said")).to_have_text("Saved. All done")
     assert violations(page) == []
     for address in ("label/history/", "flags/", "settings/"):
         page.goto(f"/projects/everyday-help/{address}")

@@ -12,7 +12,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from annotation.exporting.judged import Judged
-from annotation.exporting.verdicts import Rule, Vote
+from annotation.exporting.verdicts import Rule, Vote, speaking
 
 TITLE = _("Votes, one by one (as HelpSteer3)")
 COLUMNS = {
@@ -31,13 +31,14 @@ def rows(judged: Judged, rule: Rule) -> Iterator[dict[str, Any]]:
     for pair in judged.pairs():
         first, second = pair.answers
         scores = [_score(vote) for vote in pair.votes]
+        overall = [_score(vote) for vote in speaking(pair.votes)]
         yield {
             "context": pair.messages,
             "response1": first.text,
             "response2": second.text,
             "response1_author": first.author_label,
             "response2_author": second.author_label,
-            "overall_preference": round(sum(scores) / len(scores)),
+            "overall_preference": round(sum(overall) / len(overall)),
             "individual_preference": [_said(vote, score) for vote, score in zip(pair.votes, scores, strict=True)],
         }
 

@@ -289,3 +289,8 @@ def test_a_kept_label_goes_against_some_votes_where_more_speaks_for_it() -> None
     assert kept_P[1] == found.first_better_P[1]
     assert found.first_better_P[2] > 0.5  # who said it is wrong each time
     assert kept_P[2] == 0.5
+    ties = replace(votes_of([[(0, TIE)], [(0, TIE), (1, TIE)]]), log_length_ratio_P=np.array([1.0, -2.0]))
+    at = Parameters(np.ones(2), np.zeros(2), np.zeros(2), spread=2.0, apart=0.6, tie=0.5, length=3.0)
+    lengthy = posterior(ties, at)
+    assert lengthy.first_better_P[0] > 0.5 > lengthy.first_better_P[1]
+    assert soft_label(ties, lengthy).tolist() == [0.5, 0.5]

@@ -12,7 +12,7 @@ import pytest
 from annotation.quality.bradley_terry import fit, posterior
 from annotation.quality.reading import NOT_GOLD, Reading, Repeats
 from annotation.quality.report import numbers
-from annotation.quality.votes import UNKNOWN, Bools
+from annotation.quality.votes import TIE, UNKNOWN, Bools
 from bench.quality.crowds import Crowd, bradley_terry_crowd, flipping_crowd
 
 FIRST_WEEK = date(2026, 3, 2).toordinal()
@@ -38,6 +38,17 @@ def reading_of(crowd: Crowd, *, is_gold_P: Bools | None = None, repeats: Repeats
 def report_of(reading: Reading) -> dict[str, Any]:
     parameters = fit(reading.votes)
     return numbers(reading, parameters, posterior(reading.votes, parameters))
+
+
+def test_a_label_that_is_kept_as_even_is_counted_as_even() -> None:
+    """Ten ties on pairs of long and short answers, among votes that all follow the length."""
+    crowd = bradley_terry_crowd(1, ability_A=[1.0], pairs=80, overlap=1)
+    said_P = np.sign(np.random.default_rng(1).normal(size=80))
+    length_P = np.where(np.arange(80) < 70, said_P, 2.0)
+    outcome_N = np.where(np.arange(80) < 70, said_P, TIE).astype(np.int64)
+    votes = replace(crowd.votes, outcome_N=outcome_N, log_length_ratio_P=length_P)
+    found = report_of(reading_of(replace(crowd, votes=votes)))
+    assert found["certainty"][0] == 10
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
