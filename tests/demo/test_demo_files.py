@@ -143,4 +143,4 @@ def test_guidelines_are_there(name: str) -> None:
 def test_the_concise_guidelines_say_that_the_judge_is_a_rule() -> None:
     text = (DEMO / "guidelines" / "concise_answers.md").read_text(encoding="utf-8")
 
-    assert "`demo-rule`, is\na rule and not a person" in text
+    assert "`demo-rule`, is a rule and not a person" in text
