@@ -5,9 +5,9 @@ A vote of annotator a on pair p has the utility of the first answer over the sec
     u = ability_a · (d_p - length · l_p) + position_a · (±1 for the side) + (length + length_a) · l_p,
 
 l the log ratio of the lengths, and Davidson's probabilities (1970, On extending the Bradley-Terry model to accommodate
-ties, eq. 2.3), ν for ties:
+ties, eq. 2.3), ν for the ties of all and tie_a for one person's:
 
-    P(first) : P(tie) : P(second)  =  exp(u/2) : ν : exp(-u/2).
+    P(first) : P(tie) : P(second)  =  exp(u/2) : ν · exp(tie_a) : exp(-u/2).
 
 The pair's difference d has the mean length · l_p and the standard deviation `spread`. Its shape lies between a normal
 bell (`apart` 0: many pairs are close) and two points (`apart` 1: one answer is always clearly better): two equal bells
@@ -18,7 +18,8 @@ An ability of 1 is the median person's, 0 is noise, below 0 is keys swapped. Wha
 is taste and stays in d; what one person has beyond that is their length term. No ability multiplies that taste: two
 people who judge pairs of their own, one for the long answers and one for the short, differ in taste, and nothing tells
 whose keys are swapped. Only pairs that several have judged do, or gold: what is expected there counts as the vote of
-one more person, whose ability is KNOWS. Annotators' terms have normal priors, named below.
+one more person, whose ability is KNOWS. Nor does it make a vote surer that its person never ties, where others do.
+Annotators' terms have normal priors, named below.
 """
 
 from __future__ import annotations
@@ -36,11 +37,13 @@ ABILITY = (1.0, 0.5)  # mean and standard deviation of the prior
 KNOWS = 4.0  # the ability behind a gold pair's answer: wrong twice in a hundred times where answers differ by 1
 LEAST_TYPICAL = 0.1  # of a median ability; where it is lower, nobody is like anybody
 POSITION = LENGTH = (0.0, 0.5)
+TIES = (0.0, 1.0)
 SHARED_LENGTH = (0.0, 1.5)  # at one deviation the answer that is twice as long wins three of four times
 SPREAD = (0.7, 0.7)  # of log(spread): half of all projects between 1.3 and 3.2
 APART = (1.5, 1.5)  # of logit(apart): half of all projects between 0.62 and 0.92
 FREE = (-np.inf, np.inf)
 BOUNDS = [(-3.0, 4.0), (-6.0, 6.0), (-12.0, 6.0), FREE]  # of log(spread), logit(apart), log(ν), length
+OF_A_PERSON = 4  # terms
 MOST_STEPS = 200
 CELLS = 120  # of the posterior's grid
 BLOCK = 500  # pairs
@@ -54,11 +57,12 @@ LOG_NODE_WEIGHT_K = np.log(np.tile(_BELL_WEIGHT, 2) / (2 * _BELL_WEIGHT.sum()))
 
 @dataclass(frozen=True)
 class Parameters:
-    """What the fit found: three terms for every annotator and four numbers for the project; `knows` in their scale."""
+    """What the fit found: four terms for every annotator and four numbers for the project; `knows` in their scale."""
 
     ability_A: Floats
     position_A: Floats
     length_A: Floats
+    tie_A: Floats
     spread: float
     apart: float
     tie: float
@@ -93,7 +97,7 @@ def fit(votes: Votes) -> Parameters:
         loss, slope = _loss_and_slope(in_units * unit, blocks)
         return loss, slope * unit
 
-    low, high = np.array([FREE] * (3 * votes.annotators) + BOUNDS).T
+    low, high = np.array([FREE] * (OF_A_PERSON * votes.annotators) + BOUNDS).T
     found = minimize(
         loss_and_slope,
         _pack(start) / unit,
@@ -195,9 +199,10 @@ def log_likelihood(votes: Votes, parameters: Parameters) -> float:
 class _Terms:
     """Davidson's three terms for every vote and node, over the greatest of them so that none overflows. Shapes (N, K).
 
-    With `small` = exp(-|u|/2) they are 1, ν · small and small²; `total` is their sum.
+    With `small` = exp(-|u|/2) they are 1, ν · exp(tie_a) · small and small²; `total` is their sum.
     """
 
+    log_tie_N: Floats  # of ν · exp(tie_a)
     half_utility_NK: Floats
     small_NK: Floats
     total_NK: Floats
@@ -222,10 +227,11 @@ def _terms(votes: Votes, at: Parameters, centre_P: Floats, node_K: Floats) -> _T
     small_NK = np.abs(half_NK)
     np.negative(small_NK, out=small_NK)
     np.exp(small_NK, out=small_NK)
-    total_NK = small_NK + at.tie
+    log_tie_N = np.log(at.tie) + np.append(at.tie_A, 0.0)[who]
+    total_NK = small_NK + np.exp(log_tie_N)[:, None]
     total_NK *= small_NK
     total_NK += 1
-    return _Terms(half_NK, small_NK, total_NK)
+    return _Terms(log_tie_N, half_NK, small_NK, total_NK)
 
 
 def _log_votes(votes: Votes, at: Parameters, terms: _Terms) -> Floats:
@@ -233,8 +239,8 @@ def _log_votes(votes: Votes, at: Parameters, terms: _Terms) -> Floats:
     log_NK = votes.outcome_N[:, None] * terms.half_utility_NK
     log_NK -= np.abs(terms.half_utility_NK)
     log_NK -= np.log(terms.total_NK)
-    ties_P = np.bincount(votes.pair_N, votes.outcome_N == TIE, minlength=votes.pairs)
-    found: Floats = _sum_by_pair(log_NK, votes.pair_N) + ties_P[:, None] * np.log(at.tie)
+    ties_P = np.bincount(votes.pair_N, np.where(votes.outcome_N == TIE, terms.log_tie_N, 0), minlength=votes.pairs)
+    found: Floats = _sum_by_pair(log_NK, votes.pair_N) + ties_P[:, None]
     return found
 
 
@@ -274,10 +280,10 @@ def _starts(pair_N: Ints) -> Ints:
 @dataclass(frozen=True)
 class _Slopes:
     """The log probability of each pair's votes, and its slopes in packed order, as far as each vote has a part in them:
-    by the three terms of its person, and by the four numbers of the project."""
+    by the four terms of its person, and by the four numbers of the project."""
 
     log_P: Floats
-    by_person_3N: Floats
+    by_person_4N: Floats
     by_project_4N: Floats
 
 
@@ -290,17 +296,18 @@ def _slopes(votes: Votes, at: Parameters) -> _Slopes:
     node_K, node_by_apart_K = _nodes(at)
     along_K3 = np.stack([np.ones_like(node_K), node_K, node_by_apart_K], axis=1)
     share_NK = share_PK[votes.pair_N]
-    tied_N = at.tie * np.einsum("nk,nk->n", share_NK, terms.small_NK / terms.total_NK)
+    tied_N = np.exp(terms.log_tie_N) * np.einsum("nk,nk->n", share_NK, terms.small_NK / terms.total_NK)
+    by_tie_N = (votes.outcome_N == TIE) - tied_N
     share_NK *= terms.lead_NK()
     pull_N3 = (votes.outcome_N[:, None] * (share_PK @ along_K3)[votes.pair_N] - share_NK @ along_K3) / 2
     pull_N, by_node_N, by_node_apart_N = pull_N3.T
     ability_N, length_N = np.append(at.ability_A, at.knows)[votes.annotator_N], votes.log_length_ratio_P[votes.pair_N]
     # d at the nodes is length · l + spread · node.
-    by_person = [at.spread * by_node_N, pull_N * votes.first_on_N, pull_N * length_N]
+    by_person = [at.spread * by_node_N, pull_N * votes.first_on_N, pull_N * length_N, by_tie_N]
     by_project = [
         ability_N * by_node_N * at.spread,
         ability_N * by_node_apart_N * at.spread * at.apart * (1 - at.apart),
-        (votes.outcome_N == TIE) - tied_N,
+        by_tie_N,
         pull_N * length_N,
     ]
     return _Slopes(log_P, np.stack(by_person), np.stack(by_project))
@@ -318,7 +325,7 @@ def _loss_and_slope(packed: Floats, blocks: list[Votes]) -> tuple[float, Floats]
 def _block_loss_and_slope(votes: Votes, at: Parameters) -> tuple[float, Floats]:
     """Minus the log likelihood of the votes on some pairs, and its gradient by the packed parameters."""
     slopes = _slopes(votes, at)
-    by_annotator = _by_annotator(votes, slopes.by_person_3N)
+    by_annotator = _by_annotator(votes, slopes.by_person_4N)
     return -float(slopes.log_P.sum()), -np.concatenate([by_annotator, slopes.by_project_4N.sum(axis=1)])
 
 
@@ -333,19 +340,19 @@ def _precision(blocks: list[Votes], at: Parameters) -> Floats:
     for votes in blocks:
         slopes = _slopes(votes, at)
         by_pair_4P = np.add.reduceat(slopes.by_project_4N, _starts(votes.pair_N), axis=1)
-        found += np.concatenate([_by_annotator(votes, slopes.by_person_3N**2), np.sum(by_pair_4P**2, axis=1)])
+        found += np.concatenate([_by_annotator(votes, slopes.by_person_4N**2), np.sum(by_pair_4P**2, axis=1)])
     return found
 
 
-def _by_annotator(votes: Votes, rows_3N: Floats) -> Floats:
-    """Sums for each annotator, row after row. Shape (3 A,)."""
+def _by_annotator(votes: Votes, rows_4N: Floats) -> Floats:
+    """Sums for each annotator, row after row. Shape (4 A,)."""
     people = votes.annotators
-    return np.concatenate([np.bincount(votes.annotator_N, row_N, minlength=people)[:people] for row_N in rows_3N])
+    return np.concatenate([np.bincount(votes.annotator_N, row_N, minlength=people)[:people] for row_N in rows_4N])
 
 
 def _priors(annotators: int) -> tuple[Floats, Floats]:
     """Means and standard deviations in packed order. Ties are all but free."""
-    each = [ABILITY, POSITION, LENGTH]
+    each = [ABILITY, POSITION, LENGTH, TIES]
     project = [SPREAD, APART, (0.0, 5.0), SHARED_LENGTH]
     centre, width = zip(*[prior for prior in each for _ in range(annotators)], *project, strict=True)
     return np.array(centre), np.array(width)
@@ -355,22 +362,23 @@ def _start(votes: Votes) -> Parameters:
     zeros_A = np.zeros(votes.annotators)
     ties = (np.sum(votes.outcome_N == 0) + 1) / (len(votes.outcome_N) + 2)
     return Parameters(
-        zeros_A + 1, zeros_A, zeros_A, spread=2.0, apart=0.5, tie=float(2 * ties / (1 - ties)), length=0.0
+        zeros_A + 1, zeros_A, zeros_A, zeros_A, spread=2.0, apart=0.5, tie=float(2 * ties / (1 - ties)), length=0.0
     )
 
 
 def _pack(parameters: Parameters) -> Floats:
     project = [np.log(parameters.spread), logit(parameters.apart), np.log(parameters.tie), parameters.length]
-    return np.concatenate([parameters.ability_A, parameters.position_A, parameters.length_A, project])
+    return np.concatenate([parameters.ability_A, parameters.position_A, parameters.length_A, parameters.tie_A, project])
 
 
 def _unpack(packed: Floats) -> Parameters:
-    ability_A, position_A, length_A = packed[:-4].reshape(3, -1)
+    ability_A, position_A, length_A, tie_A = packed[:-4].reshape(OF_A_PERSON, -1)
     log_spread, logit_apart, log_tie, length = packed[-4:]
     return Parameters(
         ability_A,
         position_A,
         length_A,
+        tie_A,
         spread=float(np.exp(log_spread)),
         apart=float(expit(logit_apart)),
         tie=float(np.exp(log_tie)),

@@ -75,13 +75,13 @@ def test_the_slope_is_that_of_the_loss() -> None:
     """Against central differences, whose own error is of the order of 1e-8 here."""
     crowd = bradley_terry_crowd(5, ability_A=[0.5, 1.0, 1.5], pairs=60, overlap=2, position_A=[0.5, 0.0, 0.0])
     blocks = bradley_terry._blocks(crowd.votes)
-    at = bradley_terry._pack(bradley_terry._start(crowd.votes)) + np.linspace(-0.3, 0.4, 13)
+    at = bradley_terry._pack(bradley_terry._start(crowd.votes)) + np.linspace(-0.3, 0.4, 16)
     _, slope = bradley_terry._loss_and_slope(at, blocks)
 
     def loss(moved: np.ndarray) -> float:
         return bradley_terry._loss_and_slope(moved, blocks)[0]
 
-    steps = np.eye(13) * 1e-5
+    steps = np.eye(16) * 1e-5
     assert slope == pytest.approx([(loss(at + step) - loss(at - step)) / 2e-5 for step in steps], abs=1e-6)
 
 
@@ -111,12 +111,14 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_probabilities_of_the_three_outcomes_are_davidsons() -> None:
-    """At d fixed (no spread): e^(u/2) : ν : e^(-u/2), u = ability · (d - shared · l) + side + (shared + length) · l."""
+    """At d fixed: e^(u/2) : ν e^tie : e^(-u/2), with u = ability · (d - shared · l) + side + (shared + length) · l."""
     votes = votes_of([[(0, FIRST)], [(0, TIE)], [(0, SECOND)]])
     votes = replace(votes, first_on_N=np.array([LEFT, LEFT, LEFT]), log_length_ratio_P=np.array([0.3, 0.3, 0.3]))
-    at = Parameters(np.array([1.5]), np.array([0.4]), np.array([-0.2]), spread=1e-9, apart=0.5, tie=0.7, length=2.0)
+    at = Parameters(
+        np.array([1.5]), np.array([0.4]), np.array([-0.2]), np.array([0.3]), spread=1e-9, apart=0.5, tie=0.7, length=2.0
+    )
     utility = 1.5 * (2.0 * 0.3 - 2.0 * 0.3) + 0.4 + (2.0 - 0.2) * 0.3
-    weights = np.array([np.exp(utility / 2), 0.7, np.exp(-utility / 2)])
+    weights = np.array([np.exp(utility / 2), 0.7 * np.exp(0.3), np.exp(-utility / 2)])
     assert log_likelihood(votes, at) == pytest.approx(np.log(weights / weights.sum()).sum(), abs=1e-6)
 
 
@@ -128,12 +130,13 @@ def test_labels_and_likelihood_are_those_of_integrals_done_by_scipy() -> None:
         log_length_ratio_P=np.array([0.4]),
     )
     ability, position, length = np.array([1.6, 0.7, 1.0]), np.array([0.3, -0.5, 0.0]), np.array([0.0, 0.2, -0.3])
-    at = Parameters(ability, position, length, spread=1.8, apart=0.6, tie=0.5, length=0.9)
+    tie = np.array([0.0, 0.4, -0.6])
+    at = Parameters(ability, position, length, tie, spread=1.8, apart=0.6, tie=0.5, length=0.9)
 
     def joint(d: float) -> float:
         bells = [norm.pdf(d, 0.9 * 0.4 + side * 0.6 * 1.8, np.sqrt(1 - 0.6**2) * 1.8) / 2 for side in (-1, 1)]
         u = ability * (d - 0.9 * 0.4) + position * votes.first_on_N + (0.9 + length) * 0.4
-        weights = np.stack([np.exp(u / 2), np.full(3, 0.5), np.exp(-u / 2)])
+        weights = np.stack([np.exp(u / 2), 0.5 * np.exp(tie), np.exp(-u / 2)])
         return float(sum(bells) * np.prod(weights[[0, 2, 1], [0, 1, 2]] / weights.sum(axis=0)))
 
     total, first, mean = (
@@ -242,6 +245,19 @@ def test_a_taste_for_length_that_most_have_makes_nobody_unreliable() -> None:
     assert found.ability_A[4] > 0.5
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_votes_at_random_are_not_certain_because_one_of_two_people_never_ties(seed: int) -> None:
+    """Both vote at random on the same 40 pairs; the other ties on a quarter of them."""
+    rng = np.random.default_rng(seed)
+    said = rng.choice([FIRST, SECOND], size=(40, 2))
+    said[rng.random(40) < 0.25, 1] = TIE
+    votes = votes_of([[(0, int(one)), (1, int(other))] for one, other in said])
+    found = fit(votes)
+    assert found.tie_A[0] < found.tie_A[1]
+    assert found.ability_A == pytest.approx([1, 1], abs=0.3)
+    assert np.mean(posterior(votes, found).weight_P) < 0.6
+
+
 def test_gold_says_who_is_reliable_where_nobody_shares_another_pair() -> None:
     """Of 12 gold pairs one person is always right, one at random, one never; the rest is their own."""
     rng = np.random.default_rng(4)
@@ -264,7 +280,7 @@ def test_what_is_expected_of_a_gold_pair_is_its_label_whatever_people_say() -> N
     votes = votes_of([[(0, SECOND)], [(0, FIRST)]])
     votes = replace(votes, expected_P=np.array([FIRST, UNKNOWN]))
     one, none = np.ones(1), np.zeros(1)
-    at = Parameters(one, none, none, spread=2.0, apart=0.6, tie=0.5, length=0.0)
+    at = Parameters(one, none, none, none, spread=2.0, apart=0.6, tie=0.5, length=0.0)
 
     def joint(d: float) -> float:
         bells = [norm.pdf(d, side * 0.6 * 2.0, np.sqrt(1 - 0.6**2) * 2.0) / 2 for side in (-1, 1)]
@@ -290,7 +306,7 @@ def test_a_kept_label_goes_against_some_votes_where_more_speaks_for_it() -> None
     assert found.first_better_P[2] > 0.5  # who said it is wrong each time
     assert kept_P[2] == 0.5
     ties = replace(votes_of([[(0, TIE)], [(0, TIE), (1, TIE)]]), log_length_ratio_P=np.array([1.0, -2.0]))
-    at = Parameters(np.ones(2), np.zeros(2), np.zeros(2), spread=2.0, apart=0.6, tie=0.5, length=3.0)
+    at = Parameters(np.ones(2), np.zeros(2), np.zeros(2), np.zeros(2), spread=2.0, apart=0.6, tie=0.5, length=3.0)
     lengthy = posterior(ties, at)
     assert lengthy.first_better_P[0] > 0.5 > lengthy.first_better_P[1]
     assert soft_label(ties, lengthy).tolist() == [0.5, 0.5]
