@@ -296,7 +296,6 @@ def _vote_on(said: list[tuple[int, _Said]]) -> int:
     asked: defaultdict[int, list[int]] = defaultdict(list)
     for comparison, one in said:
         asked[one.annotator.pk].append(comparison)
-    asked_of = {comparison for comparison, _ in said}
     kept_before = Judgment.objects.kept()
     voted = {
         (comparison, annotator)
@@ -311,7 +310,7 @@ def _vote_on(said: list[tuple[int, _Said]]) -> int:
             voted.add((comparison, one.annotator.pk))
             _seat(comparison, one)
             kept += 1
-    silence_votes(asked_of)
+    silence_votes({comparison for comparison, _ in said})
     return kept
 
 
