@@ -104,7 +104,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture
-def live_stack(stack: Stack, django_db_reset_sequences: None, settings: LazySettings) -> Stack:
+def live_stack(stack: Stack, django_db_reset_sequences: None, settings: LazySettings) -> Iterator[Stack]:
     """The stack with an empty database; this process keeps files where the stack does."""
     for kept in ("runs", "artifacts", "media"):  # of a test before this one, whose rows had the same numbers
         shutil.rmtree(stack.var / kept, ignore_errors=True)
@@ -117,7 +117,20 @@ def live_stack(stack: Stack, django_db_reset_sequences: None, settings: LazySett
     }
     settings.REDIS_URL = f"{settings.REDIS_URL.partition('?')[0]}?db=1"
     assert stack.process.poll() is None, f"The stack has stopped; see {stack.var / 'log'}."
-    return stack
+    yield stack
+    win_deadlocks()
+
+
+def win_deadlocks() -> None:
+    """The database is emptied next, and what the closed page asked for last may still hold a table of it.
+
+    Whoever waits `deadlock_timeout` (1 s) first looks for the deadlock and is the one to give up: not this process.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('deadlock_timeout', '1min', false)"
+            " WHERE has_parameter_privilege('deadlock_timeout', 'SET')"
+        )
 
 
 @pytest.fixture(scope="session")
