@@ -6,6 +6,7 @@ It is kept in English, whatever language is spoken to the person whose deed it t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from allauth.mfa.models import Authenticator
@@ -59,8 +60,6 @@ BY_ADDRESS = {
     ("admin:login", "POST"): None,
     ("admin:logout", "POST"): None,
 }
-# Many addresses do these: the log names which.
-NAMED_BY_ADDRESS = {Action.ADMIN, Action.ASSIGNED, Action.GOLD, Action.TOKEN, Action.WEBHOOK}
 IN_A_PROJECT = "projects/<slug:slug>/"
 
 
@@ -77,6 +76,20 @@ def record(
     AuditEvent.objects.create(
         action=action, actor=actor, subject=subject, project=project, what=str(what).replace("\x00", "")[:LONGEST]
     )
+
+
+@dataclass(frozen=True)
+class Deed:
+    """What a view did, in words, and to whom."""
+
+    what: str
+    subject: User | None = None
+
+
+@override("en")
+def tell(request: HttpRequest, what: object, *, subject: User | None = None) -> None:
+    """Give the log better words for what this request does than its address has; the event is written as ever."""
+    request.deed = Deed(str(what), subject)  # type: ignore[attr-defined]
 
 
 @receiver(user_logged_in)
@@ -136,8 +149,10 @@ def middleware(get_response: View) -> View:
             in_admin = Action.ADMIN if "admin" in match.app_names and request.method == "POST" else None
             action = BY_ADDRESS.get((match.view_name, str(request.method)), in_admin)
             if action and isinstance(request.user, User):
-                what = _words(request, match, action)
-                record(action, actor=request.user, project=_project_of(match), what=what)
+                deed = getattr(request, "deed", None) or Deed(_words(request, match, action))
+                by_program = " through the API" if match.route.startswith("api/") else ""
+                what = f"{deed.what}{by_program}".strip()
+                record(action, actor=request.user, subject=deed.subject, project=_project_of(match), what=what)
         return response
 
     return recorded
@@ -165,12 +180,10 @@ def _words(request: HttpRequest, match: ResolverMatch, action: Action) -> str:
     in_project = IN_A_PROJECT in f"{match.route}/"
     words = [str(part) for name, part in match.kwargs.items() if not in_project or name != "slug"]
     words += [str(getattr(file, "name", "")) for file in request.FILES.values()] if request.method == "POST" else []
-    if action in NAMED_BY_ADDRESS:
-        words = [str(match.url_name).replace("_", " ").replace("-", " "), *words]
+    if action == Action.ADMIN:
+        words = [str(match.url_name).replace("_", " "), *words]
     if action == Action.EXPORTED:
         words += [request.GET.get(name, "") for name in ("shape", "votes", "file")]
     if action == Action.ADMIN and (chosen := request.POST.get("action")):
         words += [chosen, ", ".join(request.POST.getlist("_selected_action"))]
-    if match.route.startswith("api/"):
-        words.append("through the API")
     return " ".join(word for word in words if word)

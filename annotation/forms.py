@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, TypeVar, cast
 
 from django import forms
@@ -10,6 +11,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Model
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import override
 
 from annotation.importing.reading import SHAPES
 from annotation.models import Project, Role, User
@@ -31,12 +33,25 @@ class RowForm(forms.ModelForm[Row]):
             row.save(update_fields=self.changed_data)
         return row
 
+    @override("en")
+    def changed_words(self) -> str:
+        """The labels of the fields that were changed, in brackets, as the audit log keeps them."""
+        labels = ", ".join(str(self.fields[name].label) for name in self.changed_data)
+        return f"({labels})" if labels else ""
+
 
 class DisplayNameForm(RowForm[User]):
     class Meta:
         model = User
         fields = ("display_name",)
         labels = {"display_name": _("Name that others see")}
+
+
+class ShortNumber(forms.NumberInput):
+    """A decimal number without the zeros that say nothing."""
+
+    def format_value(self, value: Any) -> str | None:
+        return f"{value.normalize():f}" if isinstance(value, Decimal) else super().format_value(value)
 
 
 class CommaList(forms.TextInput):
@@ -99,7 +114,12 @@ class ProjectForm(RowForm[Project]):
             "asks_reason": _("Annotators may type why; it makes each vote slower."),
             "offers_edit": _("The edited text counts as better than its original, and as a demonstration for SFT."),
         }
-        widgets = {"guidelines": forms.Textarea(attrs={"rows": 12}), "aspects": CommaList, "reason_tags": CommaList}
+        widgets = {
+            "guidelines": forms.Textarea(attrs={"rows": 12}),
+            "overlap": ShortNumber,
+            "aspects": CommaList,
+            "reason_tags": CommaList,
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

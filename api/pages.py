@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from annotation import audit
 from annotation.access import SignedInRequest
 from api.forms import TokenForm
 from api.models import Token
@@ -50,8 +51,8 @@ def tokens(request: SignedInRequest) -> HttpResponse:
 def revoke_token(request: SignedInRequest, pk: int) -> HttpResponse:
     """End one of one's own tokens. Programs that use it are refused from the next request on."""
     mine = Token.objects.filter(user=request.user)
-    if not mine.filter(pk=pk).exists():
-        raise Http404
+    token = get_object_or_404(mine, pk=pk)
     mine.revoke(pk)
+    audit.tell(request, f"revoked token {token.name}")
     messages.success(request, _("The token is revoked. Programs that use it are refused from now on."))
     return redirect("api-tokens")

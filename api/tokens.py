@@ -40,7 +40,7 @@ def make_token(*, user: User, name: str, scopes: Sequence[Scope], days: int | No
         hint=text[:HINT],
         expires_at=None if days is None else now() + timedelta(days=days),
     )
-    audit.record(Action.TOKEN, actor=user, what=f"new token {token.pk}")
+    audit.record(Action.TOKEN, actor=user, what=f"new token {token.name}")
     return token, text
 
 

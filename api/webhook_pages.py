@@ -11,12 +11,13 @@ from django.utils.translation import gettext_noop
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from annotation import audit
 from annotation.access import SignedInRequest, get_project_for_manager
 from annotation.models import Project
 from api.forms import WebhookForm
 from api.models import Webhook
 from api.signing import secret_of
-from api.webhooks import MOST_ATTEMPTS, make_webhook, ping, renew_secret
+from api.webhooks import MOST_ATTEMPTS, make_webhook, name_in_log, ping, renew_secret
 from api.webhooks import send_again as start_over
 
 SHOWN_DELIVERIES = 100
@@ -71,8 +72,10 @@ def test(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 def switch(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """Turn it off, or on again."""
     found = _found(get_project_for_manager(request, slug), pk)
-    if not Webhook.objects.turn_off(found.pk, why=BY_HAND):
+    off = Webhook.objects.turn_off(found.pk, why=BY_HAND)
+    if not off:
         Webhook.objects.turn_on(found.pk)
+    audit.tell(request, f"turned {'off' if off else 'on'} webhook {name_in_log(found)}")
     return redirect("webhook", slug, pk)
 
 
@@ -90,6 +93,7 @@ def new_secret(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 @require_POST
 def remove(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     found = _found(get_project_for_manager(request, slug), pk)
+    audit.tell(request, f"removed webhook {name_in_log(found)}")
     found.delete()
     messages.success(request, _("%(url)s is not told anything any more. Its log is gone.") % {"url": found.url})
     return redirect("webhooks", slug)

@@ -163,6 +163,9 @@ def renew_secret(webhook: Webhook, *, by: User) -> None:
 
 
 def _record(webhook: Webhook, what: str, *, by: User) -> None:
-    """Into the audit log, with the host alone: the rest of an address may be a secret of those who gave it."""
-    host = urlsplit(webhook.url).hostname
-    audit.record(Action.WEBHOOK, actor=by, project=webhook.project, what=f"{what} {webhook.pk} ({host})")
+    audit.record(Action.WEBHOOK, actor=by, project=webhook.project, what=f"{what} {name_in_log(webhook)}")
+
+
+def name_in_log(webhook: Webhook) -> str:
+    """Its number and its host alone: the rest of an address may be a secret of those who gave it."""
+    return f"{webhook.pk} ({urlsplit(webhook.url).hostname})"

@@ -44,7 +44,8 @@ def recognised(text: str, levels: int = LEVELS) -> str:
     for sentence in _known if levels else ():
         if match := _form(sentence).fullmatch(text):
             filled = {name: _filled(part, levels - 1) for name, part in match.groupdict().items()}
-            return PLACE.sub(r"%(\1)s", gettext(sentence)) % filled
+            words = gettext(sentence)
+            return PLACE.sub(r"%(\1)s", words) % filled if filled else words.replace("%%", "%")
     return text
 
 

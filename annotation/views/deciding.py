@@ -11,6 +11,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from annotation import audit
 from annotation.access import SignedInRequest, get_project_for_manager, get_project_for_reviewer, is_manager
 from annotation.models import Comparison, Judgment, PairLabel, Project, Response
 from annotation.quality import renewing
@@ -114,6 +115,7 @@ def suspects(request: SignedInRequest, slug: str) -> HttpResponse:
             return _stays(request, project)
         chosen = [int(pk) for pk in request.POST.getlist("pair") if pk.isdecimal() and len(pk) < 19]
         opened = ask_for_one_more(project, chosen)
+        audit.tell(request, f"{opened} suspects")
         words = ngettext(
             "%(n)s pair opened for one more judgment, by somebody new to them.",
             "%(n)s pairs opened for one more judgment, by somebody new to them.",

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotation import archiving, services
+from annotation import archiving, audit, services
 from annotation.access import (
     SignedInRequest,
     get_project_for_annotator,
@@ -95,6 +95,7 @@ def edit(request: SignedInRequest, slug: str) -> HttpResponse:
         form.save()
         if "kind" in form.changed_data:
             follow_kind(project)
+        audit.tell(request, form.changed_words())
         messages.success(request, _("Saved."))
         return redirect(project)
     return render(request, "annotation/project_form.html", {"form": form, "project": project, "section": "projects"})

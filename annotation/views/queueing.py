@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotation import assigning, gold
+from annotation import assigning, audit, gold
 from annotation.access import SignedInRequest, get_project_for_manager
 from annotation.assigning import Shortage, TooFewPeopleError
 from annotation.costs import costs_of
@@ -37,6 +37,7 @@ def settings(request: SignedInRequest, slug: str) -> HttpResponse:
     form = QueueForm(request.POST or None, instance=project)
     if request.method == "POST" and form.is_valid():
         form.save()
+        audit.tell(request, form.changed_words())
         messages.success(request, _("Saved. It holds from the next pair that is handed out."))
         return redirect("queue-settings", project.slug)
     known = {
@@ -62,6 +63,7 @@ def gold_pairs(request: SignedInRequest, slug: str) -> HttpResponse:
         except BadLineError as reason:
             form.add_error("file", _("%(reason)s Nothing was brought in.") % {"reason": said(str(reason))})
         else:
+            audit.tell(request, f"{count} {purpose.value} pairs from {form.cleaned_data['file'].name}")
             messages.success(request, _brought(purpose, count))
             return redirect("gold", project.slug)
     found = Gold.objects.filter(comparison__project=project).with_results().order_by("-created_at", "-pk")
@@ -105,6 +107,7 @@ def mark_gold(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
         except gold.StillOpenError:
             form.add_error(None, _("People are judging this pair. It can become gold when it has all its votes."))
         else:
+            audit.tell(request, f"pair {pk}")
             messages.success(request, _("The answer is kept."))
             return redirect("gold", project.slug)
     texts = dict(Response.objects.filter(pk__in=comparison.response_ids).values_list("pk", "text"))
@@ -117,7 +120,9 @@ def mark_gold(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
 @require_POST
 def retire_gold(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     project = get_project_for_manager(request, slug)
-    gold.retire(get_object_or_404(Gold, pk=pk, comparison__project=project))
+    known = get_object_or_404(Gold, pk=pk, comparison__project=project)
+    gold.retire(known)
+    audit.tell(request, f"retired pair {known.comparison_id}")
     messages.success(request, _("It is handed out no more. What people said about it stays."))
     return redirect("gold", project.slug)
 
@@ -174,6 +179,7 @@ def save_team(request: SignedInRequest, slug: str, pk: int | None = None) -> Htt
     if not form.is_valid():
         return _assignment(request, project, team=form)
     form.save()
+    audit.tell(request, f"team {team.name}" if pk else f"new team {team.name}")
     return redirect("assignment", project.slug)
 
 
@@ -181,7 +187,9 @@ def save_team(request: SignedInRequest, slug: str, pk: int | None = None) -> Htt
 @require_POST
 def delete_team(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     project = get_project_for_manager(request, slug)
-    get_object_or_404(Team, pk=pk, project=project).delete()
+    team = get_object_or_404(Team, pk=pk, project=project)
+    team.delete()
+    audit.tell(request, f"deleted team {team.name}")
     return redirect("assignment", project.slug)
 
 
@@ -197,6 +205,7 @@ def save_batch(request: SignedInRequest, slug: str, pk: int | None = None) -> Ht
         added = form.save_and_fill(anyway="anyway" in request.POST)
     except TooFewPeopleError as error:
         return _assignment(request, project, batch=_batch_form(request, project, pk), shortage=error.shortage)
+    audit.tell(request, f"batch {form.instance.name}" if pk else f"new batch {form.instance.name}")
     words = ngettext("%(n)s comparison was added to %(batch)s.", "%(n)s comparisons were added to %(batch)s.", added)
     messages.success(request, words % {"n": added, "batch": form.instance})
     return redirect("assignment", project.slug)
@@ -211,7 +220,9 @@ def _batch_form(request: SignedInRequest, project: Project, pk: int | None) -> B
 @require_POST
 def delete_batch(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     project = get_project_for_manager(request, slug)
-    freed = assigning.dissolve(get_object_or_404(Batch, pk=pk, project=project))
+    batch = get_object_or_404(Batch, pk=pk, project=project)
+    freed = assigning.dissolve(batch)
+    audit.tell(request, f"dissolved batch {batch.name}")
     words = ngettext(
         "Dissolved. Its %(n)s comparison is open to all.", "Dissolved. Its %(n)s comparisons are open to all.", freed
     )
@@ -227,8 +238,10 @@ def change_person(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     member = get_object_or_404(project.memberships.select_related("user"), pk=pk)
     if "let_in" in request.POST:
         gold.let_in(project, member.user)
+        audit.tell(request, "let in", subject=member.user)
     elif "again" in request.POST:
         gold.practise_again(project, member.user)
+        audit.tell(request, "back to practice", subject=member.user)
     else:
         _change_cap(request, member)
     return redirect("assignment", project.slug)
@@ -238,6 +251,8 @@ def _change_cap(request: SignedInRequest, member: Membership) -> None:
     form = CapForm(request.POST, instance=member)
     if form.is_valid():
         form.save()
+        cap = f"{member.daily_cap} a day" if member.daily_cap else "no cap"
+        audit.tell(request, cap, subject=member.user)
     else:
         words = _("The cap of %(person)s was not changed: a whole number from 1 to 10,000, or nothing.")
         messages.error(request, words % {"person": member.user})

@@ -12,7 +12,7 @@ from ninja import Query, Router, Schema
 from ninja.responses import Status
 from pydantic import AfterValidator, Field
 
-from annotation import archiving
+from annotation import archiving, audit
 from annotation.access import get_project_for_annotator, get_project_for_manager, require_staff
 from annotation.forms import MOST_ASPECTS, MOST_TAGS, ProjectForm
 from annotation.models import Membership, Project, Role, User
@@ -147,6 +147,7 @@ def change_project(request: ApiRequest, slug: str, body: ProjectPatch) -> Projec
     form.save()
     if "kind" in form.changed_data:
         follow_kind(project)
+    audit.tell(request, form.changed_words())
     return _fresh(project, request.user)
 
 
