@@ -100,11 +100,12 @@ class Option:
 
 @dataclass(frozen=True)
 class Question:
-    """Radio buttons under one name."""
+    """Radio buttons under one name; `asked` is the question in words that stand alone, where `words` do not."""
 
     name: str
     words: str
     options: list[Option]
+    asked: str = ""
 
 
 @dataclass(frozen=True)
@@ -318,7 +319,7 @@ def _acceptable(sides: str, said: Ballot) -> dict[str, Question]:
             Option("yes", _("will do"), yes, will_do is True),
             Option("no", _("will not do"), no, will_do is False),
         ]
-        found[side] = Question(f"acceptable:{side}", side, options)
+        found[side] = Question(f"acceptable:{side}", side, options, _("whether %(side)s will do") % {"side": side})
     return found
 
 

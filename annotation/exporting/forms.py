@@ -60,6 +60,8 @@ class ExportForm(forms.Form):
         told = self.cleaned_data
         if told.get("votes") == WEIGHTED and (told.get("since") or told.get("until") or told.get("annotators")):
             self.add_error("votes", _("That probability is of all votes: leave the days and the people empty for it."))
+        if told.get("since") and told.get("until") and told["since"] > told["until"]:
+            self.add_error("until", _("That day is before the first one: no vote is in between."))
         return told
 
     def wanted(self) -> Wanted | None:

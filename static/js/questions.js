@@ -16,7 +16,7 @@
     }
     const choice = work().querySelector(".choices") && !refused.isChosen() ? [words.choice] : [];
     const placeless = found.cards.map((card) => card.querySelector("[data-rank]").dataset.rank);
-    const open = [...choice, ...found.questions.map((question) => question.querySelector("legend").textContent)];
+    const open = [...choice, ...found.questions.map((question) => question.ariaLabel ?? question.querySelector("legend").textContent)];
     const said = [[words.placeless, placeless], [words.unanswered, open]].filter(([, names]) => names.length);
     const text = said.map(([sentence, names]) => sentence.replace("{names}", names.join(", "))).join(" ");
     return { text, first: choice.length ? null : found.cards[0] ?? found.questions[0] };

@@ -422,7 +422,15 @@ def test_filters_keep_the_votes_that_were_asked_for(
 
 
 @pytest.mark.parametrize(
-    "asked", [{"shape": "secret"}, {"file": "exe"}, {"agreement": "101"}, {"annotators": "0"}, {"since": "soon"}]
+    "asked",
+    [
+        {"shape": "secret"},
+        {"file": "exe"},
+        {"agreement": "101"},
+        {"annotators": "0"},
+        {"since": "soon"},
+        {"since": "2026-03-05", "until": "2026-03-04"},
+    ],
 )
 def test_a_wrong_choice_is_explained_and_nothing_is_sent(
     judged: Project, signed_in: SignIn, manager: User, asked: dict[str, str]

@@ -435,7 +435,8 @@ def test_when_nothing_is_left_the_page_says_why(
         make_comparison(judgments_wanted=2 if why == "yours" else 1)
     if why == "archived":
         Project.objects.update(archived_at=now())
-    if why == "given":
+    if why == "given":  # nobody is thanked for nothing
+        words = f"{words}.</p>"
         Comparison.objects.update(batch=Batch.objects.create(project=project, name="Of nobody"))
     client = signed_in(ben if why in ("held", "done") else ann)
     data = form_of(client, url).hidden

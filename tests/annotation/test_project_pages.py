@@ -153,6 +153,15 @@ def test_only_staff_make_projects(signed_in: SignIn, ann: User) -> None:
     assert not Project.objects.filter(name="Mine").exists()
 
 
+@pytest.mark.parametrize(("overlap", "shown"), [("2.00", "2"), ("1.20", "1.2"), ("10", "10"), ("1.25", "1.25")])
+def test_a_number_is_shown_without_zeros_that_say_nothing(
+    signed_in: SignIn, project: Project, manager: User, overlap: str, shown: str
+) -> None:
+    Project.objects.update(overlap=overlap)
+    page = signed_in(manager).get(reverse("project-settings", args=[project.slug])).content.decode()
+    assert f'name="overlap" value="{shown}"' in page
+
+
 @pytest.mark.parametrize("overlap", ["0", "51", "many"])
 def test_a_bad_project_is_not_made(signed_in: SignIn, admin: User, overlap: str) -> None:
     answer = signed_in(admin).post(reverse("new-project"), {"name": "Bad", "overlap": overlap})

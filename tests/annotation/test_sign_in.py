@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
+from annotation.address import keep_address
 from annotation.models import User
 from annotation.people import sign_in_link, use_link
 from tests.annotation.conftest import PASSWORD
@@ -148,6 +149,17 @@ def test_the_command_says_how_to_name_the_site(ann: User) -> None:
         told[url] = out.getvalue()
     assert "--base-url" in told[None]
     assert told["http://10.0.0.5:9000"] == ""
+
+
+def test_the_link_leads_to_where_the_site_was_started_last(ann: User) -> None:
+    printed = []
+    for port in (None, 8001, 8002):
+        if port:
+            keep_address(f"http://127.0.0.1:{port}")
+        out = StringIO()
+        call_command("sign_in_link", "ann", stdout=out, stderr=StringIO())
+        printed.append(urlsplit(out.getvalue()).port)
+    assert printed == [8000, 8001, 8002]
 
 
 @pytest.mark.parametrize("name", ["nobody", "retired"])

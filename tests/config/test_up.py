@@ -117,6 +117,7 @@ def test_everything_starts_is_kept_alive_and_ends_with_ctrl_c(var: Path, up: Up)
     said = read_until(running, "Ctrl-C stops everything")
     address = re.search(r"http://127\.0\.0\.1:\d+/", said)
     assert address is not None
+    assert (var / "address").read_text() == f"{address[0].rstrip('/')}\n"
     with urllib.request.urlopen(f"{address[0]}health", timeout=SECONDS) as response:
         healthy = response.read()
     names = " ".join(" ".join(process.cmdline()) for process in processes_of(var))

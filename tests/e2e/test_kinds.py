@@ -94,6 +94,14 @@ def test_what_is_asked_must_be_answered_before_enter_sends(open_page: Callable[[
     assert list(Judgment.objects.get().aspects) == ["helpful"]
 
 
+def test_a_missing_word_on_an_answer_is_asked_in_whole(open_page: Callable[[Project], Page]) -> None:
+    page = open_page(make_project(pairs=many(2), asks_acceptability=True))
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    expect(page.locator(".state")).to_have_text("Not sent. Still to answer: whether A will do, whether B will do.")
+    expect(page.get_by_role("group", name="whether A will do").get_by_role("radio").first).to_be_focused()
+
+
 def test_what_is_missing_is_named_until_it_is_answered(open_page: Callable[[Project], Page]) -> None:
     page = open_page(make_project(pairs=many(2), aspects=["helpful", "true"]))
     state, said = page.locator(".state"), page.locator("#said")
@@ -419,7 +427,12 @@ def test_everything_about_a_pair_without_javascript(plain_page: Callable[[Projec
     expect(page.get_by_role("button", name="Differences")).to_be_hidden()
     expect(page.get_by_role("button", name="Next")).to_be_hidden()
     page.get_by_role("checkbox", name="clearer").check()
-    for group, option in (("A", "will do"), ("B", "will not do"), ("helpful", "B"), ("true", "tie")):
+    for group, option in (
+        ("whether A will do", "will do"),
+        ("whether B will do", "will not do"),
+        ("helpful", "B"),
+        ("true", "tie"),
+    ):
         page.get_by_role("group", name=group, exact=True).get_by_role("radio", name=option, exact=True).check()
     page.get_by_text("Edit B").click()
     page.get_by_label("Edit answer B").fill("Edited!")

@@ -5,10 +5,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotation import audit
+from annotation.address import kept_address
 from annotation.models import Action, User
 from annotation.people import sign_in_link
-
-THIS_MACHINE = "http://127.0.0.1:8000"
 
 
 class Command(BaseCommand):
@@ -16,13 +15,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username")
-        parser.add_argument("--base-url", help=f"Where the site is reached (default: {THIS_MACHINE}).")
+        parser.add_argument("--base-url", help="Where the site is reached (default: here, by `manage.py up`).")
 
     def handle(self, *args: Any, username: str, base_url: str | None, **options: Any) -> None:
         user = User.objects.filter(username=username, is_active=True).first()
         if user is None:
             raise CommandError(f"There is nobody called {username} who may sign in.")
         audit.record(Action.LINK, actor=None, subject=user)
-        self.stdout.write(sign_in_link(user, base_url or THIS_MACHINE))
+        address = base_url or kept_address()
+        self.stdout.write(sign_in_link(user, address))
         if base_url is None:
-            self.stderr.write(f"If the site is reached elsewhere than at {THIS_MACHINE}, say where: --base-url URL")
+            self.stderr.write(f"If the site is reached elsewhere than at {address}, say where: --base-url URL")

@@ -17,6 +17,7 @@ from django.core.management.base import BaseCommand
 from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from annotation.address import keep_address
 from config.embedded.places import ServiceError
 from config.supervision import Child, end_orphans, supervise
 
@@ -49,12 +50,15 @@ class Command(BaseCommand):
         if "web" not in options["without"]:
             _refuse_busy_port(host, port)
         settings.SERVICES.ensure_running(lambda name: self.say(f"{name} is running."))
-        link = self.prepare_demo(f"http://{_shown(host)}:{port}") if options["demo"] else ""
+        address = f"http://{_shown(host)}:{port}"
+        link = self.prepare_demo(address) if options["demo"] else ""
         if not options["demo"] and (missing := _missing_migrations()):
             raise CommandError(f"The database lacks {missing} migrations: run `python manage.py migrate` first.")
         connections.close_all()
-        self.greeting = link or f"Prefloop is at http://{_shown(host)}:{port}/"
+        self.greeting = link or f"Prefloop is at {address}/"
         self.greeted = "web" in options["without"]
+        if not self.greeted:
+            keep_address(address)
         self.address = (host, port)
         children = [child for child in _children(host, port) if child.name not in options["without"]]
         self.say("Starting " + ", ".join(child.name for child in children) + ".")
