@@ -10,6 +10,7 @@ from annotation.rendering import LONGEST_REMEMBERED, block_starts, render
 
 SHORTEST = 200  # characters; less is not worth folding
 SENTENCE_END = re.compile(r"[.!?…।][\"'”’»)]* +|[。！？]")
+PARAGRAPH = re.compile(r'<p(dir="ltr")?>')  # how one begins, white space left out
 
 
 def common_start(texts: Sequence[str]) -> int:
@@ -50,5 +51,5 @@ def _reads_alike(text: str, place: int) -> bool:
     if len(text) > LONGEST_REMEMBERED or any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in text):
         return False
     start, rest, whole = ("".join(render(part).split()) for part in (text[:place], text[place:], text))
-    at_seam = start.endswith("</p>") and rest.startswith('<pdir="auto">')
-    return at_seam and start.removesuffix("</p>") + rest.removeprefix('<pdir="auto">') == whole
+    seam = PARAGRAPH.match(rest)
+    return seam is not None and f"{start.removesuffix('</p>')}{rest[seam.end() :]}" == whole

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from allauth.socialaccount.models import SocialAccount
 from django.core import signing
 from django.urls import reverse
 from django.utils.crypto import constant_time_compare, salted_hmac
@@ -23,6 +24,11 @@ def sign_in_link(user: User, base_url: str) -> str:
     """The address that signs this person in once, within a day. `base_url` is like `http://127.0.0.1:8000`."""
     token = signing.dumps([user.pk, _fingerprint(user)], salt=SALT)
     return base_url.rstrip("/") + reverse("sign-in-link", args=[token])
+
+
+def comes_in_again(person: User) -> bool:
+    """Whether they have a way in of their own: a password, or another site's account."""
+    return person.has_usable_password() or SocialAccount.objects.filter(user=person).exists()
 
 
 def person_behind(token: str) -> User | None:

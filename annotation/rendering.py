@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import takewhile
+from unicodedata import bidirectional
 
 from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
@@ -31,20 +33,33 @@ LONGEST_RENDERED = 200_000  # characters of one text; beyond, it is shown as pla
 
 # Headings of an answer come below the page's own.
 HEADING = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6", "h5": "h6", "h6": "h6"}
+STRONG = {"L": "ltr", "R": "rtl", "AL": "rtl"}  # Unicode's classes of letters that have a direction
 # Blocks whose direction follows their own first letter, so that Arabic and English can stand in one answer.
 OWN_DIRECTION = {"paragraph_open", "heading_open", "list_item_open", "th_open", "td_open", "blockquote_open"}
 
 
 def _number_and_direct(state: StateCore) -> None:
     """Lower the headings, give blocks their own direction, turn the alignment of cells from a style into a class."""
-    for token in state.tokens:
+    for place, token in enumerate(state.tokens):
         if token.type in ("heading_open", "heading_close"):
             token.tag = HEADING[token.tag]
-        if token.type in OWN_DIRECTION:
-            token.attrSet("dir", "auto")
+        if token.type in OWN_DIRECTION and (direction := _direction(state.tokens, place)):
+            token.attrSet("dir", direction)
         if token.type in ("th_open", "td_open"):
             alignment = str(token.attrs.pop("style", ""))
             token.attrSet("class", {"text-align:center": "to-center", "text-align:right": "to-end"}.get(alignment, ""))
+
+
+def _direction(tokens: Sequence[Token], place: int) -> str:
+    """Of a block, by its first letter that has one (Unicode's rule P2, without code); "" where none has.
+
+    `dir="auto"` would look past blocks inside that have a direction of their own, so at nothing of a quotation.
+    """
+    following = (tokens[n] for n in range(place + 1, len(tokens)))
+    inside = takewhile(lambda token: token.level > tokens[place].level, following)
+    texts = (child.content for token in inside for child in token.children or () if child.type == "text")
+    classes = (bidirectional(character) for text in texts for character in text)
+    return next((STRONG[name] for name in classes if name in STRONG), "")
 
 
 def _render_code(self: RendererProtocol, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:

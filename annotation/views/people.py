@@ -23,7 +23,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotation.access import SignedInRequest, get_project_for_manager
 from annotation.forms import DisplayNameForm
 from annotation.inviting import InviteForm, TakenError, invite
-from annotation.models import Role, User
+from annotation.models import Project, Role, User
 from annotation.people import person_behind, sign_in_link, use_link
 from annotation.signing_in import SignInForm, let_in, sign_in_service
 
@@ -56,14 +56,8 @@ def sign_in_by_link(request: HttpRequest, token: str) -> HttpResponse:
     if person is None:
         return render(request, "accounts/link_spent.html", status=410)
     if request.method == "POST":
-        if not _comes_in_again(person):
-            messages.info(request, _("The link is used up. Set a password under your name, to come in again."))
         return let_in(request, person, then=reverse("home"))
     return render(request, "accounts/link.html", {"person": person})
-
-
-def _comes_in_again(person: User) -> bool:
-    return person.has_usable_password() or SocialAccount.objects.filter(user=person).exists()
 
 
 @require_safe
@@ -128,8 +122,17 @@ def invite_member(request: SignedInRequest, slug: str) -> HttpResponse:
         try:
             person = invite(project=project, by=request.user, **values)
         except TakenError:
-            form.add_error("username", _("Somebody has this username. Add them as a member, or choose another."))
+            form.add_error("username", _why_taken(project, values["username"]))
         else:
             link = sign_in_link(person, request.build_absolute_uri("/"))
             return render(request, "accounts/invited.html", {"project": project, "person": person, "link": link})
     return render(request, "accounts/invite.html", {"project": project, "form": form, "section": "projects"})
+
+
+def _why_taken(project: Project, username: str) -> str:
+    if not project.memberships.filter(user__username=username).exists():
+        return _("Somebody has this username. Add them as a member, or choose another.")
+    return _(
+        "They are a member here and have signed in before. If they cannot any more,"
+        " a site admin makes them a link, in the admin under Users."
+    )

@@ -22,6 +22,7 @@ from annotation.assigning import shortages_in
 from annotation.forms import MemberForm, ProjectForm, SettingsForm
 from annotation.inviting import InviteForm
 from annotation.models import Flag, Judgment, Lease, Preference, Project, Role, VoteCount
+from annotation.people import comes_in_again
 from annotation.regroup import follow_kind
 from annotation.sources import sources_of
 from annotation.standings import waiting_in
@@ -41,6 +42,7 @@ def home(request: SignedInRequest) -> HttpResponse:
         "projects": projects,
         "archived": Project.objects.managed_by(request.user).archived().order_by("name"),
         "ended": Project.objects.visible_to(request.user).archived().order_by("name"),
+        "comes_in_again": comes_in_again(request.user),
         "section": "projects",
     }
     return render(request, "annotation/home.html", context)

@@ -20,6 +20,7 @@
   let shownAt = performance.now();
   let activeSeconds = 0;
   let lastActivity = performance.now();
+  let dozing = false;            // told that the pair will not be held for ever
 
   const work = () => document.getElementById("work");
   const form = () => work().querySelector("form");
@@ -28,8 +29,10 @@
   const show = (state, text) => {
     const place = work().querySelector(".state");
     place.dataset.state = state;
+    place.toggleAttribute("data-usual", [words.saving, words.saved].includes(text));
     place.textContent = text;
   };
+  const tell = (state, text) => { show(state, text); say(text); };
   const store = (key, value) => {  // private mode has no storage: then nothing outlives the page
     try { if (value === null) localStorage.removeItem(key); else localStorage.setItem(key, value); } catch { /* none */ }
   };
@@ -38,7 +41,7 @@
 
   // Time: seconds with the page in view and a sign of life in the last half minute.
   for (const kind of ["pointermove", "pointerdown", "keydown", "scroll", "touchmove"]) {
-    addEventListener(kind, () => { lastActivity = performance.now(); }, { passive: true, capture: true });
+    addEventListener(kind, () => { lastActivity = performance.now(); wake(); }, { passive: true, capture: true });
   }
   setInterval(() => {
     const here = document.visibilityState === "visible" && performance.now() - lastActivity < IDLE_MS;
@@ -61,7 +64,7 @@
   };
   const beat = async () => {  // says that this person is still at it
     if (!ticketOf(work()) || outbox.length || paused || document.visibilityState !== "visible") return;
-    if (performance.now() - lastActivity > ABANDONED_MS) return;
+    if (performance.now() - lastActivity > ABANDONED_MS) return doze();
     try {
       const hold = (ticket) => fetch(work().dataset.heartbeat, { method: "POST", body: small({ ticket }) });
       const second = ahead;
@@ -70,8 +73,18 @@
         if (status === 204) aheadHeldAt = Date.now();
         if (status === 409 && ahead === second) ahead = null;
       }
-      if ((await hold(ticketOf(work()))).status === 409) show("failed", words.lost);
+      if ((await hold(ticketOf(work()))).status === 409 && !given) complain("failed", words.lost);
     } catch { /* the vote itself will say that the connection is gone */ }
+  };
+  const doze = () => {  // who only listens to the page presses no key
+    if (!dozing) tell("missing", words.dozing);
+    dozing = true;
+  };
+  const wake = () => {
+    if (!dozing) return;
+    dozing = false;
+    show("ready", "");
+    beat();
   };
   setInterval(beat, HEARTBEAT_MS);
   document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") beat(); });
@@ -130,15 +143,22 @@
     const said = answer && !answer.redirected && !answer.ok ? answer.status : 500;
     if (said < 500 && ![403, 408, 429].includes(said)) return refused();
     const signedOut = answer && (answer.redirected || answer.status === 403);
-    if (signedOut) show("failed", words.signedOut);
-    else show(answer ? "failed" : "offline", answer ? words.unsaved : words.offline);
-    if (signedOut) offer(words.signIn, work().dataset.signIn, "_blank");
-    say(words.unsaved);
+    if (signedOut) complain("failed", words.signedOut, words.signIn);
+    else complain(answer ? "failed" : "offline", answer ? words.unsaved : words.offline);
     setTimeout(() => { if (outbox[0] === mine) send(); }, RETRY_MS);
   };
   addEventListener("online", () => { if (outbox.length) send(); });
   addEventListener("beforeunload", (event) => { if (outbox.length) event.preventDefault(); });
 
+  let complaint = "";  // said last: said once, and its link is left alone while somebody is on the way to it
+  const complain = (state, text, link = "") => {
+    if (work().querySelector(".state").textContent !== text + link) {
+      show(state, text);
+      if (link) offer(link, work().dataset.signIn, "_blank");
+    }
+    if (complaint !== text) say(text + link);
+    complaint = text;
+  };
   const offer = (text, address, target = "") => {
     const link = document.createElement("a");
     Object.assign(link, { href: address, target, textContent: text });
@@ -148,6 +168,7 @@
     outbox.length = 0;
     keep();
     work().removeAttribute("aria-busy");
+    complaint = "";
     show("failed", words.refused);
     offer(words.reload, location.href);
     say(words.refused + words.reload);
@@ -155,6 +176,7 @@
 
   // The server's word on what comes next. Where it is in view already, only what changed is taken over.
   const arrived = (section, sent) => {
+    complaint = "";
     const told = [...missed, ...section.querySelectorAll("[data-say]")].map((notice) => notice.textContent);
     document.getElementById("progress").replaceChildren(section.querySelector("[data-progress]").content.cloneNode(true));
     const done = section.querySelector("[data-amiss]") ? "" : sent.words;  // else the notice says what became of it
@@ -190,7 +212,7 @@
     const kind = ["undo", "skip"].find((name) => addressOf(button).endsWith(`/${name}/`)) ?? "vote";
     if (kind === "vote" && "asksMore" in form().dataset && !isComplete()) return;
     const other = form().elements.skip_other;
-    if (kind === "skip" && !button.value && !other.value.trim()) return other.focus();
+    if (kind === "skip" && !button.value && !other.value.trim()) return ask(other, words.reasonless);
     const body = new FormData(form());
     if (button.name) body.set(button.name, button.value);
     body.set("active_seconds", String(activeSeconds));
@@ -206,20 +228,23 @@
     if (outbox.length === 1) send();
     else show("saving", words.saving);
   };
+  const ask = (field, text) => {  // for what was left empty
+    field.setCustomValidity(text);
+    field.reportValidity();
+    say(text);
+  };
   const flag = async (button) => {
     const comment = document.getElementById("flag-comment");
-    if (!comment.value.trim()) return comment.focus();
+    if (!comment.value.trim()) return ask(comment, words.commentless);
     try {
       const body = small({ ticket: ticketOf(work()), flag: comment.value });
       const answer = await fetch(button.formAction, { method: "POST", body, headers: { "X-Fragment": "1" } });
       if (answer.status !== 204) throw new Error(answer.status);
       comment.value = "";
-      closeAll();
-      show("saved", words.flagged);
-      say(words.flagged);
+      document.dispatchEvent(new CustomEvent("close-all"));
+      tell("saved", words.flagged);
     } catch {
-      show("failed", words.unflagged);
-      say(words.unflagged);
+      tell("failed", words.unflagged);
     }
   };
 
@@ -252,7 +277,10 @@
     if (event.target !== form() || !button || "leave" in button.dataset || delivering) return;
     event.preventDefault();
     if ("flag" in button.dataset) flag(button);
-    else if ("asksMore" in form().dataset && button.classList.contains("choice")) choose(button);
+    else if ("asksMore" in form().dataset && button.classList.contains("choice")) {
+      choose(button);
+      say(words.chosen.replace("{choice}", button.querySelector(".words").textContent.replace(/\s+/g, " ").trim()));
+    }
     else if (button.hasAttribute("formaction")) submit(button);
     else deliver(button);
   });
@@ -263,7 +291,11 @@
     const fields = [...new FormData(form())].filter(([name]) => !NOT_DRAFTED.includes(name));
     store(DRAFT, JSON.stringify({ work: work().dataset.work, choice: chosen?.value, seconds: activeSeconds, fields }));
   };
-  document.addEventListener("input", (event) => { if (event.target.closest("form") === form() && !given) draft(); });
+  document.addEventListener("input", (event) => {
+    if (event.target.closest("form") !== form()) return;
+    if (!given) draft();
+    if (event.target.validity.customError) event.target.setCustomValidity("");
+  });
   const restore = () => {  // whether there was one
     const kept = JSON.parse(stored(DRAFT) ?? "null");
     if (!kept || !kept.work || kept.work !== work().dataset.work) return false;
@@ -279,7 +311,7 @@
     activeSeconds = kept.seconds;
     const button = kept.choice && form().querySelector(`.choice[value="${CSS.escape(kept.choice)}"]`);
     if (button) choose(button);
-    show("saved", words.draft);
+    tell("saved", words.draft);
     return true;
   };
 
@@ -290,7 +322,7 @@
 
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("textarea, select, input:not([type=checkbox], [type=radio])");
-    if (event.key === "Escape") return closeAll();
+    if (event.key === "Escape") return document.dispatchEvent(new CustomEvent("close-all"));
     if (typing && event.key === "Enter" && !event.shiftKey && !event.isComposing && chosen && typing.id === "reason") {
       event.preventDefault();
       return deliver(chosen);
@@ -321,9 +353,8 @@
     event.preventDefault();
     if (target.matches("textarea")) return target.focus();
     if (performance.now() - shownAt < BLIND_MS && target.closest(".choices, [data-next]")) return;
-    // Else enter, which sends, would open the guidelines again that were closed by a click.
-    if (target.closest("form") === form() && document.activeElement.closest("#guidelines")) document.activeElement.blur();
     target.click();
+    if (target.matches(".choice, .chip input")) stepOut();
     if (target.matches("#flag > summary")) document.getElementById("flag-comment").focus();
     else if (target.matches(".pop > summary")) target.focus();
   });
@@ -343,6 +374,12 @@
     if (work().dataset.kind !== "ranking" || !/^([1-9t]|Backspace)$/.test(key)) return;
     event.preventDefault();
     document.dispatchEvent(new CustomEvent("rank-key", { detail: key }));
+    stepOut();
+  };
+  const stepOut = () => {  // of what opens something: enter, which sends, would open it again
+    if (!document.activeElement.closest("#guidelines, .pop")) return;
+    document.activeElement.blur();
+    work().querySelector("[data-next]:not(:disabled)")?.focus({ preventScroll: true });
   };
   const openEdit = () => {  // of the answer that is chosen, or the first
     const first = [...work().querySelectorAll("[data-rank]")].find((one) => one.value === "1");
@@ -362,25 +399,10 @@
     return starts.length > 0;
   };
 
-  const closeAll = () => {
-    if (document.activeElement?.matches("textarea")) document.activeElement.blur();
-    for (const drawer of document.querySelectorAll(":is(.drawer, .pop)[open]")) {
-      drawer.open = false;
-      if (drawer.contains(document.activeElement)) drawer.querySelector("summary").focus();
-    }
-  };
   document.addEventListener("click", (event) => {
-    for (const pop of document.querySelectorAll(".pop[open]")) if (!pop.contains(event.target)) pop.open = false;
-    if (event.target.closest("[data-close]")) closeAll();
     if (event.target.closest("[data-pause]")) pause(true);
     if (event.target.closest("[data-resume]")) pause(false);
   });
-  // A newcomer finds the guidelines open, until they close them once.
-  const READ = `guidelines:${words.person}:${location.pathname}`;
-  const guidelines = document.getElementById("guidelines");
-  if (stored(READ)) guidelines.open = false;
-  guidelines.addEventListener("toggle", () => { if (!guidelines.open) store(READ, "closed"); });
-
   document.addEventListener("toggle", (event) => {
     const field = event.target.matches?.("details.edit") && event.target.querySelector("textarea");
     if (field) field.disabled = !event.target.open;  // an edit that is not open is not sent

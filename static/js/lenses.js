@@ -163,10 +163,16 @@
     const tab = event.target.closest("[data-tab]");
     if (tab) {
       event.preventDefault();
-      const card = document.getElementById(`card-${tab.dataset.tab}`);
-      const cards = card.parentElement;
-      cards.scrollTo({ left: cards.scrollLeft + card.getBoundingClientRect().left - cards.getBoundingClientRect().left - 12 });
+      bring(document.getElementById(`card-${tab.dataset.tab}`));
     }
+  });
+  const bring = (card) => {
+    const cards = card.parentElement;
+    cards.scrollTo({ left: cards.scrollLeft + card.getBoundingClientRect().left - cards.getBoundingClientRect().left - 12 });
+  };
+  document.addEventListener("focusin", ({ target }) => {  // what has the focus is not left in the strip of the next card
+    const card = target.closest("#work .answer");
+    if (card && card.parentElement.scrollWidth > card.parentElement.clientWidth) bring(card);
   });
   document.addEventListener("work-shown", () => {
     markDiff();

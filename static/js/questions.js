@@ -5,6 +5,7 @@
   const work = () => document.getElementById("work");
   const questions = () => [...work().querySelectorAll(".question")];
   const cards = () => [...work().querySelectorAll(".answer")];
+  const nameOf = (question) => question.ariaLabel ?? question.querySelector("legend").textContent;
   const isOpen = (question) => question.querySelector(":invalid") !== null;
   const isUnplaced = (card) => card.querySelector("[data-rank]:invalid") !== null;
   let refused = null;  // the vote that could not be sent: { isChosen, show, say }
@@ -16,7 +17,7 @@
     }
     const choice = work().querySelector(".choices") && !refused.isChosen() ? [words.choice] : [];
     const placeless = found.cards.map((card) => card.querySelector("[data-rank]").dataset.rank);
-    const open = [...choice, ...found.questions.map((question) => question.ariaLabel ?? question.querySelector("legend").textContent)];
+    const open = [...choice, ...found.questions.map(nameOf)];
     const said = [[words.placeless, placeless], [words.unanswered, open]].filter(([, names]) => names.length);
     const text = said.map(([sentence, names]) => sentence.replace("{names}", names.join(", "))).join(" ");
     return { text, first: choice.length ? null : found.cards[0] ?? found.questions[0] };
@@ -46,10 +47,16 @@
   };
   document.addEventListener("input", (event) => {
     if (!event.target.closest("#work form")) return;
-    const text = count();
-    if (event.target.closest(".question")) document.getElementById("said").textContent = text;
+    const told = [spoken(event.target), event.target.closest(".question") ? count() : ""].filter(Boolean);
+    if (told.length) document.getElementById("said").textContent = told.join(". ");
     recheck();
   });
+  const spoken = (field) => {  // what a key has changed; a field that has the focus speaks for itself
+    if (field === document.activeElement || !field.matches(".chip input")) return "";
+    const name = [...field.closest(".chip").childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).map((node) => node.data.trim()).join("");
+    if (field.type === "radio") return `${nameOf(field.closest(".question"))}: ${name}`;
+    return `${name}: ${field.checked ? words.ticked : words.unticked}`;
+  };
   const recheck = () => {
     if (!refused) return;
     const { text } = missing();

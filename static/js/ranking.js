@@ -13,8 +13,8 @@
   };
 
   document.addEventListener("rank-key", ({ detail: key }) => {
-    if (key === "t") { tied = placed.length > 0; return draw(); }
-    if (key === "Backspace") { const last = placed.pop(); if (last) set(last, 0); tied = false; return draw(); }
+    if (key === "t") return tie();
+    if (key === "Backspace") return takeBack();
     const letter = fields()[Number(key) - 1]?.dataset.rank;
     if (!letter || placed.includes(letter)) return;
     const last = placed.length ? Number(field(placed.at(-1)).value) : 0;
@@ -23,7 +23,26 @@
     placed.push(letter);
     tied = false;
     draw();
+    say(letter);
   });
+  const tie = () => {
+    tied = placed.length > 0;
+    draw();
+    if (tied) tell(words.tied.replace("{letter}", placed.at(-1)));
+  };
+  const takeBack = () => {
+    const last = placed.pop();
+    tied = false;
+    if (last) set(last, 0);
+    draw();
+    if (last) say(last);
+  };
+  const tell = (text) => { document.getElementById("said").textContent = text; };
+  const say = (letter) => {  // its place, and with whom it shares it
+    const place = field(letter).value;
+    const there = place ? fields().filter((one) => one.value === place).map((one) => one.dataset.rank) : [letter];
+    tell(`${there.join(", ")}: ${place ? words.place.replace("{n}", place) : words.unplaced}`);
+  };
 
   // The board: one spot for every place, and one for letters that have none yet.
   const draw = () => {
@@ -64,6 +83,9 @@
     held.classList.add("held");
     from = event;
   });
+  document.addEventListener("touchstart", (event) => {  // else the browser takes the next tap for the end of a fling
+    if (event.target.closest("#work .board .letter")) event.preventDefault();
+  }, { passive: false });
   document.addEventListener("pointermove", (event) => {
     if (!held) return;
     held.style.translate = `${event.clientX - from.clientX}px ${event.clientY - from.clientY}px`;
@@ -77,6 +99,7 @@
     held = null;
     if (spot) set(letter, Number(spot.dataset.place));
     sync();
+    if (spot) say(letter);
   });
   document.addEventListener("pointercancel", () => { held = null; draw(); });
 

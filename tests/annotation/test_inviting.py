@@ -66,6 +66,18 @@ def test_there_is_no_way_into_an_account_that_was_there(
     assert invite(signed_in(manager), project, "target") == ""
 
 
+def test_the_refusal_says_what_helps(signed_in: SignIn, project: Project, manager: User, stranger: User) -> None:
+    client = signed_in(manager)
+
+    def refusal(username: str) -> str:
+        values = {"username": username, "display_name": "", "role": "annotator"}
+        return client.post(reverse("invite-member", args=[project.slug]), values).content.decode()
+
+    assert "Add them as a member" in refusal("stranger")
+    set_role(project=project, person=stranger, role=Role.ANNOTATOR, by=manager)
+    assert "a site admin makes them a link" in refusal("stranger")
+
+
 def test_nobody_gets_a_name_that_differs_in_capitals_alone(signed_in: SignIn, project: Project, manager: User) -> None:
     client = signed_in(manager)
     invite(client, project, "ida")

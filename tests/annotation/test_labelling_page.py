@@ -72,7 +72,7 @@ def test_the_side_that_was_voted_for_is_the_side_that_was_shown(
     client, won = signed_in(ann), []
     for _ in range(6):
         html = client.get(url).content.decode()
-        on_the_left = re.search(r'id="answer-A".*?<p dir="auto">(.*?)</p>', html, re.DOTALL)
+        on_the_left = re.search(r'id="answer-A".*?<p dir="ltr">(.*?)</p>', html, re.DOTALL)
         assert on_the_left is not None
         client.post(url, {**Forms(html).hidden, "choice": "a2"})
         chosen = Judgment.objects.latest("pk").tiers[0][0]

@@ -32,7 +32,7 @@ def test_the_front_page_lists_my_projects_with_their_progress(
     html = signed_in(ann).get(reverse("home")).content.decode()
 
     assert "Everyday help" in html
-    assert "1 of 4 judgments · 1 by you" in html
+    assert "1 of 4 judgments · you voted once" in html
     assert reverse("label", args=[project.slug]) in html
     assert "Not mine" not in html
 

@@ -160,7 +160,7 @@ def test_money_and_code_are_no_formulas(text: str) -> None:
 @pytest.mark.parametrize("text", [r"$\frac{1}{$", "$" + "x+" * 1500 + "x$", "$}{$", r"$\left($", "$" + "{" * 900 + "$"])
 def test_a_broken_or_endless_formula_is_shown_as_it_is(text: str) -> None:
     parsed = Parsed(render(text))
-    assert parsed.tags == [("p", {"dir": "auto"}), ("code", {"class": "math-source"})]
+    assert parsed.tags == [("p", {}), ("code", {"class": "math-source"})]
     assert parsed.text.strip() == text.strip("$")
 
 
@@ -185,11 +185,25 @@ def test_a_picture_is_shown_as_a_link_and_not_loaded() -> None:
 def test_every_block_finds_its_own_direction() -> None:
     html = render("مرحبا\n\nHello\n\n- شكرا\n\n# عنوان\n\n| أ |\n|---|\n| ب |")
     parsed = Parsed(html)
-    undirected = [
-        tag for tag, attributes in parsed.tags if tag in ("p", "li", "h3", "td", "th") and "dir" not in attributes
-    ]
-    assert undirected == []
-    assert html.count('dir="auto"') == 6
+    found = [attributes.get("dir") for tag, attributes in parsed.tags if tag in ("p", "li", "h3", "td", "th")]
+    assert found == ["rtl", "ltr", "rtl", "rtl", "rtl", "rtl"]
+
+
+@pytest.mark.parametrize(
+    ("text", "directions"),
+    [
+        ("> اقتباس\n>\n> and on", [("blockquote", "rtl"), ("p", "rtl"), ("p", "ltr")]),
+        ("1. اسقه\n\n   باكرا", [("li", "rtl"), ("p", "rtl"), ("p", "rtl")]),
+        ("`print()` يطبع النص", [("p", "rtl")]),
+        ("**שלום** world", [("p", "rtl")]),
+        ("12:30 - 13:00", [("p", None)]),
+        ("> - 5\n> - مرحبا", [("blockquote", "rtl"), ("li", None), ("li", "rtl")]),
+    ],
+)
+def test_the_first_letter_that_has_a_direction_gives_it(text: str, directions: list[tuple[str, str | None]]) -> None:
+    parsed = Parsed(render(text))
+    blocks = [(tag, attributes.get("dir")) for tag, attributes in parsed.tags if tag in ("blockquote", "li", "p")]
+    assert blocks == directions
 
 
 @pytest.mark.parametrize(

@@ -73,13 +73,18 @@ def test_a_link_asks_first_and_signs_in_by_its_button(client: Client, ann: User)
 
 
 def test_who_has_no_other_way_in_is_told_to_set_a_password(client: Client, ann: User) -> None:
-    words = "Set a password under your name"
+    words = "nothing else lets you in again"
     assert words not in client.post(path_of(ann), follow=True).content.decode()
     newcomer = User.objects.create(username="new")
     newcomer.set_unusable_password()
     newcomer.save()
 
-    assert words in Client().post(path_of(newcomer), follow=True).content.decode()
+    browser = Client()
+    assert words in browser.post(path_of(newcomer), follow=True).content.decode()
+    assert words in browser.get(reverse("home")).content.decode()
+    chosen = {"new_password1": "correct horse battery", "new_password2": "correct horse battery"}
+    browser.post(reverse("password"), chosen)
+    assert words not in browser.get(reverse("home")).content.decode()
 
 
 def test_a_link_works_once(ann: User) -> None:

@@ -29,11 +29,15 @@ from django.db import connection
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, expect, sync_playwright
 from pytest_django import DjangoDbBlocker
 
+from annotation.models import Project, User
+from tests.e2e.people import make_annotator
+
 # A machine that is also training answers late; what never comes still fails.
 expect.set_options(timeout=20_000)
 # Playwright's synchronous interface runs an event loop in this thread; our queries are not part of it.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
+LABEL = "/projects/everyday-help/label/"
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
 STOP_SECONDS = 90
@@ -212,6 +216,25 @@ def sign_in(context: BrowserContext, live_stack: Stack) -> Callable[[AbstractBas
         context.add_cookies([cookie])  # type: ignore[list-item]
 
     return sign_in
+
+
+@pytest.fixture
+def open_page(page: Page, live_stack: Stack, sign_in: Callable[[User], None]) -> Callable[[Project], Page]:
+    """The project's labelling page as Nina sees it, ready for keys."""
+
+    def open_page(project: Project) -> Page:
+        sign_in(make_annotator(project))
+        return ready(page)
+
+    return open_page
+
+
+def ready(page: Page) -> Page:
+    page.goto(LABEL)
+    expect(page.locator(".answer").first).to_be_visible()
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(300)  # a key this soon after a new pair is taken to be meant for the last one
+    return page
 
 
 def _database_url() -> str:

@@ -24,6 +24,16 @@ PAIRS = tuple(
 )
 
 
+EVERYTHING = {
+    "offers_both_good": True,
+    "asks_acceptability": True,
+    "asks_reason": True,
+    "offers_edit": True,
+    "reason_tags": ["correct", "clearer"],
+    "aspects": ["helpful", "true"],
+}
+
+
 def make_project(*, pairs: tuple[Pair, ...] = PAIRS, **fields: object) -> Project:
     """A project with one comparison for each pair, in their order."""
     project = create_project(name="Everyday help", guidelines="The **shorter** one wins.", **fields)  # type: ignore[arg-type]
@@ -56,3 +66,15 @@ def make_annotator(project: Project, name: str = "nina") -> User:
 def link_for(person: User, url: str) -> str:
     """The sign-in link that an admin would send."""
     return sign_in_link(person, url)
+
+
+def many(count: int) -> tuple[Pair, ...]:
+    return tuple(Pair(f"Question {n}?", f"Short {n}.", f"A longer answer {n}.") for n in range(1, count + 1))
+
+
+def with_answers(count: int, **fields: object) -> Project:
+    project = make_project(pairs=(), **fields)
+    for n in (1, 2):
+        answers = [AnswerIn(f"Answer {letter} to {n}") for letter in "abcdefghi"[:count]]
+        add_in_order(project, [{"role": "user", "content": f"Question {n}?"}], *answers)
+    return project

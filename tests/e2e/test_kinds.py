@@ -9,51 +9,11 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from annotation.models import Flag, Judgment, Preference, Project, Skip, User
 from annotation.queue import AHEAD_NEEDS
-from annotation.services import AnswerIn
 from tests.e2e.conftest import Stack
-from tests.e2e.people import Pair, add_in_order, make_annotator, make_project
+from tests.e2e.people import EVERYTHING, Pair, make_annotator, make_project, many, with_answers
 
 SignIn = Callable[[User], None]
 LABEL = "/projects/everyday-help/label/"
-EVERYTHING = {
-    "offers_both_good": True,
-    "asks_acceptability": True,
-    "asks_reason": True,
-    "offers_edit": True,
-    "reason_tags": ["correct", "clearer"],
-    "aspects": ["helpful", "true"],
-}
-
-
-@pytest.fixture
-def open_page(page: Page, live_stack: object, sign_in: SignIn) -> Callable[[Project], Page]:
-    """The project's labelling page as Nina sees it, ready for keys."""
-
-    def open_page(project: Project) -> Page:
-        sign_in(make_annotator(project))
-        return ready(page)
-
-    return open_page
-
-
-def ready(page: Page) -> Page:
-    page.goto(LABEL)
-    expect(page.locator(".answer").first).to_be_visible()
-    page.keyboard.press("Escape")
-    page.wait_for_timeout(300)  # a key this soon after a new pair is taken to be meant for the last one
-    return page
-
-
-def many(count: int) -> tuple[Pair, ...]:
-    return tuple(Pair(f"Question {n}?", f"Short {n}.", f"A longer answer {n}.") for n in range(1, count + 1))
-
-
-def with_answers(count: int, **fields: object) -> Project:
-    project = make_project(pairs=(), **fields)
-    for n in (1, 2):
-        answers = [AnswerIn(f"Answer {letter} to {n}") for letter in "abcdefghi"[:count]]
-        add_in_order(project, [{"role": "user", "content": f"Question {n}?"}], *answers)
-    return project
 
 
 def test_everything_a_project_can_ask_by_keyboard_alone(open_page: Callable[[Project], Page]) -> None:
@@ -111,7 +71,7 @@ def test_what_is_missing_is_named_until_it_is_answered(open_page: Callable[[Proj
     page.keyboard.press("2")
     expect(state).to_have_text("Not sent. Still to answer: helpful, true.")
     page.keyboard.press("u")
-    expect(said).to_have_text("1 of 2 answered")
+    expect(said).to_have_text("helpful: A. 1 of 2 answered")
     page.keyboard.press("Enter")
     expect(state).to_have_text("Not sent. Still to answer: true.")
     expect(said).to_have_text("Not sent. Still to answer: true.")

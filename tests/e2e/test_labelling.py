@@ -264,6 +264,61 @@ def test_on_a_phone_stop_gives_the_pair_back(
     assert not Lease.objects.exists()
 
 
+@pytest.mark.parametrize("other_context", [PHONE], indirect=True)
+def test_on_a_phone_words_are_read_and_no_button_moves(other_context: BrowserContext) -> None:
+    page = other_context.new_page()
+    page.goto(LABEL)
+    page.get_by_role("button", name="Close").tap()
+    button, state = page.get_by_role("button", name="A clearly"), page.locator(".state")
+    place = button.bounding_box()
+    button.tap()
+    shows(page, PAIRS[1])
+    expect(state).to_have_css("font-size", "0px")  # saved: a dot
+    page.get_by_role("button", name="Undo").tap()
+    expect(state).to_have_text("Taken back")
+    expect(state).not_to_have_css("font-size", "0px")
+    assert button.bounding_box() == place
+    page.wait_for_timeout(300)
+    other_context.set_offline(True)
+    button.tap()
+    expect(state).to_contain_text("Offline. Your vote is kept here")
+    expect(state).to_be_in_viewport(ratio=1)
+    assert page.get_by_role("button", name="A clearly").bounding_box() == place
+    other_context.set_offline(False)
+    shows(page, PAIRS[1])
+    assert Judgment.objects.standing().count() == 1
+
+
+@pytest.mark.parametrize("other_context", [PHONE], indirect=True)
+def test_on_a_phone_a_tap_right_after_a_drag_is_taken(other_context: BrowserContext) -> None:
+    Project.objects.update(kind=Project.Kind.RANKING)
+    Comparison.objects.all().delete()
+    answers = [AnswerIn("Water it."), AnswerIn("Move it."), AnswerIn("Talk to it.")]
+    add_in_order(Project.objects.get(), [{"role": "user", "content": "Which?"}], *answers)
+    page = other_context.new_page()
+    page.goto(LABEL)
+    page.get_by_role("button", name="Close").tap()
+    finger = other_context.new_cdp_session(page)
+    for letter, place in (("B", 1), ("A", 2), ("C", 3)):
+        start = middle(page, f".board .letter[data-letter={letter}]")
+        end = middle(page, f".spot[data-place='{place}']")
+        finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [start]})
+        for share in (0.3, 0.7, 1):
+            between = {axis: start[axis] + share * (end[axis] - start[axis]) for axis in ("x", "y")}
+            finger.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [between]})
+        finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.get_by_role("button", name="Next").tap()
+    expect(page.get_by_role("heading", name="All done")).to_be_visible()
+    a, b, c = Judgment.objects.get().shown_order
+    assert Judgment.objects.get().tiers == [[b], [a], [c]]
+
+
+def middle(page: Page, selector: str) -> dict[str, float]:
+    box = page.locator(selector).bounding_box()
+    assert box is not None
+    return {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+
+
 @pytest.mark.parametrize("other_context", [{"color_scheme": "dark"}], indirect=True)
 def test_in_the_dark_by_the_systems_wish_and_the_switch_overrules_it(other_context: BrowserContext) -> None:
     page = other_context.new_page()
