@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
+from django.utils.translation import ngettext, pgettext_lazy
 
+from annotation.costs import grouped
 from annotation.csv_lines import csv_lines
 from annotation.models import QualityReport, User
 from annotation.services import NO_PASSWORD
@@ -166,8 +167,8 @@ Point = tuple[str, float, float | None, float | None, int]
 class Chart:
     """What `static/js/quality.js` draws in a place of the page: points of (name, value, low, high, n).
 
-    The name is a week, or what a column counts. Values are written as shares, plain numbers or counts; `mark` is one to
-    compare with.
+    The name is a week, or what a column counts. Values are written as shares, plain numbers or counts, those of columns
+    as `counted` says them; `mark` is one to compare with.
     """
 
     title: Words
@@ -177,6 +178,7 @@ class Chart:
     mark: float | None = None
     place: str = "weeks"
     by_week: bool = True
+    counted: list[str] = field(default_factory=list)
 
 
 def charts(weeks: list[Numbers], names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -204,8 +206,9 @@ def certainty(counts: list[int]) -> list[dict[str, Any]]:
         return []
     names = [f"{50 + 5 * place}–{55 + 5 * place} %" for place in range(len(counts))]
     points: list[Point] = [(name, float(count), None, None, count) for name, count in zip(names, counts, strict=True)]
-    chart = Chart(_("Likelier answer right"), pgettext_lazy("so many", "pairs"), points, place="labels", by_week=False)
-    return [vars(chart)]
+    pairs = [ngettext("%(n)s pair", "%(n)s pairs", count) % {"n": grouped(count)} for count in counts]
+    title, unit = _("Likelier answer right"), pgettext_lazy("so many", "pairs")
+    return [vars(Chart(title, unit, points, place="labels", by_week=False, counted=pairs))]
 
 
 def report_as_csv(report: QualityReport) -> Iterator[str]:

@@ -85,9 +85,10 @@
   }
 
   function say(chart, index) {
-    const [at, value, low, high, n] = chart.points[index ?? chart.points.length - 1];
+    const place = index ?? chart.points.length - 1;
+    const [at, value, low, high, n] = chart.points[place];
     const band = low === null ? "" : ` (${written(chart, low)} – ${written(chart, high)}, n ${n})`;
-    chart.reading.textContent = chart.by_week ? `${at}: ${written(chart, value)}${band}` : `${at}: ${written(chart, value)} ${chart.unit}`;
+    chart.reading.textContent = chart.by_week ? `${at}: ${written(chart, value)}${band}` : `${at}: ${chart.counted[place]}`;
   }
 
   const inner = (figure) => figure.clientWidth;
@@ -95,6 +96,7 @@
     chart.plot?.destroy();
     const columns = data(chart);
     chart.plot = new window.uPlot(options(chart, columns[0], inner(chart.figure)), columns, chart.figure);
+    chart.plot.root.setAttribute("aria-hidden", "true"); // its numbers are in the table below
     say(chart, null);
   }
 

@@ -2,17 +2,19 @@
 
 from pathlib import Path
 
+from django.utils.timezone import now
 from playwright.sync_api import Page, expect
 
 from annotation.models import Project
 from annotation.services import record_judgment, rule_judge
-from models_registry.models import Version
+from models_registry.models import Kind, Model, Version
 from models_registry.services import register_version
 from tests.e2e.people import Pair, add_pair, make_project
 from training.engine import import_model
 from training.engine.config import ImportConfig
 from training.engine.events import EventWriter
 from training.engine.run_dir import RunDir, Spec
+from training.models import Method, Run, State
 
 SUBJECTS = ("basil", "bread", "a bicycle", "tea", "a knife", "wool", "a lamp", "rice", "paint", "a boat", "ink", "soap")
 PAIRS = tuple(
@@ -49,6 +51,15 @@ def make_judged_project() -> Project:
             comparison=comparison, annotator=judge, tiers=[[response.pk] for response in by_length], strength=2
         )
     return project
+
+
+def started_run(project: Project) -> Run:
+    """A run that says it is under way, though no engine runs: what it comes to is the test's to write."""
+    model, _made = Model.objects.get_or_create(name="Small", slug="small")
+    base, _made = Version.objects.get_or_create(model=model, number=1, kind=Kind.BASE)
+    run = Run.objects.create(project=project, base=base, method=Method.DPO, total_steps=9)
+    Run.objects.filter(pk=run.pk).update(state=State.RUNNING, worker="train@here", started_at=now(), heartbeat_at=now())
+    return run
 
 
 def choose_model(page: Page, name: str) -> None:
