@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
@@ -16,7 +18,7 @@ from training.access import get_project_for_trainer, get_run_for_viewer, get_run
 from training.accuracy import groupings
 from training.engine_process import log_tail
 from training.launching import cancel_run
-from training.models import TRAIN_QUEUE, Run, Worker
+from training.models import TRAIN_QUEUE, Method, Run, Worker
 from training.presentation import chart_plan, measures, notices, points, samples, settings_of
 from training.schedules import next_time_of
 from training.supervision import run_directory
@@ -31,7 +33,12 @@ STOP_POLLING = 286  # what htmx takes as "this was the last one"
 def index(request: SignedInRequest) -> HttpResponse:
     """All runs this person may see, newest first, and whether a trainer is alive."""
     page = Paginator(get_runs_for_viewer(request), RUNS_A_PAGE).get_page(request.GET.get("page"))
-    context = {"page": page, "trainers": Worker.objects.listening(TRAIN_QUEUE), "section": "runs"}
+    context = {
+        "page": page,
+        "is_busy": any(run.is_active for run in page),
+        "trainers": Worker.objects.listening(TRAIN_QUEUE),
+        "section": "runs",
+    }
     name = "training/_runs_live.html" if request.htmx else "training/runs.html"  # type: ignore[attr-defined]
     return render(request, name, context)
 
@@ -44,8 +51,6 @@ def show(request: SignedInRequest, pk: int) -> HttpResponse:
         _live(run)
         | _results(run)
         | {
-            "plan": chart_plan(run.method),
-            "steps": _thinned(points(run)[0]),
             "settings": settings_of(run),
             "log": run.log_tail or log_tail(run_directory(run)),
             "section": "runs",
@@ -81,7 +86,20 @@ def _live(run: Run) -> dict[str, object]:
 
 def _results(run: Run) -> dict[str, object]:
     """What changes with an evaluation: too heavy to send every two seconds, and people are reading it."""
-    return {"measures": measures(run), "groupings": groupings(run.metrics), "samples": samples(run)}
+    rows = points(run)[0]
+    return {
+        "measures": measures(run),
+        "groupings": groupings(run.metrics),
+        "samples": samples(run),
+        "plan": _plan(run),
+        "steps": _thinned(rows),
+        "steps_in_all": len(rows),
+    }
+
+
+def _plan(run: Run) -> list[dict[str, Any]]:
+    """What is drawn of a run that learns."""
+    return [] if run.method in (Method.IMPORT, Method.SAMPLE) else chart_plan(run.method)
 
 
 def _thinned(rows: list[list[object]], most: int = 40) -> list[list[object]]:

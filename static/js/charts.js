@@ -123,6 +123,7 @@
   function make(chart, entry, values) {
     entry.plot?.destroy();
     entry.plot = new window.uPlot(options(chart, inner(entry.figure)), values, entry.figure);
+    entry.plot.root.setAttribute("aria-hidden", "true"); // its numbers are in the table below
   }
   const inner = (figure) => figure.clientWidth - 2 * parseFloat(getComputedStyle(figure).paddingLeft);
 
