@@ -296,6 +296,7 @@ UNFOLD = {
     "SITE_HEADER": "Prefloop",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("img/icon.svg")}],
     "STYLES": [lambda request: static("css/admin.css")],
+    "SCRIPTS": [lambda request: static("js/admin.js")],
     "COLORS": {"primary": BLUES},
 }
 

@@ -1,0 +1,20 @@
+// An icon of the admin's theme is a word in a font of pictures, by its text or its style: no screen reader says it. What
+// holds one is named by its other text or its title. A field's calendar is named for the field. And what was
+// refused has the focus at last: Django's script gives it to the first field, and the theme hides the page at first.
+"use strict";
+(() => {
+  function name() {
+    for (const icon of document.querySelectorAll(".material-symbols-outlined:not([role], [aria-hidden], input)")) {
+      icon.setAttribute("aria-hidden", "true");
+    }
+    for (const icon of document.querySelectorAll("a:not([aria-label]) > :is(.date-icon, .clock-icon)")) {
+      const field = icon.closest(".datetimeshortcuts").previousElementSibling;
+      icon.parentElement.setAttribute("aria-label", `${field.labels[0]?.textContent.trim() ?? ""} ${icon.title}`.trim());
+    }
+  }
+  window.addEventListener("load", () => document.querySelector("[role=alert][autofocus]")?.focus());
+  document.addEventListener("DOMContentLoaded", () => {
+    name();
+    new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
+  });
+})();
