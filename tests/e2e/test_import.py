@@ -33,7 +33,7 @@ def test_a_table_is_confirmed_and_lands_while_the_page_follows(
     page.get_by_role("button", name="Import", exact=True).click()
 
     expect(page.locator("#import-live")).to_have_attribute("data-state", "succeeded")
-    expect(page.get_by_text("1 of 301 rows could not be taken")).to_be_visible()
+    expect(page.locator(".notice", has_text="1 of 301 rows could not be taken")).to_be_visible()
     expect(page.get_by_text("preference is 7, neither 0 nor between 1 and 2.")).to_be_visible()
     assert Comparison.objects.filter(project=project).count() == 300
     assert Judgment.objects.filter(annotator__username="alpaca-eval.rater-1").count() == 100

@@ -81,7 +81,7 @@ def import_pairs(page: Page, file: Path) -> None:
     page.locator("input[type=file]").set_input_files(file)
     page.get_by_role("button", name="Look at it").click()
     page.get_by_role("button", name="Import").click()
-    expect(page.get_by_text(f"1 of {len(PAIRS) + 1} rows could not be taken")).to_be_visible()
+    expect(page.locator(".notice", has_text=f"1 of {len(PAIRS) + 1} rows could not be taken")).to_be_visible()
 
 
 def label_everything(page: Page) -> None:
