@@ -53,7 +53,7 @@
     const grid = { stroke: colour("--line"), width: 1 };
     const axis = { stroke: text, grid, ticks: grid, font: `12px ${token("--font")}` };
     const series = chart.metrics.flatMap((name, index) => {
-      const stroke = token(`--series-${index + 1}`);
+      const stroke = colour(`--series-${index + 1}`);
       const label = chart.names[index];
       return [
         { label: `${label} ${spoken.training}`.trim(), stroke, width: 1, spanGaps: true, points: { show: false } },

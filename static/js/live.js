@@ -10,37 +10,7 @@
     if (!document.hidden) window.htmx.trigger(document.body, "live-again");
   });
 
-  const alike = (one, other) => one.nodeName === other.nodeName && one.id === other.id;
-
-  // Makes `old` what `fresh` is. A child stays if it comes again, by its kind and id, and what stands before it goes:
-  // but no child with an id that comes again, and nothing for the sake of a text.
-  function morph(old, fresh) {
-    if (old.nodeType !== Node.ELEMENT_NODE) {
-      if (old.data !== fresh.data) old.data = fresh.data;
-      return;
-    }
-    for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name); // open: the reader's
-    for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
-    let at = old.firstChild;
-    const dropUntil = (end) => {
-      while (at !== end) {
-        const next = at.nextSibling;
-        at.remove();
-        at = next;
-      }
-    };
-    const ids = new Set([...fresh.children].map((child) => child.id).filter(Boolean));
-    for (const child of [...fresh.childNodes]) {
-      let same = at;
-      while (same && !alike(same, child)) same = child.nodeType === Node.TEXT_NODE || ids.has(same.id) ? null : same.nextSibling;
-      if (same) {
-        dropUntil(same);
-        morph(same, child);
-        at = same.nextSibling;
-      } else old.insertBefore(child, at);
-    }
-    dropUntil(null);
-  }
+  const keepsOpen = { beforeAttributeUpdated: (name) => name !== "open" };  // what is unfolded is the reader's affair
 
   const status = document.createElement("p");
   status.className = "visually-hidden";
@@ -50,17 +20,17 @@
   function update(part, fresh) {
     const focused = part.contains(document.activeElement) ? document.activeElement : null;
     const { said } = part.dataset;
-    morph(part, fresh);
-    if (part.dataset.said !== said) status.textContent = part.dataset.said;
+    const [now] = window.Idiomorph.morph(part, fresh, { callbacks: keepsOpen });
+    if (now.dataset.said !== said) status.textContent = now.dataset.said;
     if (focused && (!focused.isConnected || focused.disabled)) document.querySelector("h1").focus();
+    return [now];
   }
 
   window.htmx.defineExtension("live", {
     isInlineSwap: (style) => style === "morph",
     handleSwap(style, part, fragment) {
       if (style !== "morph") return false;
-      update(part, fragment.firstElementChild ?? fragment);
-      return [part];
+      return update(part, fragment.firstElementChild ?? fragment);
     },
   });
 })();

@@ -47,7 +47,7 @@
   }
 
   function options(chart, points, width) {
-    const stroke = token("--series-1");
+    const stroke = colour("--series-1");
     const grid = { stroke: colour("--line"), width: 1 };
     const axis = { stroke: colour("--muted"), grid, ticks: grid, font: `12px ${token("--font")}` };
     const line = { stroke, width: 2, spanGaps: true, points: { show: true, size: 6, fill: stroke } };
