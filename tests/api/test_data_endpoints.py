@@ -291,7 +291,7 @@ CSV = b"prompt,chosen,rejected\nWhy?,So.,Hm.\n"
 
 @pytest.mark.parametrize(
     "file",
-    [PAIR, gzip.compress(PAIR), b"[" + PAIR.strip() + b"]", CSV, gzip.compress(CSV)],
+    [PAIR, gzip.compress(PAIR, mtime=0), b"[" + PAIR.strip() + b"]", CSV, gzip.compress(CSV, mtime=0)],
     ids=["lines", "packed lines", "list", "table", "packed table"],
 )
 def test_a_file_is_told_by_what_is_in_it_as_on_the_page(program: Program, file: bytes) -> None:
@@ -305,7 +305,7 @@ def test_a_file_is_told_by_what_is_in_it_as_on_the_page(program: Program, file: 
         (b"\n", "The file is empty."),
         (b"PK\x03\x04", "This is a ZIP archive. Unpack it, and send the file that is in it."),
         (b"GIF89a", "The file is none of JSON Lines, a JSON list, CSV and Parquet."),
-        (gzip.compress(PAIR)[:-9], "The file cannot be unpacked"),
+        (gzip.compress(PAIR, mtime=0)[:-9], "The file cannot be unpacked"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused(program: Program, file: bytes, problem: str) -> None:
