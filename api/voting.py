@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,7 @@ from api.fields import Text
 from api.strict import Body, unknown
 
 Edit = Annotated[Text, Field(max_length=LONGEST_EDIT)]
+NAMED: Any = {"additionalProperties": False}  # a name with a NUL, which is no name here, is refused
 
 
 class TicketIn(Body):
@@ -34,19 +35,27 @@ class VoteIn(TicketIn):
     ranks: dict[Text, Annotated[int, Field(ge=1, le=len(LETTERS))]] = Field(
         {},
         max_length=len(LETTERS),
+        json_schema_extra=NAMED,
         description='The place of each of three answers or more, 1 is best: `{"A": 2, "B": 1, "C": 2}`.',
     )
     reason: Text = Field("", max_length=LONGEST_REASON)
     tags: list[Text] = Field([], max_length=MOST_TAGS, description="Of the project's `reason_tags`.")
     acceptable: dict[Text, bool] = Field(
-        {}, max_length=len(LETTERS), description='Whether each answer will do: `{"A": true, "B": false}`.'
+        {},
+        max_length=len(LETTERS),
+        json_schema_extra=NAMED,
+        description='Whether each answer will do: `{"A": true, "B": false}`.',
     )
     aspects: dict[Text, Literal["A", "B", "tie"]] = Field(
-        {}, max_length=MOST_ASPECTS, description="A vote of its own for each of the project's `aspects`."
+        {},
+        max_length=MOST_ASPECTS,
+        json_schema_extra=NAMED,
+        description="A vote of its own for each of the project's `aspects`.",
     )
     edits: dict[Text, Edit] = Field(
         {},
         max_length=len(LETTERS),
+        json_schema_extra=NAMED,
         description="What you made of an answer, by its side. The edit of the best answer that was changed is kept.",
     )
     active_seconds: float = Field(

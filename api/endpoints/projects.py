@@ -69,10 +69,13 @@ ABOUT_OVERLAP = "How many people judge each new comparison. 1.2: one in five is 
 ABOUT_KIND = "What the answers to one prompt become: two at a time, all in order, or one at a time."
 # The pattern tells programs what the form of the pages says to people: there a comma parts two names.
 Name = Annotated[Text, Field(min_length=1, max_length=40, json_schema_extra={"pattern": "^[^\\u0000,]*$"})]
+Title = Annotated[
+    Text, Field(min_length=1, max_length=120, json_schema_extra={"pattern": "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"})
+]
 
 
 class ProjectIn(Body):
-    name: Text = Field(min_length=1, max_length=120)
+    name: Title
     guidelines: Text = Field("", max_length=100_000, description="Markdown, shown beside the labelling page.")
     overlap: Overlap = Field(1, description=ABOUT_OVERLAP)
     kind: Kind = Field("pairs", description=ABOUT_KIND)
@@ -89,7 +92,7 @@ class ProjectPatch(Body):
     """Only what is given is changed. Comparisons that exist keep their number of judgments."""
 
     # The defaults stand for what is not given; nobody reads them.
-    name: Text = Field(default_factory=str, min_length=1, max_length=120)
+    name: Title = Field(default_factory=str)
     guidelines: Text = Field(default_factory=str, max_length=100_000)
     overlap: Overlap = Field(default_factory=float, description=ABOUT_OVERLAP)
     kind: Kind = Field(default_factory=lambda: "pairs", description=ABOUT_KIND)

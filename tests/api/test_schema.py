@@ -35,6 +35,7 @@ ASKS: dict[str, Any] = {
     "aspects": ["helpful", "true"],
     "reason_tags": ["clearer", "safer"],
     "asks_acceptability": True,
+    "offers_both_good": True,
     "offers_edit": True,
 }
 OPERATIONS = [
