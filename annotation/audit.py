@@ -88,7 +88,7 @@ class Deed:
 
 @override("en")
 def tell(request: HttpRequest, what: object, *, subject: User | None = None) -> None:
-    """Give the log better words for what this request does than its address has; the event is written as ever."""
+    """Give the log better words for what this request does than its address has. Without any, nothing was done."""
     request.deed = Deed(str(what), subject)  # type: ignore[attr-defined]
 
 
@@ -149,13 +149,21 @@ def middleware(get_response: View) -> View:
             in_admin = Action.ADMIN if "admin" in match.app_names and request.method == "POST" else None
             action = BY_ADDRESS.get((match.view_name, str(request.method)), in_admin)
             if action and isinstance(request.user, User):
-                deed = getattr(request, "deed", None) or Deed(_words(request, match, action))
-                by_program = " through the API" if match.route.startswith("api/") else ""
-                what = f"{deed.what}{by_program}".strip()
-                record(action, actor=request.user, subject=deed.subject, project=_project_of(match), what=what)
+                _write_down(request, match, action)
         return response
 
     return recorded
+
+
+def _write_down(request: HttpRequest, match: ResolverMatch, action: Action) -> None:
+    told: Deed | None = getattr(request, "deed", None)
+    if told is not None and not told.what:
+        return
+    deed = told or Deed(_words(request, match, action))
+    by_program = " through the API" if match.route.startswith("api/") else ""
+    assert isinstance(request.user, User)
+    what = f"{deed.what}{by_program}".strip()
+    record(action, actor=request.user, subject=deed.subject, project=_project_of(match), what=what)
 
 
 def _is_done(request: HttpRequest, response: HttpResponseBase, written: RowsWritten) -> bool:

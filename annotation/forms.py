@@ -30,13 +30,17 @@ class RowForm(forms.ModelForm[Row]):
     def save(self, commit: bool = True) -> Row:
         row = super().save(commit=False)
         if commit:
-            row.save(update_fields=self.changed_data)
+            row.save(update_fields=self.changed())
         return row
+
+    def changed(self) -> list[str]:
+        """The fields that differ from the row's. Django takes every list for another one than it was."""
+        return [name for name in self.changed_data if self.initial.get(name) != self.cleaned_data[name]]
 
     @override("en")
     def changed_words(self) -> str:
         """The labels of the fields that were changed, in brackets, as the audit log keeps them."""
-        labels = ", ".join(str(self.fields[name].label) for name in self.changed_data)
+        labels = ", ".join(str(self.fields[name].label) for name in self.changed())
         return f"({labels})" if labels else ""
 
 

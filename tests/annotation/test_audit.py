@@ -220,11 +220,13 @@ def test_what_programs_do(client: Client, project: Project, manager: User) -> No
     _, text = make_token(user=manager, name="night shift", scopes=list(Scope), days=1)
     assert log()[-1] == ("mara", "token", "", "", "new token night shift")
     before = AuditEvent.objects.count()
+    Project.objects.update(aspects=["helpful"], reason_tags=["clearer"])
     of_project = f"/api/v1/projects/{project.slug}"
     headers = {"Authorization": f"Bearer {text}"}
     client.post(f"{of_project}/imports", ROW, content_type="application/jsonl", headers=headers)
     client.get(f"{of_project}/export", headers=headers)
     client.patch(of_project, {"overlap": 2}, content_type="application/json", headers=headers)
+    client.patch(of_project, {"overlap": 2}, content_type="application/json", headers=headers)  # as it was
     client.patch(of_project, {"overlap": 0}, content_type="application/json", headers=headers)
     client.get(f"{of_project}/export")
     assert log()[before:] == [
