@@ -25,7 +25,8 @@ class TicketIn(Body):
 
 
 class VoteIn(TicketIn):
-    """What the project does not ask beside the vote is refused; what it asks may be left out."""
+    """What the project does not ask beside the vote is refused, but a reason is taken everywhere; what it asks may be
+    left out."""
 
     choice: Text = Field(
         "",

@@ -25,7 +25,7 @@ REASONS = (
     _("The first line does not name two or more columns."),
     _("The first line names more than %(n)d columns, or one of them twice."),
     _("A line is longer than %(n)d bytes; the file is read no further."),
-    _("The file is not UTF-8. Save it as CSV UTF-8."),
+    _("The file is not UTF-8. Save it as UTF-8; a spreadsheet calls that CSV UTF-8."),
     _("The file is not UTF-8; it is read no further."),
     _("The file is not a JSON list."),
     _("After row %(n)d the file is not JSON: there is neither a comma nor the list's end."),

@@ -109,8 +109,8 @@ class ImportQuery(Schema):
     },
 )
 def new_import(request: ApiRequest, slug: str, which: Query[ImportQuery]) -> Status[ImportOut]:
-    """Bring a file in. A bad row is reported with its line, the others land, and what is there already is not doubled:
-    a file whose import broke off can be sent again as it is."""
+    """Bring a file in. A bad row is reported with its line (in CSV and Parquet, its number among the rows), the others
+    land, and what is there already is not doubled: a file whose import broke off can be sent again as it is."""
     project = get_project_for_manager(request, slug)
     _check_length(request)
     if request.content_type == FORM:

@@ -79,12 +79,12 @@ class Client:
     def project(self, slug: str) -> Project:
         return read(Project, self._json("GET", f"/projects/{slug}"))
 
-    def new_project(self, name: str, **settings: str | int | bool | list[str]) -> Project:
+    def new_project(self, name: str, **settings: str | float | list[str]) -> Project:
         """`settings`: guidelines, overlap, kind (pairs, ranking, single), asks_strength, offers_both_good,
         asks_acceptability, aspects, reason_tags, asks_reason, offers_edit."""
         return read(Project, self._json("POST", "/projects", body={"name": name, **settings}, key=_new_key()))
 
-    def change_project(self, slug: str, **settings: str | int | bool | list[str]) -> Project:
+    def change_project(self, slug: str, **settings: str | float | list[str]) -> Project:
         return read(Project, self._json("PATCH", f"/projects/{slug}", body=settings))
 
     def archive(self, slug: str) -> Project:
@@ -171,7 +171,7 @@ class Client:
         return read(Quality, self._json("GET", f"/projects/{slug}/quality"))
 
     def export(
-        self, slug: str, *, shape: str = "preference", votes: str = "raw", **more: str | Sequence[str]
+        self, slug: str, *, shape: str = "preference", votes: str = "raw", **more: str | float | Sequence[str]
     ) -> Iterator[dict[str, Any]]:
         """Rows of what was judged, read as they come: see the API's description for shapes, votes and filters, such as
         `annotators=["ann", "ben"]`. A filter that does not exist is an ApiError. For another kind of file than JSON
@@ -184,7 +184,13 @@ class Client:
                 yield json.loads(line)
 
     def export_file(
-        self, slug: str, path: Path | str, *, file: str, shape: str = "preference", **more: str | Sequence[str]
+        self,
+        slug: str,
+        path: Path | str,
+        *,
+        file: str,
+        shape: str = "preference",
+        **more: str | float | Sequence[str],
     ) -> Path:
         """Keep what was judged at this path, as `jsonl`, `csv` or `parquet`; shapes and filters as for `export`.
 
@@ -250,7 +256,7 @@ class Client:
         path: str,
         *,
         again: bool,
-        query: Mapping[str, str | Sequence[str]] | None = None,
+        query: Mapping[str, str | float | Sequence[str]] | None = None,
         data: bytes | None = None,
         content: str = "application/json",
         key: str = "",

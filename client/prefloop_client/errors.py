@@ -23,7 +23,7 @@ class ApiError(Exception):
         self.todo = str(error.get("todo", ""))
         self.fields = [(str(one["where"]), str(one["problem"])) for one in error.get("fields", [])]
         super().__init__(
-            " ".join([self.message, *(f"{where}: {problem}." for where, problem in self.fields), self.todo])
+            " ".join([self.message, *(f"{where}: {problem.rstrip('.')}." for where, problem in self.fields), self.todo])
         )
 
 

@@ -104,7 +104,7 @@ def _lines(file: Bytes) -> Iterator[str]:
         try:
             yield line.decode()
         except UnicodeDecodeError:
-            raise BadFileError("The file is not UTF-8. Save it as CSV UTF-8.") from None
+            raise BadFileError("The file is not UTF-8. Save it as UTF-8; a spreadsheet calls that CSV UTF-8.") from None
         line = file.readline(LONGEST_ROW + 1)
 
 
