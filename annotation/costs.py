@@ -99,9 +99,13 @@ def costs_of(project: Project) -> Costs:
         measured=measured,
         gold=min(_extra(left, project.gold_share), _gold_left(project)),
         repeats=_extra(left, project.repeat_share),
-        practice=new * project.practice_pairs,
+        practice=new * min(project.practice_pairs, _practice_there(project)),
         cap_minutes=project.daily_cap * seconds / 60 if project.daily_cap else None,
     )
+
+
+def _practice_there(project: Project) -> int:
+    return Comparison.objects.filter(project=project, purpose=Comparison.Purpose.PRACTICE).still_open().count()
 
 
 def _gold_left(project: Project) -> int:

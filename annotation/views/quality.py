@@ -35,6 +35,7 @@ def project_quality(request: SignedInRequest, slug: str) -> HttpResponse:
         "people_in_all": len(people),
         **_drawn(report.numbers.get("weeks", []), OF_PROJECT, showing.certainty(report.numbers.get("certainty", []))),
         "suspects": PairLabel.objects.suspect(project).closed().count(),
+        "asked_again": PairLabel.objects.suspect(project).filter(comparison__closed_at=None).count(),
         "disputed": PairLabel.objects.disputed(project).count(),
         "longer_by_people": showing.LONGER_BY_PEOPLE,
     }

@@ -180,6 +180,7 @@ def save_team(request: SignedInRequest, slug: str, pk: int | None = None) -> Htt
         return _assignment(request, project, team=form)
     form.save()
     audit.tell(request, f"team {team.name}" if pk else f"new team {team.name}")
+    messages.success(request, _("The team %(team)s is saved.") % {"team": team})
     return redirect("assignment", project.slug)
 
 
@@ -253,6 +254,7 @@ def _change_cap(request: SignedInRequest, member: Membership) -> None:
         form.save()
         cap = f"{member.daily_cap} a day" if member.daily_cap else "no cap"
         audit.tell(request, cap, subject=member.user)
+        messages.success(request, _("The cap of %(person)s is saved.") % {"person": member.user})
     else:
         words = _("The cap of %(person)s was not changed: a whole number from 1 to 10,000, or nothing.")
         messages.error(request, words % {"person": member.user})

@@ -85,6 +85,31 @@ def test_gold_costs_no_more_than_all_members_on_each_pair_once(
     assert f"{judgments} judgments that check people and teach nothing new" in html
 
 
+@pytest.mark.parametrize(
+    ("pairs", "judgments", "warning"),
+    [
+        (0, 0, "There are no practice pairs yet"),
+        (2, 4, "There are 2 practice pairs, so nobody gets more."),
+        (3, 6, ""),
+    ],
+)
+def test_practice_costs_what_there_is_of_it(
+    project: Project, signed_in: SignIn, manager: User, pairs: int, judgments: int, warning: str
+) -> None:
+    """Two annotators in a training phase of three pairs."""
+    for n in range(pairs):
+        asked = [{"role": "user", "content": f"Practice {n}?"}]
+        answers = [AnswerIn("Yes."), AnswerIn("No.")]
+        practice = Comparison.Purpose.PRACTICE
+        gold.add(project=project, messages=asked, answers=answers, preferred=0, purpose=practice)
+    assert project.memberships.filter(role=Role.ANNOTATOR, passed_at=None).count() == 2
+    Project.objects.update(practice_pairs=3, gold_share=0)
+    html = page(signed_in(manager), "queue-settings", project)
+    assert f"{judgments} judgments before the first real vote" in html
+    assert ("practice pairs" in html.partition('class="notice warn"')[2].partition("</p>")[0]) is bool(warning)
+    assert warning in html
+
+
 def test_gold_is_listed_with_what_people_said(
     project: Project, signed_in: SignIn, manager: User, ann: User, ben: User, make_comparison: MakeComparison
 ) -> None:
@@ -338,7 +363,8 @@ def test_a_person_gets_a_cap_is_let_in_and_sent_back(
     mine = project.memberships.get(user=ann)
     client, url = signed_in(manager), reverse("change-person", args=[project.slug, mine.pk])
 
-    client.post(url, {"daily_cap": "12"})
+    saved = client.post(url, {"daily_cap": "12"}, follow=True).content.decode()
+    assert "The cap of ann is saved." in saved
     client.post(url, {"let_in": "1"})
     mine.refresh_from_db()
     assert mine.daily_cap == 12

@@ -318,6 +318,8 @@ def test_suspects_are_listed_and_opened_by_a_manager(
     assert "1 pair opened for one more judgment" in page
     disputed.refresh_from_db()
     assert disputed.closed_at is None
+    quality = client.get(reverse("quality", args=[project.slug])).content.decode()
+    assert "1 more is open for another judgment." in quality
 
 
 def test_labels_follow_the_votes(project: Project, disputed: Comparison, judged: list[Comparison]) -> None:

@@ -414,7 +414,7 @@ def test_the_page_asks_the_database_no_more_with_more_people(
         vote(make_comparison(), User.objects.create_user(f"more-{number}"), True)
     compute()
     client = signed_in(manager)
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         text_of(client, project)
 
 
