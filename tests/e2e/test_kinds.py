@@ -9,11 +9,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from annotation.models import Flag, Judgment, Preference, Project, Skip, User
 from annotation.queue import AHEAD_NEEDS
-from tests.e2e.conftest import Stack
+from tests.e2e.conftest import LABEL, Stack
 from tests.e2e.people import EVERYTHING, Pair, make_annotator, make_project, many, with_answers
 
 SignIn = Callable[[User], None]
-LABEL = "/projects/everyday-help/label/"
 
 
 def test_everything_a_project_can_ask_by_keyboard_alone(open_page: Callable[[Project], Page]) -> None:

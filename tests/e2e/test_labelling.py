@@ -8,10 +8,10 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from annotation.models import Comparison, Judgment, Lease, Preference, Project, Skip, User
 from annotation.services import AnswerIn
+from tests.e2e.conftest import LABEL
 from tests.e2e.people import PAIRS, TABLE, Pair, add_in_order, add_pair, make_annotator, make_project
 
 SignIn = Callable[[User], None]
-LABEL = "/projects/everyday-help/label/"
 
 
 @pytest.fixture

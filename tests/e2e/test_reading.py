@@ -12,10 +12,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from annotation.models import Flag, Project, Role, User
 from annotation.services import AnswerIn
+from tests.e2e.conftest import LABEL
 from tests.e2e.people import Pair, add_in_order, make_annotator, make_project
 
 SignIn = Callable[[User], None]
-LABEL = "/projects/everyday-help/label/"
 AXE = Path(__file__).parent / "axe" / "axe-4.14.1.min.js"
 PHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
