@@ -9,11 +9,10 @@ from playwright.sync_api import BrowserContext, Page, Route, expect
 from annotation.models import Judgment, Lease, Membership, Project, User
 from annotation.people import sign_in_link
 from annotation.services import record_judgment
-from tests.e2e.conftest import Stack
+from tests.e2e.conftest import LABEL, Stack
 from tests.e2e.people import PAIRS, make_annotator, make_project
 
 SignIn = Callable[[User], None]
-LABEL = "/projects/everyday-help/label/"
 
 
 @pytest.fixture
@@ -141,8 +140,12 @@ def test_two_pages_closed_offline_lose_no_vote_of_each_other(page: Page, nina: U
     third = context.new_page()
     third.goto(LABEL)
     shows(third, 2)
+    for _ in range(50):  # the pair may be in view before the last answer is here
+        if not (unsent := third.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('unsent:'))")):
+            break
+        third.wait_for_timeout(200)
+    assert unsent == []
     assert [vote.verdict for vote in Judgment.objects.all()] == ["A clearly"] * 2
-    assert third.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('unsent:'))") == []
     third.close()
 
 
