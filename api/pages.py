@@ -14,7 +14,7 @@ from annotation import audit
 from annotation.access import SignedInRequest
 from api.forms import TokenForm
 from api.models import Token
-from api.tokens import MOST_IN_FORCE, TooManyTokensError, make_token
+from api.tokens import MOST_IN_FORCE, NameInUseError, TooManyTokensError, make_token
 
 
 @login_required
@@ -33,6 +33,8 @@ def tokens(request: SignedInRequest) -> HttpResponse:
                 days=form.cleaned_data["expires"],
             )
             form = TokenForm()
+        except NameInUseError:
+            form.add_error("name", _("You have a token of this name already. Take another name, or revoke that one."))
         except TooManyTokensError:
             said = _("You have %(n)s tokens in force, which is all anybody may have. Revoke some.")
             form.add_error(None, said % {"n": MOST_IN_FORCE})

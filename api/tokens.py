@@ -23,13 +23,21 @@ class TooManyTokensError(Exception):
     """The person has as many tokens in force as anybody may have."""
 
 
+class NameInUseError(Exception):
+    """The person has a token in force of this name: which one to revoke could not be told."""
+
+
 @transaction.atomic
 def make_token(*, user: User, name: str, scopes: Sequence[Scope], days: int | None) -> tuple[Token, str]:
     """A new token and its text, which nobody can find out again. `days` until it expires; None: never.
 
-    Raises TooManyTokensError.
+    Raises NameInUseError, which also keeps a page sent twice from making two, and TooManyTokensError.
     """
-    if Token.objects.in_force().filter(user=user).count() >= MOST_IN_FORCE:
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)  # one at a time
+    in_force = Token.objects.in_force().filter(user=user)
+    if in_force.filter(name=name).exists():
+        raise NameInUseError
+    if in_force.count() >= MOST_IN_FORCE:
         raise TooManyTokensError
     text = PREFIX + secrets.token_urlsafe(32)
     token = Token.objects.create(

@@ -17,7 +17,7 @@ from annotation.models import Project
 from api.forms import WebhookForm
 from api.models import Webhook
 from api.signing import secret_of
-from api.webhooks import MOST_ATTEMPTS, make_webhook, name_in_log, ping, renew_secret
+from api.webhooks import MOST_ATTEMPTS, ToldAlreadyError, make_webhook, name_in_log, ping, renew_secret
 from api.webhooks import send_again as start_over
 
 SHOWN_DELIVERIES = 100
@@ -32,13 +32,16 @@ def webhooks(request: SignedInRequest, slug: str) -> HttpResponse:
     project = get_project_for_manager(request, slug)
     form = WebhookForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        made = make_webhook(
-            project=project,
-            url=form.cleaned_data["url"],
-            events=form.cleaned_data["events"],
-            created_by=request.user,
-        )
-        return _page(request, made, secret=secret_of(made))
+        try:
+            made = make_webhook(
+                project=project,
+                url=form.cleaned_data["url"],
+                events=form.cleaned_data["events"],
+                created_by=request.user,
+            )
+            return _page(request, made, secret=secret_of(made))
+        except ToldAlreadyError:
+            form.add_error("url", _("This address is told already. Remove its webhook below, or take another address."))
     context = {
         "project": project,
         "form": form,

@@ -146,9 +146,16 @@ def forget_old_deliveries() -> int:
     return over.filter(created_at__lt=now() - KEPT_FOR).delete()[0]
 
 
+class ToldAlreadyError(Exception):
+    """The project has a webhook with this address."""
+
+
 @transaction.atomic
 def make_webhook(*, project: Project, url: str, events: Sequence[str], created_by: User) -> Webhook:
-    """A webhook that is on, with a secret of its own."""
+    """A webhook that is on, with a secret of its own. Raises ToldAlreadyError, also when a page is sent twice."""
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)  # one at a time
+    if project.webhooks.filter(url=url).exists():
+        raise ToldAlreadyError
     made = Webhook.objects.create(project=project, url=url, events=list(events), salt=new_salt(), created_by=created_by)
     _record(made, "new webhook", by=created_by)
     return made

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import pytest
@@ -56,9 +57,10 @@ ProgramOf = Callable[..., Program]
 @pytest.fixture
 def program_of() -> ProgramOf:
     """A program of this person, with these scopes, or all."""
+    numbers = count(1)
 
     def make(user: User, *scopes: Scope, days: int | None = None) -> Program:
-        _, text = make_token(user=user, name="a program", scopes=scopes or list(Scope), days=days)
+        _, text = make_token(user=user, name=f"program {next(numbers)}", scopes=scopes or list(Scope), days=days)
         return Program(Client(), text)
 
     return make

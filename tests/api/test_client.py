@@ -31,7 +31,7 @@ def client_of(live_server: LiveServer) -> Iterator[ClientOf]:
     made: list[Client] = []
 
     def make(user: User, *scopes: Scope) -> Client:
-        _, text = make_token(user=user, name="the client", scopes=scopes or list(Scope), days=None)
+        _, text = make_token(user=user, name=f"client {len(made)}", scopes=scopes or list(Scope), days=None)
         made.append(Client(live_server.url, text, tries=2))
         return made[-1]
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,8 +13,9 @@ from django.utils.timezone import now
 from annotation.models import User
 from api.models import Scope, Token
 from api.root import root
-from api.tokens import MOST_IN_FORCE, TooManyTokensError, make_token
+from api.tokens import MOST_IN_FORCE, NameInUseError, TooManyTokensError, make_token
 from tests.api.conftest import ROOT, ProgramOf, error_of
+from tests.at_once import at_once
 
 SignIn = Callable[[User], Client]
 FORM = {"name": "nightly import", "scopes": ["data:write", "projects:read"], "expires": "30"}
@@ -77,12 +78,12 @@ def test_nobody_revokes_or_sees_another_persons_token(
     client = signed_in(ben)
     assert client.post(reverse("revoke-api-token", args=[Token.objects.get().pk])).status_code == 404
     assert program.get("/me").status_code == 200
-    assert "a program" not in client.get(reverse("api-tokens")).content.decode()
+    assert "program 1" not in client.get(reverse("api-tokens")).content.decode()
 
 
 def test_a_token_says_whose_it_is(ann: User, program_of: ProgramOf) -> None:
     answer = program_of(ann, Scope.LABEL, days=7).get("/me").json()
-    assert (answer["username"], answer["token"], answer["scopes"]) == ("ann", "a program", ["label"])
+    assert (answer["username"], answer["token"], answer["scopes"]) == ("ann", "program 1", ["label"])
     assert answer["expires_at"] > now().isoformat()
 
 
@@ -137,9 +138,43 @@ def test_use_is_noted_at_most_once_a_minute(ann: User, program_of: ProgramOf) ->
 
 
 def test_nobody_has_more_than_so_many_tokens_in_force(ann: User, signed_in: SignIn) -> None:
-    for _ in range(MOST_IN_FORCE):
-        make_token(user=ann, name="one more", scopes=[Scope.LABEL], days=None)
+    for n in range(MOST_IN_FORCE):
+        make_token(user=ann, name=f"program {n}", scopes=[Scope.LABEL], days=None)
     with pytest.raises(TooManyTokensError):
         make_token(user=ann, name="too many", scopes=[Scope.LABEL], days=None)
     assert "Revoke some." in signed_in(ann).post(reverse("api-tokens"), FORM).content.decode()
     assert Token.objects.count() == MOST_IN_FORCE
+
+
+def test_a_page_sent_again_makes_no_second_token(ann: User, ben: User, signed_in: SignIn) -> None:
+    """As a browser does when the page with the new token is reloaded."""
+    client = signed_in(ann)
+    client.post(reverse("api-tokens"), FORM)
+    again = client.post(reverse("api-tokens"), FORM).content.decode()
+    assert "You have a token of this name already." in again
+    assert "pfl_" in again.partition("Your tokens")[2], "the list shows how it begins"
+    assert "Your new token" not in again
+    assert Token.objects.count() == 1
+    signed_in(ben).post(reverse("api-tokens"), FORM)
+    assert Token.objects.count() == 2, "names are each person's own"
+
+
+@pytest.mark.parametrize("over", [{"revoked_at": now()}, {"expires_at": now()}], ids=["revoked", "expired"])
+def test_a_name_is_free_again_once_its_token_is_over(ann: User, signed_in: SignIn, over: dict[str, datetime]) -> None:
+    client = signed_in(ann)
+    client.post(reverse("api-tokens"), FORM)
+    Token.objects.update(**over)
+    assert "Your new token" in client.post(reverse("api-tokens"), FORM).content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_clicks_at_once_make_one_token(ann: User) -> None:
+    def click() -> str:
+        try:
+            make_token(user=ann, name="hasty", scopes=[Scope.LABEL], days=None)
+        except NameInUseError:
+            return "refused"
+        return "made"
+
+    assert sorted(at_once(click)) == ["made", "refused"]
+    assert Token.objects.count() == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 from django.conf import LazySettings
@@ -12,11 +13,12 @@ from annotation.models import Project, User
 from annotation.services import create_project
 from api.models import Delivery, DeliveryState, Event, Webhook
 from api.signing import secret_of
-from api.webhooks import make_webhook, ping
+from api.webhooks import ToldAlreadyError, make_webhook, ping
+from tests.at_once import at_once
 
 SignIn = Callable[[User], Client]
 SLUG = "everyday-help"
-FORM = {"url": "http://127.0.0.1:9/hook", "events": [Event.JUDGMENT_MADE, Event.RUN_FINISHED]}
+FORM: dict[str, Any] = {"url": "http://127.0.0.1:9/hook", "events": [Event.JUDGMENT_MADE, Event.RUN_FINISHED]}
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +50,30 @@ def test_a_manager_adds_a_webhook_and_sees_its_secret_once(project: Project, sig
         page = client.get(address).content.decode()
         assert "http://127.0.0.1:9/hook" in page
         assert secret not in page
+
+
+def test_a_page_sent_again_makes_no_second_webhook(project: Project, signed_in: SignIn, manager: User) -> None:
+    """As a browser does when the page with the secret is reloaded. Another project's is its own."""
+    client = signed_in(manager)
+    client.post(reverse("webhooks", args=[SLUG]), FORM)
+    again = client.post(reverse("webhooks", args=[SLUG]), FORM).content.decode()
+    assert "This address is told already." in again
+    assert Webhook.objects.count() == 1
+    other = create_project(name="Other", manager=manager)
+    client.post(reverse("webhooks", args=[other.slug]), FORM)
+    assert Webhook.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_clicks_at_once_make_one_webhook(project: Project, manager: User) -> None:
+    def click() -> str:
+        try:
+            make_webhook(project=project, url=FORM["url"], events=[Event.RUN_FINISHED], created_by=manager)
+        except ToldAlreadyError:
+            return "refused"
+        return "made"
+
+    assert sorted(at_once(click)) == ["made", "refused"]
 
 
 @pytest.mark.parametrize(
@@ -149,8 +175,8 @@ def test_the_pages_ask_the_database_as_often_for_few_as_for_many(
     django_assert_max_num_queries: Callable[..., object],
     count: int,
 ) -> None:
-    for _ in range(count):
-        ping(make_webhook(project=project, url=webhook.url, events=[Event.RUN_FINISHED], created_by=manager))
+    for n in range(count):
+        ping(make_webhook(project=project, url=f"{webhook.url}/{n}", events=[Event.RUN_FINISHED], created_by=manager))
         ping(webhook)
     client = signed_in(manager)
     with django_assert_max_num_queries(4):

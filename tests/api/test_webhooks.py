@@ -174,8 +174,8 @@ def test_only_webhooks_of_the_project_that_want_it_and_are_on_are_told(
 ) -> None:
     other = create_project(name="Other", manager=manager)
     make_webhook(project=other, url=webhook.url, events=Event.values, created_by=manager)
-    make_webhook(project=project, url=webhook.url, events=[Event.RUN_FINISHED], created_by=manager)
-    off = make_webhook(project=project, url=webhook.url, events=Event.values, created_by=manager)
+    make_webhook(project=project, url=f"{webhook.url}/runs", events=[Event.RUN_FINISHED], created_by=manager)
+    off = make_webhook(project=project, url=f"{webhook.url}/off", events=Event.values, created_by=manager)
     Webhook.objects.turn_off(off.pk, why="not needed")
     tell(Happening(Kind.IMPORT_FINISHED, project.pk, "1"))
     assert Delivery.objects.get().webhook == webhook
