@@ -58,7 +58,13 @@ class ExportForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         told = self.cleaned_data
-        if told.get("votes") == WEIGHTED and (told.get("since") or told.get("until") or told.get("annotators")):
+        shape = SHAPES[told.get("shape") or Wanted.shape]
+        if told.get("margin") and "margin" not in shape.COLUMNS:
+            self.add_error("margin", _("These rows have no margin: choose preferences for TRL, or leave it out."))
+        if (told.get("votes") or Wanted.votes) not in shape.VOTES:
+            rules = " · ".join(str(RULE_TITLES[name]) for name in shape.VOTES)
+            self.add_error("votes", _("It does not go with these rows. Choose for them: %(rules)s.") % {"rules": rules})
+        elif told.get("votes") == WEIGHTED and (told.get("since") or told.get("until") or told.get("annotators")):
             self.add_error("votes", _("That probability is of all votes: leave the days and the people empty for it."))
         if told.get("since") and told.get("until") and told["since"] > told["until"]:
             self.add_error("until", _("That day is before the first one: no vote is in between."))

@@ -27,6 +27,9 @@ class Shape(Protocol):
     @property
     def TITLE(self) -> str | Promise: ...  # read in the reader's language
 
+    @property
+    def VOTES(self) -> tuple[str, ...]: ...  # the rules of `verdicts.RULES` that these rows can tell of
+
     def rows(self, judged: Judged, rule: Rule, /) -> Iterator[dict[str, Any]]: ...
 
 

@@ -19,3 +19,8 @@ class Wanted:
     annotators: tuple[int, ...] = ()  # user ids; none: everybody's votes
     agreement: float = 0.0  # the least share of a pair's votes that say the same, from 0 to 1
     purpose: str = "collect"  # of the comparison; "": of every purpose
+
+    @property
+    def words(self) -> str:
+        """As the audit log names it."""
+        return f"{self.shape} {self.votes} {self.file}"

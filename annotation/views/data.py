@@ -217,6 +217,7 @@ def download(request: SignedInRequest, slug: str) -> HttpResponse | StreamingHtt
         explained = export(request, slug)
         explained.status_code = 400
         return explained
+    audit.tell(request, wanted.words)
     kind = FILES[wanted.file]
     return StreamingHttpResponse(
         export_bytes(project, wanted),

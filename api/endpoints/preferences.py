@@ -12,6 +12,7 @@ from django.utils.translation import override
 from ninja import Query, Router, Schema
 from pydantic import Field
 
+from annotation import audit
 from annotation.access import get_project_for_manager
 from annotation.exporting.files import FILES
 from annotation.exporting.streaming import SHAPES, export_bytes
@@ -64,6 +65,13 @@ def _told(titles: Mapping[str, str | Promise]) -> str:
         return "; ".join(f"`{name}`: {title}" for name, title in titles.items()) + "."
 
 
+_EXCEPT = "; ".join(
+    f"Rows of shape `{name}` are made by {', '.join(f'`{rule}`' for rule in shape.VOTES)} alone"
+    for name, shape in SHAPES.items()
+    if len(shape.VOTES) < len(RULE_TITLES)
+)
+
+
 class ExportQuery(Schema):
     """The same choice as on the export's page."""
 
@@ -76,7 +84,7 @@ class ExportQuery(Schema):
     votes: str = Field(
         Wanted.votes,
         json_schema_extra={"enum": list(RULE_TITLES)},
-        description=f"{_told(RULE_TITLES)} The last is of all votes: without since, before and annotators.",
+        description=f"{_told(RULE_TITLES)} The last is of all votes: without since, before and annotators. {_EXCEPT}",
     )
     margin: bool = Field(False, description="Say of preferences how much better, 0 to 3.")
     since: Moment | None = Field(None, description="Votes of this moment or later.")
@@ -96,6 +104,9 @@ class ExportQuery(Schema):
     def wanted(self, project: Project) -> Wanted:
         """Raises Problem 422 for a name that is none, and for what nothing could be an answer to."""
         self._check_names()
+        rules = SHAPES[self.shape].VOTES
+        if self.votes not in rules:
+            raise invalid("votes", f"It does not go with rows of this shape. Ask for {', '.join(rules)}.")
         if self.votes == WEIGHTED and (self.since or self.before or self.annotators):
             raise invalid("votes", "That probability is of all votes: leave since, before and annotators out.")
         if self.margin and self.shape not in WITH_MARGIN:
@@ -154,4 +165,5 @@ def export(request: ApiRequest, slug: str, which: Query[ExportQuery]) -> Streami
     """What was judged, as a file that trainers read as it is: JSON Lines unless you ask for another."""
     project = get_project_for_manager(request, slug)
     wanted = which.wanted(project)
+    audit.tell(request, wanted.words)
     return StreamingHttpResponse(export_bytes(project, wanted), content_type=FILES[wanted.file].CONTENT_TYPE)

@@ -201,10 +201,11 @@ def test_where_a_reviewer_settled_a_pair_only_the_decision_speaks(
     client = signed_in(manager)
     rows = download(client, pair.project, shape="preference-text", votes=votes)
     assert [(row["chosen"], row["rejected"]) for row in rows] == [(BADGER, FOX), (edited, FOX)]
-    rated = download(client, pair.project, shape="kto", votes=votes)
+    plainly = "majority" if votes == "soft" else votes  # what follows carries no share
+    rated = download(client, pair.project, shape="kto", votes=plainly)
     good = {row["completion"][-1]["content"] for row in rated if row["label"]}
     assert good == {BADGER, edited}
-    imitated = download(client, pair.project, shape="sft", votes=votes)
+    imitated = download(client, pair.project, shape="sft", votes=plainly)
     assert {row["messages"][-1]["content"] for row in imitated} == {BADGER, edited}
     [told] = download(client, pair.project, shape="votes")
     assert len(told["individual_preference"]) == 4
@@ -220,10 +221,52 @@ def test_a_weighted_label_of_some_of_the_votes_is_refused(pair: Comparison, sign
     assert "is of all votes" in answer.content.decode()
 
 
-def test_where_most_say_both_bad_a_soft_rating_is_bad(pair: Comparison, signed_in: SignIn, manager: User) -> None:
+@pytest.mark.parametrize(
+    ("shape", "votes", "taken"),
+    [
+        ("preference", "soft", True),
+        ("preference-text", "weighted", True),
+        ("sft", "weighted", True),
+        ("llama-factory", "weighted", True),
+        ("kto", "majority", True),
+        ("votes", "raw", True),
+        ("votes", "", True),
+        ("sft", "soft", False),
+        ("llama-factory", "soft", False),
+        ("kto", "soft", False),
+        ("kto", "weighted", False),
+        ("votes", "majority", False),
+        ("", "soft", True),
+    ],
+)
+def test_a_rule_that_the_rows_cannot_tell_of_is_refused(
+    pair: Comparison, signed_in: SignIn, manager: User, shape: str, votes: str, taken: bool
+) -> None:
+    vote(pair, "source", -1)
+    answer = signed_in(manager).get(
+        reverse("export-file", args=[pair.project.slug]), {"shape": shape, "votes": votes, "file": "jsonl"}
+    )
+    assert answer.status_code == (200 if taken else 400)
+    if not taken:
+        [said] = answer.context["form"].errors["votes"]
+        assert said.startswith("It does not go with these rows. Choose for them: Every vote is a row")
+        assert ("as most votes say" in said) == (shape != "votes")
+
+
+@pytest.mark.parametrize("shape", ["kto", "sft", "votes", "llama-factory"])
+def test_a_margin_of_rows_that_have_none_is_refused(
+    pair: Comparison, signed_in: SignIn, manager: User, shape: str
+) -> None:
+    vote(pair, "source", -1)
+    answer = signed_in(manager).get(reverse("export-file", args=[pair.project.slug]), {"shape": shape, "margin": "on"})
+    assert answer.status_code == 400
+    assert "These rows have no margin" in answer.content.decode()
+
+
+def test_where_most_say_both_bad_the_rating_is_bad(pair: Comparison, signed_in: SignIn, manager: User) -> None:
     for n, bad in enumerate([True, True, False]):
         vote(pair, f"source-{n}", 0, both_bad=bad)
-    rows = download(signed_in(manager), pair.project, shape="kto", votes="soft")
+    rows = download(signed_in(manager), pair.project, shape="kto", votes="majority")
     assert [row["label"] for row in rows] == [False, False]
 
 

@@ -177,6 +177,11 @@ DAY = "2026-01-01T00:00:00Z"
             {"margin": "true", "shape": "votes"},
             {"margin": "Rows of this shape have none. Ask for preference, preference-text."},
         ),
+        (
+            {"votes": "soft", "shape": "kto"},
+            {"votes": "It does not go with rows of this shape. Ask for raw, majority."},
+        ),
+        ({"votes": "majority", "shape": "votes"}, {"votes": "It does not go with rows of this shape. Ask for raw."}),
     ],
 )
 def test_a_filter_that_nothing_passes_is_refused(

@@ -18,6 +18,7 @@ from annotation.exporting.verdicts import Rule, Vote, most_said
 
 TITLE = _("Rated answers (TRL KTO)")
 COLUMNS = {"prompt": "messages", "completion": "messages", "label": "truth"}
+VOTES = ("raw", "majority")
 
 
 def rows(judged: Judged, rule: Rule) -> Iterator[dict[str, Any]]:

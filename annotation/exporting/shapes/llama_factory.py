@@ -9,10 +9,11 @@ from django.utils.translation import gettext_lazy as _
 
 from annotation.exporting.judged import Judged
 from annotation.exporting.shapes.preference import preferred
-from annotation.exporting.verdicts import Rule
+from annotation.exporting.verdicts import WEIGHTED, Rule
 
 TITLE = _("Preferences (LLaMA-Factory, ShareGPT)")
 COLUMNS = {"conversations": "turns", "chosen": "turn", "rejected": "turn", "system": "text"}
+VOTES = ("raw", "majority", WEIGHTED)
 SPEAKERS = {"user": "human", "assistant": "gpt"}
 
 

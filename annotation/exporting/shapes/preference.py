@@ -8,7 +8,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from annotation.exporting.judged import Judged, edits
-from annotation.exporting.verdicts import Rule
+from annotation.exporting.verdicts import RULES, Rule
 
 TITLE = _("Preferences, as messages (TRL)")
 COLUMNS = {
@@ -18,6 +18,7 @@ COLUMNS = {
     "margin": "number",
     "probability": "number",
 }
+VOTES = tuple(RULES)
 UNTOLD = {"margin": 0.0, "probability": 1.0}  # of an edit: nobody was asked how much better it is
 
 

@@ -9,11 +9,12 @@ from django.utils.translation import gettext_lazy as _
 
 from annotation.exporting.judged import Judged
 from annotation.exporting.shapes.preference import preferred
-from annotation.exporting.verdicts import Rule
+from annotation.exporting.verdicts import RULES, Rule
 from annotation.services import Message
 
 TITLE = _("Preferences, as text (TRL)")
 COLUMNS = {"prompt": "text", "chosen": "text", "rejected": "text", "margin": "number", "probability": "number"}
+VOTES = tuple(RULES)
 
 
 def rows(judged: Judged, rule: Rule) -> Iterator[dict[str, Any]]:

@@ -14,10 +14,11 @@ from django.utils.translation import gettext_lazy as _
 from annotation.exporting.judged import Judged, edits
 from annotation.exporting.shapes.kto import rated
 from annotation.exporting.shapes.preference import said
-from annotation.exporting.verdicts import Rule, Vote
+from annotation.exporting.verdicts import WEIGHTED, Rule, Vote
 
 TITLE = _("Conversations with the better answer (SFT)")
 COLUMNS = {"messages": "messages"}
+VOTES = ("raw", "majority", WEIGHTED)
 
 
 def rows(judged: Judged, rule: Rule) -> Iterator[dict[str, Any]]:

@@ -24,6 +24,7 @@ COLUMNS = {
     "overall_preference": "whole",
     "individual_preference": "votes",
 }
+VOTES = ("raw",)
 PLAINLY_BETTER = 2
 
 
