@@ -41,6 +41,9 @@ BY_ADDRESS = {
     ("gold", "POST"): Action.GOLD,
     ("mark-gold", "POST"): Action.GOLD,
     ("retire-gold", "POST"): Action.GOLD,
+    ("settle", "POST"): Action.SETTLED,
+    ("unsettle", "POST"): Action.SETTLED,
+    ("settle-flag", "POST"): Action.SETTLED,
     ("new-team", "POST"): Action.ASSIGNED,
     ("team", "POST"): Action.ASSIGNED,
     ("delete-team", "POST"): Action.ASSIGNED,
@@ -190,8 +193,6 @@ def _words(request: HttpRequest, match: ResolverMatch, action: Action) -> str:
     words += [str(getattr(file, "name", "")) for file in request.FILES.values()] if request.method == "POST" else []
     if action == Action.ADMIN:
         words = [str(match.url_name).replace("_", " "), *words]
-    if action == Action.EXPORTED:
-        words += [request.GET.get(name, "") for name in ("shape", "votes", "file")]
     if action == Action.ADMIN and (chosen := request.POST.get("action")):
         words += [chosen, ", ".join(request.POST.getlist("_selected_action"))]
     return " ".join(word for word in words if word)

@@ -36,6 +36,8 @@ WORDS = (
     _("%(n)d practice pairs from %(file)s"),
     _("pair %(n)d"),
     _("retired pair %(n)d"),
+    _("pair %(n)d, taken back"),
+    _("flag on pair %(n)d"),
     _("new token %(name)s"),
     _("revoked token %(name)s"),
     _("new webhook %(n)d (%(host)s)"),

@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.timezone import now
 from django.views.decorators.http import require_POST, require_safe
 
+from annotation import audit
 from annotation.access import SignedInRequest, get_project_for_manager
 from annotation.models import Flag, Response
 
@@ -37,5 +38,6 @@ def settle(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """Done with it. Settled twice, the first to do it stays named."""
     project = get_project_for_manager(request, slug)
     flag = get_object_or_404(Flag.objects.in_project(project), pk=pk)
+    audit.tell(request, f"flag on pair {flag.comparison_id}")
     Flag.objects.filter(pk=flag.pk).unsettled().update(settled_at=now(), settled_by=request.user)
     return redirect("flags", project.slug)

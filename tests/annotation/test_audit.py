@@ -20,15 +20,26 @@ from django.utils.timezone import now
 from django.utils.translation import activate, override
 
 from annotation import audit
-from annotation.models import Action, AuditEvent, Gold, ImportReport, Project, Role, User
+from annotation.models import (
+    Action,
+    AuditEvent,
+    Comparison,
+    Flag,
+    Gold,
+    ImportReport,
+    Judgment,
+    Project,
+    Role,
+    User,
+)
 from annotation.people import sign_in_link
 from annotation.queue_forms import QueueForm
-from annotation.services import AnswerIn, add_comparison, create_project, set_role
+from annotation.services import AnswerIn, add_comparison, create_project, record_judgment, set_role
 from api.models import Scope
 from api.tokens import make_token
 from api.webhooks import make_webhook
 from models_registry.sayings import recognised
-from tests.annotation.conftest import PASSWORD, make_user
+from tests.annotation.conftest import PASSWORD, MakeComparison, make_user
 from tests.safety.asking import RULED
 from training.models import Method, Run, State
 
@@ -52,11 +63,11 @@ NOT_TOLD = {
     "account_reauthenticate", "mfa_reauthenticate",  # a second look at somebody who is in; a wrong one is told
     "import",  # a file that is looked at; when it is started that is told
     "label", "skip", "undo", "heartbeat", "release",  # each is a row of its own, with its time and its person
-    "ahead", "change-judgment", "flag", "settle-flag", "settle", "unsettle",  # the same
+    "ahead", "change-judgment", "flag",  # the same
     "quality-compute",  # figures are computed anew
     "api-v1:lease", "api-v1:extend", "api-v1:release", "api-v1:submit", "api-v1:skip", "api-v1:undo",  # the same
     "test-webhook", "send-delivery-again",  # each is a delivery in the webhook's own log
-    "api-v1:openapi-json", "api-v1:api-root",  # nothing is done there, by whichever method
+    "api-v1:api-root",  # nothing is done there, by whichever method
 }  # fmt: skip
 
 
@@ -156,7 +167,7 @@ def test_imports_exports_and_settings(signed_in: SignIn, project: Project, manag
     client.post(reverse("project-settings", args=[project.slug]), {"name": "Renamed", "overlap": "1", "kind": "pairs"})
     assert log()[before:] == [
         ("mara", "imported", "", project.slug, "votes.jsonl"),
-        ("mara", "exported", "", project.slug, ""),
+        ("mara", "exported", "", project.slug, "preference raw jsonl"),
         ("mara", "exported", "", project.slug, "kto majority csv"),
         ("mara", "settings", "", project.slug, "(Name, Guidelines, Ask how much better)"),
     ]
@@ -216,6 +227,32 @@ def test_the_queue_webhooks_and_tokens(signed_in: SignIn, project: Project, mana
         assert [event[4] for event in log()[before:] if recognised(event[4]) == event[4]] == []
 
 
+def test_what_is_settled(
+    signed_in: SignIn, manager: User, ann: User, ben: User, make_comparison: MakeComparison
+) -> None:
+    pair = make_comparison(judgments_wanted=2)
+    first, second = pair.response_ids
+    for person, tiers in ((ann, [[first], [second]]), (ben, [[second], [first]])):
+        record_judgment(comparison=pair, annotator=person, tiers=tiers)
+    Comparison.objects.update(closed_at=now())
+    flag = Flag.objects.create(comparison=pair, annotator=ann, comment="Broken table")
+    client, slug = signed_in(manager), pair.project.slug
+    before = AuditEvent.objects.count()
+    for _ in range(2):  # the second time there is nothing to settle
+        client.post(reverse("settle", args=[slug, pair.pk]), {"choice": "a"})
+    decision = Judgment.objects.get(decides=True)
+    for _ in range(2):
+        client.post(reverse("unsettle", args=[slug, decision.pk]))
+        client.post(reverse("settle-flag", args=[slug, flag.pk]))
+    assert log()[before:] == [
+        ("mara", "settled", "", slug, f"pair {pair.pk}"),
+        ("mara", "settled", "", slug, f"pair {pair.pk}, taken back"),
+        ("mara", "settled", "", slug, f"flag on pair {pair.pk}"),
+    ]
+    with override("de"):
+        assert [event[4] for event in log()[before:] if recognised(event[4]) == event[4]] == []
+
+
 def test_what_programs_do(client: Client, project: Project, manager: User) -> None:
     _, text = make_token(user=manager, name="night shift", scopes=list(Scope), days=1)
     assert log()[-1] == ("mara", "token", "", "", "new token night shift")
@@ -231,7 +268,7 @@ def test_what_programs_do(client: Client, project: Project, manager: User) -> No
     client.get(f"{of_project}/export")
     assert log()[before:] == [
         ("mara", "imported", "", project.slug, "through the API"),
-        ("mara", "exported", "", project.slug, "through the API"),
+        ("mara", "exported", "", project.slug, "preference raw jsonl through the API"),
         ("mara", "settings", "", project.slug, "(Judgments per comparison) through the API"),
     ]
 

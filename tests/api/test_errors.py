@@ -28,6 +28,13 @@ def test_an_unknown_method_is_told_with_the_ones_that_are_known(db: None) -> Non
     assert response.json()["error"]["todo"] == "Use GET, POST."
 
 
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_the_description_is_only_read(method: str) -> None:
+    response = getattr(Client(enforce_csrf_checks=True), method)(f"{ROOT}/openapi.json")
+    assert error_of(response) == (405, "method_not_allowed")
+    assert response.headers["Allow"] == "GET, HEAD"
+
+
 def test_a_body_that_is_no_json_is_told_so(project: object, ann: User, program_of: ProgramOf) -> None:
     program = program_of(ann)
     response = program.client.post(

@@ -152,7 +152,7 @@ RULES = {
     "remove-webhook": Rule(MANAGERS, SEND, "webhook"),
     "send-delivery-again": Rule(MANAGERS, SEND, "delivery"),
     # The API, asked with a token that has every scope
-    "api-v1:openapi-json": Rule(EVERYBODY, ANY),  # what the API is, without a word of what is in it
+    "api-v1:openapi-json": Rule(EVERYBODY, READ),  # what the API is, without a word of what is in it
     "api-v1:api-root": Rule(NOBODY, ANY),
     "api-v1:me": Rule(SIGNED_IN, READ_ONLY_GET),
     "api-v1:list_projects": Rule(SIGNED_IN, READ_ONLY_GET),
