@@ -16,6 +16,9 @@ from django.utils.translation import gettext_lazy
 from annotation.models.assigning import Batch
 from annotation.models.projects import Project, User
 from models_registry.models import Version
+from models_registry.shortening import shortened
+
+SHOWN = 80  # characters of a text that stand for it in lists
 
 
 class PromptQuerySet(models.QuerySet["Prompt"]):
@@ -44,7 +47,7 @@ class Prompt(models.Model):
         constraints = [models.UniqueConstraint(fields=["project", "content_hash"], name="one_prompt_per_content")]
 
     def __str__(self) -> str:
-        return str(self.messages[-1]["content"])[:80] if self.messages else f"prompt {self.pk}"
+        return shortened(str(self.messages[-1]["content"]), SHOWN) if self.messages else f"prompt {self.pk}"
 
 
 class ResponseQuerySet(models.QuerySet["Response"]):
@@ -96,7 +99,7 @@ class Response(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.text[:80]
+        return shortened(self.text, SHOWN)
 
 
 class ComparisonQuerySet(models.QuerySet["Comparison"]):
