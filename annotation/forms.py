@@ -129,7 +129,9 @@ class ProjectForm(RowForm[Project]):
         super().__init__(*args, **kwargs)
         self.fields["kind"].required = False
         for name in ("aspects", "reason_tags"):
-            cast(SimpleArrayField, self.fields[name]).base_field.required = False  # a comma at the end is no mistake
+            field = cast(SimpleArrayField, self.fields[name])
+            field.base_field.required = False  # a comma at the end is no mistake
+            field.error_messages["item_invalid"] = _("Number %(nth)s of the list:")
 
     def clean_kind(self) -> str:
         return self.cleaned_data["kind"] or self.instance.kind

@@ -53,7 +53,8 @@ def destination_of(url: str) -> Destination:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise RefusedAddressError(NO_ADDRESS % {"host": host, "reason": error}) from None
+        reason = getattr(error, "strerror", None) or error  # without its number
+        raise RefusedAddressError(NO_ADDRESS % {"host": host, "reason": reason}) from None
     addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
         check(address)

@@ -124,10 +124,12 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         return list(self.filter(pk__in=wanting).select_related("project")) if wanting else []
 
     def with_last_delivery(self) -> Self:
-        """Adds `last_state` and `last_at`, of the newest delivery."""
+        """Adds `last_state`, `last_attempts` and `last_at`, of the newest delivery."""
         newest = Delivery.objects.filter(webhook=OuterRef("pk")).order_by("-id")
         return self.annotate(
-            last_state=Subquery(newest.values("state")[:1]), last_at=Subquery(newest.values("created_at")[:1])
+            last_state=Subquery(newest.values("state")[:1]),
+            last_attempts=Subquery(newest.values("attempts")[:1]),
+            last_at=Subquery(newest.values("created_at")[:1]),
         )
 
     def turn_off(self, pk: int, *, why: str) -> bool:

@@ -20,6 +20,7 @@ CONNECT_SECONDS = 5.0
 DEADLINE_SECONDS = 10.0
 MOST_ADDRESSES = 3
 NO_ANSWER = saying(gettext_noop("There was no answer within %(n)d seconds."))
+CONNECTION_REFUSED = gettext_noop("Nothing answers at this address and port: the connection was refused.")
 NO_WHOLE_ANSWER = saying(gettext_noop("There was no whole answer within %(n)d seconds."))
 REDIRECTED = gettext_noop("It answered with a redirect, which is not followed. Give the final address.")
 
@@ -48,6 +49,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         error = str(refusal)
     except TimeoutError:
         error = NO_ANSWER % {"n": DEADLINE_SECONDS}
+    except ConnectionRefusedError:
+        error = CONNECTION_REFUSED
     except (OSError, http.client.HTTPException, ValueError) as failure:
         error = f"{type(failure).__name__}: {failure}"
         if time.monotonic() - began >= DEADLINE_SECONDS:

@@ -298,6 +298,13 @@ def test_a_saved_role_and_a_removal_are_told(project: Project, signed_in: SignIn
     assert "ben is no member any more." in told
 
 
+def test_a_tag_that_is_too_long_is_named_without_a_programmers_word(project: Project) -> None:
+    was = {name: getattr(project, name) for name in ProjectForm.Meta.fields}
+    form = SettingsForm(was | {"aspects": "", "reason_tags": f"short, {'x' * 41}"}, instance=project)
+    (said,) = form.errors["reason_tags"]
+    assert said.startswith("Number 2 of the list:")
+
+
 def test_saving_settings_leaves_what_others_change_at_that_moment(project: Project, ann: User) -> None:
     was = {name: getattr(project, name) for name in (*ProjectForm.Meta.fields, *QueueForm.Meta.fields)}
     member = Membership.objects.get(user=ann)

@@ -166,6 +166,16 @@ def test_the_log_says_how_each_delivery_went_and_one_can_be_sent_again(
     assert (delivery.state, delivery.attempts) == (DeliveryState.WAITING, 0)
 
 
+def test_the_list_says_of_a_delivery_that_waits_how_often_it_failed(
+    signed_in: SignIn, manager: User, webhook: Webhook
+) -> None:
+    ping(webhook)
+    client = signed_in(manager)
+    assert "attempt" not in client.get(reverse("webhooks", args=[SLUG])).content.decode()
+    Delivery.objects.update(attempts=2)
+    assert "after 2 attempts," in client.get(reverse("webhooks", args=[SLUG])).content.decode()
+
+
 @pytest.mark.parametrize("count", [1, 30])
 def test_the_pages_ask_the_database_as_often_for_few_as_for_many(
     signed_in: SignIn,

@@ -1,8 +1,9 @@
-"""What an address says that only takes forms when it is opened as a page."""
+"""What an address says that only takes forms when it is opened as a page, and what a broken request is told."""
 
 from collections.abc import Callable
 
 import pytest
+from django.conf import LazySettings
 from django.test import Client
 from django.urls import reverse
 
@@ -40,3 +41,18 @@ def test_other_methods_are_refused_without_a_word(client: Client, mara: User, me
     ask: Callable[..., object] = getattr(client, method)
     answer = ask(reverse("sign-out"), **PAGE)
     assert (answer.status_code, answer.content) == (405, b"")  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_taken_is_told_in_the_readers_language(client: Client, settings: LazySettings) -> None:
+    settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 1
+    fields = {"username": "a", "password": "b", "next": "/"}
+    answer = client.post(reverse("sign-in"), fields, headers={"accept-language": "de"})
+    assert answer.status_code == 400
+    assert '<html lang="de">' in answer.content.decode()
+    assert "Nichts wurde gespeichert." in answer.content.decode()
+
+
+def test_an_unknown_name_of_the_site_is_explained(client: Client) -> None:
+    answer = client.get(reverse("home"), headers={"host": "elsewhere.example"})
+    assert answer.status_code == 400
+    assert "the setting ALLOWED_HOSTS" in answer.content.decode()

@@ -20,6 +20,7 @@ PAGES = (
     "annotation/members.html",
     "annotation/quality.html",
     "annotation/suspects.html",
+    "api/webhook.html",
     "models_registry/models.html",
     "training/_project_runs.html",
 )
