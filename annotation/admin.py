@@ -6,7 +6,8 @@ from typing import Any
 
 from allauth.mfa.models import Authenticator
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -37,6 +38,12 @@ from annotation.people import sign_in_link
 # allauth's tables hold keys and codes: nobody reads them here. What an admin needs of them are actions on people.
 for table in [table for table in admin.site._registry if table.__module__.startswith("allauth.")]:
     admin.site.unregister(table)
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class PermissionGroupAdmin(GroupAdmin, ModelAdmin):  # type: ignore[misc]
+    """Django's own, in the theme's fields."""
 
 
 class ReadOnly(ModelAdmin):  # type: ignore[misc]  # unfold ships no types

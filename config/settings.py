@@ -80,6 +80,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
+    "django.forms",
     "django_htmx",
     "allauth",
     "allauth.account",
@@ -132,6 +133,8 @@ TEMPLATES = [
         },
     }
 ]
+# Fields, too, from the loaders above: the admin's are repaired by them.
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 AUTH_USER_MODEL = "annotation.User"
 SESSION_ENGINE = "annotation.sessions"

@@ -7,11 +7,18 @@
     for (const icon of document.querySelectorAll(".material-symbols-outlined:not([role], [aria-hidden], input)")) {
       icon.setAttribute("aria-hidden", "true");
     }
+    for (const hint of document.querySelectorAll(".help-tooltip[aria-label]:not([role])")) {
+      hint.setAttribute("role", "img");
+    }
     for (const icon of document.querySelectorAll("a:not([aria-label]) > :is(.date-icon, .clock-icon)")) {
       const field = icon.closest(".datetimeshortcuts").previousElementSibling;
       icon.parentElement.setAttribute("aria-label", `${field.labels[0]?.textContent.trim() ?? ""} ${icon.title}`.trim());
     }
   }
+  // Where a row was taken away with its button, the focus goes to the link that adds one.
+  document.addEventListener("formset:removed", ({ detail }) => {
+    document.querySelector(`#${detail.formsetName}-group .add-row`)?.focus();
+  });
   window.addEventListener("load", () => document.querySelector("[role=alert][autofocus]")?.focus());
   document.addEventListener("DOMContentLoaded", () => {
     name();

@@ -1,13 +1,15 @@
 """The admin's theme by keyboard and screen reader: landmarks, names, help texts, refusals."""
 
+import re
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 from django.contrib.auth.models import AbstractBaseUser
 from playwright.sync_api import Page, expect
 
-from annotation.models import Project, User
-from tests.e2e.people import make_project
+from annotation.models import Membership, Project, Role, User
+from tests.e2e.people import Pair, make_project
 from tests.e2e.test_reading import AXE
 
 SignIn = Callable[[AbstractBaseUser], None]
@@ -91,3 +93,146 @@ def test_axe_finds_nothing_serious_in_the_admin(page: Page, project: Project, ad
         ".flatMap((one) => one.nodes.map((node) => [one.id, node.html]))"
     )
     assert found == []
+
+
+def test_more_about_a_related_row_opens_by_keyboard(page: Page, project: Project) -> None:
+    ada = User.objects.get()
+    page.goto(f"/admin/annotation/user/{ada.pk}/change/")
+    more = page.get_by_role("button", name="More actions: group")
+    expect(more).to_have_attribute("aria-expanded", "false")
+    more.press(" ")
+    expect(more).to_have_attribute("aria-expanded", "true")
+    expect(page.get_by_role("link", name="Add another group")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("link", name="Add another group")).to_be_hidden()
+    expect(more).to_be_focused()
+    more.press("Enter")
+    expect(page.get_by_role("link", name="Add another group")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    expect(more).to_be_focused()
+    expect(more).to_have_attribute("aria-expanded", "false")
+
+
+def test_filters_open_by_keyboard_and_close_where_the_focus_leaves(page: Page, project: Project) -> None:
+    page.goto("/admin/annotation/project/")
+    filters = page.get_by_role("button", name="Filters")
+    filters.press("Enter")
+    close = page.locator("#changelist-filter").get_by_role("button", name="Close")
+    expect(close).to_be_focused()
+    expect(filters).to_have_attribute("aria-expanded", "true")
+    page.keyboard.press("Escape")
+    expect(close).to_be_hidden()
+    expect(filters).to_be_focused()
+    filters.press(" ")
+    expect(close).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(filters).to_be_focused()
+    filters.press("Enter")
+    expect(close).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    expect(close).to_be_hidden()
+
+
+def test_more_actions_open_by_keyboard_on_a_phone(page: Page, project: Project) -> None:
+    page.set_viewport_size({"width": 390, "height": 780})
+    page.goto(f"/admin/annotation/project/{project.pk}/change/")
+    more = page.get_by_role("button", name="More actions", exact=True)
+    more.press(" ")
+    expect(more).to_have_attribute("aria-expanded", "true")
+    expect(page.get_by_role("link", name="History")).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("link", name="History")).to_be_hidden()
+    expect(more).to_be_focused()
+
+
+def test_a_row_of_a_form_is_removed_by_keyboard(page: Page, project: Project) -> None:
+    Membership.objects.create(project=project, user=User.objects.get(), role=Role.MANAGER)
+    page.goto(f"/admin/annotation/project/{project.pk}/change/")
+    page.get_by_role("link", name="Add another Membership").press("Enter")
+    page.get_by_role("button", name="Remove").press("Enter")
+    expect(page.get_by_role("button", name="Remove")).to_have_count(0)
+    expect(page.get_by_role("link", name="Add another Membership")).to_be_focused()
+    page.get_by_role("checkbox", name="Remove").press(" ")
+    page.get_by_role("button", name="Save", exact=True).press("Enter")
+    page.wait_for_url("**/admin/annotation/project/")
+    assert not Membership.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "crumbs", "heading", "title"),
+    [
+        ("/admin/training/run/", ["Training"], "Training runs", "Training runs | Prefloop"),
+        (LAUNCH, ["Training", "Training runs"], "Launch a run · DPO", "Launch a run · DPO | Prefloop"),
+        ("/admin/annotation/project/1/change/", ["Annotation", "Projects"], "Everyday help", None),
+        ("/admin/annotation/project/1/history/", ["Annotation", "Projects", "Everyday help"], None, None),
+        ("/admin/", [], "Site administration", None),
+    ],
+)
+def test_a_heading_says_what_the_page_is_and_crumbs_lead_back(
+    page: Page, project: Project, address: str, crumbs: list[str], heading: str | None, title: str | None
+) -> None:
+    page.goto(address)
+    expect(page.locator("nav[aria-label='Where this is'] a")).to_have_text(crumbs)
+    expect(page.get_by_role("heading", level=1)).to_have_text(heading or "Change history: Everyday help")
+    assert title is None or page.title().strip() == title
+
+
+def test_what_scrolls_says_what_it_is(page: Page, project: Project) -> None:
+    page.goto("/admin/annotation/project/")
+    names = page.locator("#page [role=region]").evaluate_all("all => all.map(one => one.ariaLabel)")
+    assert sorted(names) == ["All tables", "Filters", "Projects"]
+
+
+# What answers to the mouse, by the theme's attributes or its pointer, and is no control.
+MOUSE_ALONE = """() => [...document.querySelectorAll("#page *")].filter((one) =>
+  [...one.attributes].some(({ name }) => /^(x-on:click|@click|onclick)(?!.*(outside|window))/.test(name))
+  || one.classList.contains("cursor-pointer"))
+  .filter((one) => !one.matches("button, a[href], input, select, textarea, summary, summary *, label"))
+  .filter((one) => !one.matches(":has([role=button])"))
+  .filter((one) => one.tabIndex < 0 || !one.role).map((one) => one.outerHTML)"""
+SERIOUS = """async () => (await axe.run()).violations.filter((one) => ["serious", "critical"].includes(one.impact))
+  .flatMap((one) => one.nodes.map((node) => [one.id, node.html]))"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_serious_and_nothing_for_the_mouse_alone_on_any_page(
+    page: Page, live_stack: object, sign_in: SignIn, scheme: Literal["light", "dark"]
+) -> None:
+    ada = User.objects.create_superuser("ada", display_name="Ada")
+    sign_in(ada)
+    long = "Why do people in all countries of the world drink tea? " * 4
+    Membership.objects.create(project=make_project(pairs=(Pair(long, long, long),)), user=ada, role=Role.MANAGER)
+    page.emulate_media(color_scheme=scheme)
+    found = {}
+    for address in addresses_of_the_admin(page):
+        page.set_viewport_size({"width": 1280, "height": 800})
+        response = page.goto(address)
+        assert response is not None
+        assert response.ok
+        page.evaluate(AXE.read_text())
+        found[address] = [*page.evaluate(SERIOUS), *page.evaluate(MOUSE_ALONE)]
+        page.set_viewport_size({"width": 390, "height": 800})
+        found[address] += page.evaluate(SERIOUS)
+        found[address] += ["too wide"] * page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    assert {address: complaints for address, complaints in found.items() if complaints} == {}
+
+
+def addresses_of_the_admin(page: Page) -> set[str]:
+    """Its lists, what each adds, and one row of each."""
+    page.goto("/admin/")
+    lists = {link for link in links_of(page) if re.fullmatch(r"/admin/\w+/\w+/", link)}
+    assert len(lists) > 12
+    found = {"/admin/", "/admin/password_change/", LAUNCH, "/admin/training/run/add/?method=sample", *lists}
+    for address in lists:
+        page.goto(address)
+        links = links_of(page)
+        found.update([link for link in links if re.fullmatch(rf"{address}\d+/change/", link)][:1])
+        found.update({f"{address}add/"}.intersection(links))
+    return found
+
+
+def links_of(page: Page) -> list[str]:
+    """Without what the list's filters add to each."""
+    links = page.locator("#page a[href]").evaluate_all("all => all.map(one => one.getAttribute('href'))")
+    return [link.partition("?")[0] for link in links]
