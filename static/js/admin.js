@@ -15,6 +15,13 @@
       icon.parentElement.setAttribute("aria-label", `${field.labels[0]?.textContent.trim() ?? ""} ${icon.title}`.trim());
     }
   }
+  // On a phone each cell of a list has its column's name before it: the one that stands over it.
+  function label() {
+    const heads = [...document.querySelectorAll("#result_list > thead th")].map((head) => head.querySelector("div div")?.textContent.trim());
+    for (const row of document.querySelectorAll("#result_list > tbody > tr")) {
+      for (const [n, cell] of [...row.cells].entries()) if (heads[n]) cell.dataset.label = heads[n];
+    }
+  }
   // Where a row was taken away with its button, the focus goes to the link that adds one.
   document.addEventListener("formset:removed", ({ detail }) => {
     document.querySelector(`#${detail.formsetName}-group .add-row`)?.focus();
@@ -22,6 +29,7 @@
   window.addEventListener("load", () => document.querySelector("[role=alert][autofocus]")?.focus());
   document.addEventListener("DOMContentLoaded", () => {
     name();
+    label();
     new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
   });
 })();

@@ -195,6 +195,30 @@ SERIOUS = """async () => (await axe.run()).violations.filter((one) => ["serious"
   .flatMap((one) => one.nodes.map((node) => [one.id, node.html]))"""
 
 
+def test_a_cell_on_a_phone_has_the_name_of_its_column(page: Page, live_stack: object, sign_in: SignIn) -> None:
+    """The theme calls the first column of a list without actions "Select record", and spells names in its own way."""
+    sign_in(User.objects.create_superuser("ada", display_name="Ada"))
+    make_project(pairs=(Pair("Tea?", "Yes.", "No."),))
+    page.set_viewport_size({"width": 390, "height": 780})
+    page.goto("/admin/annotation/comparison/")
+    cell = page.get_by_role("row").filter(has_text="Tea?").locator("td, th")
+    labels = cell.evaluate_all("all => all.map(one => getComputedStyle(one, '::before').content.slice(1, -1))")
+    assert labels[:3] == ["ID", "Project", "Prompt"]
+    assert "Judgments wanted" in labels
+    assert cell.last.evaluate("one => getComputedStyle(one, '::before').textTransform") == "none"
+
+
+def test_a_link_to_a_field_shows_its_label(page: Page, project: Project) -> None:
+    page.set_viewport_size({"width": 390, "height": 780})
+    page.goto(LAUNCH)
+    page.locator("#run_form").evaluate("form => form.noValidate = true")
+    page.get_by_label("Max steps").fill("-7")
+    page.get_by_role("button", name="Launch").click()
+    page.locator(".error-links").get_by_role("link", name="Max steps").click()
+    expect(page.get_by_label("Max steps")).to_be_focused()
+    expect(page.get_by_text("Max steps (steps)", exact=True).last).to_be_in_viewport()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_and_nothing_for_the_mouse_alone_on_any_page(
     page: Page, live_stack: object, sign_in: SignIn, scheme: Literal["light", "dark"]
