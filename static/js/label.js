@@ -11,7 +11,7 @@
   const NOT_DRAFTED = ["csrfmiddlewaretoken", "ticket", "active_seconds", "choice"];
 
   const words = document.getElementById("words").dataset;
-  const outbox = [];             // { url, body, words, vote, undo, of } in order, each until the server has it
+  const outbox = [];             // { url, body, words, kind, of } in order, each until the server has it
   let given = false;             // the pair in view has been voted on, and no other is here yet
   let ahead = null;              // the next pair, ready to be shown
   let aheadHeldAt = 0;           // when the server last said so, by the wall clock: laptops sleep
@@ -110,10 +110,11 @@
   // Sending. A vote is let go only when the server has it, or says that it never will.
   const UNSENT = `unsent:${words.person}:${location.pathname}:`;  // whoever signs in next cannot send them
   const MINE = UNSENT + Math.random();  // a page of one's own each: two would wipe out each other's
-  const keep = () => {  // votes outlive the page; other requests would mean something else later
-    const votes = outbox.filter((one) => one.vote).map((one) => ({ ...one, body: [...one.body] }));
-    store(MINE, votes.length ? JSON.stringify(votes) : null);
+  const keep = () => {  // votes and skips outlive the page; an undo would mean something else later
+    const kept = outbox.filter((one) => one.kind !== "undo").map((one) => ({ ...one, body: [...one.body] }));
+    store(MINE, kept.length ? JSON.stringify(kept) : null);
   };
+  const wordsOf = (name, { kind }) => words[name + { skip: "Skip", undo: "Undo" }[kind]] ?? words[name];
   const missed = [];             // what the server had to say of votes behind which others waited
   let sending = false;           // one at a time: an answer takes exactly the vote off that it is for
   const send = async () => {
@@ -143,8 +144,8 @@
     const said = answer && !answer.redirected && !answer.ok ? answer.status : 500;
     if (said < 500 && ![403, 408, 429].includes(said)) return refused();
     const signedOut = answer && (answer.redirected || answer.status === 403);
-    if (signedOut) complain("failed", words.signedOut, words.signIn);
-    else complain(answer ? "failed" : "offline", answer ? words.unsaved : words.offline);
+    if (signedOut) complain("failed", wordsOf("signedOut", mine), words.signIn);
+    else complain(answer ? "failed" : "offline", answer ? words.unsaved : wordsOf("offline", mine));
     setTimeout(() => { if (outbox[0] === mine) send(); }, RETRY_MS);
   };
   addEventListener("online", () => { if (outbox.length) send(); });
@@ -190,7 +191,7 @@
   };
   const follows = (sent, done) => {
     if (!ticketOf(work())) return work().querySelector(".empty h1")?.textContent ?? "";
-    if (sent.undo && done) return words.back;
+    if (sent.kind === "undo" && done) return words.back;
     return work().dataset.work === sent.of ? "" : words.next;
   };
   const display = (section) => {
@@ -219,10 +220,11 @@
     const said = { undo: words.takenBack, skip: words.skipped, vote: words.saved }[kind];
     const plain = new URLSearchParams([...body].map(([name, value]) => [name, String(value)]));
     const of = work().dataset.work;
-    outbox.push({ url: addressOf(button), body: plain, words: said, vote: kind === "vote", undo: kind === "undo", of });
+    outbox.push({ url: addressOf(button), body: plain, words: said, kind, of });
     keep();
     store(DRAFT, null);
     given = true;
+    if (kind === "skip") document.dispatchEvent(new CustomEvent("close-all"));
     if (kind === "undo") ahead = null;
     if (ahead && Date.now() - aheadHeldAt < Number(work().dataset.leaseSeconds) * 1000 * STILL_HELD) display(ahead);
     if (outbox.length === 1) send();
@@ -268,7 +270,7 @@
     store(DRAFT, null);
     form().elements.active_seconds.value = String(activeSeconds);
     delivering = true;
-    form().requestSubmit(button);
+    setTimeout(() => form().requestSubmit(button));  // not from within the event of a submission, where browsers ignore it
   };
   let delivering = false;  // a form that leads elsewhere is on its way by itself
 
@@ -322,7 +324,7 @@
 
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("textarea, select, input:not([type=checkbox], [type=radio])");
-    if (event.key === "Escape") return document.dispatchEvent(new CustomEvent("close-all"));
+    if (event.key === "Escape") return stepBack();
     if (typing && event.key === "Enter" && !event.shiftKey && !event.isComposing && chosen && typing.id === "reason") {
       event.preventDefault();
       return deliver(chosen);
@@ -352,6 +354,7 @@
     if (!target) return rank(name, event);
     event.preventDefault();
     if (target.matches("textarea")) return target.focus();
+    if (target.matches(".pop > summary")) heldBefore = document.activeElement;
     if (performance.now() - shownAt < BLIND_MS && target.closest(".choices, [data-next]")) return;
     target.click();
     if (target.matches(".choice, .chip input")) stepOut();
@@ -381,6 +384,13 @@
     document.activeElement.blur();
     work().querySelector("[data-next]:not(:disabled)")?.focus({ preventScroll: true });
   };
+  let heldBefore = null;  // what had the focus when a key opened something: after Escape it has it again, and Enter sends
+  const stepBack = () => {
+    document.dispatchEvent(new CustomEvent("close-all"));
+    if (heldBefore === document.body) document.activeElement.blur();
+    else heldBefore?.focus({ preventScroll: true });
+    heldBefore = null;
+  };
   const openEdit = () => {  // of the answer that is chosen, or the first
     const first = [...work().querySelectorAll("[data-rank]")].find((one) => one.value === "1");
     const side = first?.dataset.rank ?? /^[ab](?=\d?$)/.exec(chosen?.value ?? "")?.[0].toUpperCase();
@@ -404,6 +414,7 @@
     if (event.target.closest("[data-resume]")) pause(false);
   });
   document.addEventListener("toggle", (event) => {
+    if (event.target.matches?.(".pop") && !event.target.open) heldBefore = null;
     const field = event.target.matches?.("details.edit") && event.target.querySelector("textarea");
     if (field) field.disabled = !event.target.open;  // an edit that is not open is not sent
   }, true);

@@ -4,6 +4,7 @@
   const FEW_CELLS = 250_000;     // of a table of words by words: so many are compared without looking for anchors first
   const MOST_CELLS = 4_000_000;  // a stretch with more is taken to differ as a whole
   const words = document.getElementById("words").dataset;
+  const LINE = 24;               // pixels, where a wheel counts in lines
   const SCROLLS = ["page", "together", "apart"];
   const work = () => document.getElementById("work");
   const remembered = (key, fallback) => { try { return localStorage.getItem(key) ?? fallback; } catch { return fallback; } };
@@ -130,6 +131,15 @@
       if (other !== pane) other.scrollTop = share * (other.scrollHeight - other.clientHeight);
     }
   }, true);
+
+  // Over an answer that has nothing to scroll the wheel moves the longest one.
+  document.addEventListener("wheel", ({ target, deltaY, deltaMode }) => {
+    const over = target.closest?.(".answer .text");
+    if (scrolling !== "together" || !over || over.scrollHeight > over.clientHeight) return;
+    const panes = [...work().querySelectorAll(".answer .text")];
+    const longest = panes.reduce((one, other) => other.scrollHeight > one.scrollHeight ? other : one);
+    longest.scrollTop += deltaMode === WheelEvent.DOM_DELTA_LINE ? deltaY * LINE : deltaY;
+  }, { passive: true });
 
   // Cards on a phone: the tab of the card in view is marked, and a tab brings its card.
   let watcher = null;

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from annotation.models import Flag, Judgment, Project
+from annotation.models import Flag, Judgment, Project, Skip
 from tests.e2e.conftest import LABEL, Stack, ready
 from tests.e2e.people import EVERYTHING, make_annotator, make_project, many, with_answers
 
@@ -92,12 +92,26 @@ def test_escape_keeps_the_place_on_the_page(open_page: OpenPage) -> None:
         expect(page.locator("textarea:focus")).to_have_count(1)
         page.keyboard.press("Escape")
         places.append(focused(page))
-    assert places == ["button quiet", "asks", "card-A"]
+    assert places == ["labelling", "asks", "card-A"]  # the first had no place before: that is the page
     assert page.locator("summary:focus").count() == 0
-    page.keyboard.press("s")
+    page.locator("#skip > summary").click()
     page.get_by_role("textbox", name="Another reason").focus()
     page.keyboard.press("Escape")
     expect(page.locator("#skip > summary")).to_be_focused()
+
+
+@pytest.mark.parametrize("key", ["s", "f"])
+def test_after_escape_enter_sends_and_opens_nothing_again(open_page: OpenPage, key: str) -> None:
+    page = open_page(make_project(pairs=many(2), asks_reason=True))
+    page.keyboard.press("2")
+    expect(page.get_by_role("button", name="A clearly")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press(key)
+    expect(page.locator(".pop[open]")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(page.locator(".pop[open]")).to_have_count(0)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Question 2?")).to_be_visible()
+    assert (Skip.objects.count(), Judgment.objects.count()) == (0, 1)
 
 
 def test_enter_sends_the_vote_and_opens_nothing_again(open_page: OpenPage) -> None:
@@ -158,6 +172,30 @@ def test_a_lost_connection_is_said_once_and_its_end_too(
     context.set_offline(False)
     expect(page.locator("#said")).to_have_text("Saved. Next pair.")
     assert page.evaluate("heard") == ["Offline. Your vote is kept here and sent again.", "Saved. Next pair."]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("s1", "Offline. That you skip it is kept here and sent again."),
+        ("z", "Offline. It is taken back once the line is there again; keep this page open."),
+    ],
+)
+def test_offline_a_skip_and_an_undo_are_no_vote(
+    page: Page, context: BrowserContext, open_page: OpenPage, keys: str, words: str
+) -> None:
+    open_page(make_project(pairs=many(3)))
+    page.keyboard.press("2")
+    expect(page.get_by_text("Question 2?", exact=True)).to_be_visible()
+    page.wait_for_timeout(500)
+    context.set_offline(True)
+    for key in keys:
+        page.keyboard.press(key)
+    expect(page.locator("#said")).to_have_text(words)
+    expect(page.locator(".pop[open]")).to_have_count(0)
+    context.set_offline(False)
+    expect(page.locator("#said")).to_contain_text({"s1": "Skipped.", "z": "Taken back."}[keys])
+    assert (Skip.objects.count(), Judgment.objects.standing().count()) == {"s1": (1, 1), "z": (0, 0)}[keys]
 
 
 def test_the_way_to_sign_in_again_can_be_reached_by_tab(page: Page, open_page: OpenPage) -> None:

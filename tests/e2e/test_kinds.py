@@ -353,6 +353,45 @@ def test_a_vote_is_changed_from_the_history(open_page: Callable[[Project], Page]
     assert Judgment.objects.standing().get().verdict == "B much"
 
 
+@pytest.mark.parametrize("by", ["key", "mouse"])
+def test_one_press_changes_a_plain_vote(open_page: Callable[[Project], Page], by: str) -> None:
+    page = open_page(make_project(pairs=many(2)))
+    page.keyboard.press("2")
+    expect(page.get_by_text("Question 2?")).to_be_visible()
+    page.get_by_role("link", name="My votes").click()
+    page.get_by_role("link", name="Change the vote on Question 1?").click()
+    expect(page.get_by_text("You are changing a vote")).to_be_visible()
+    page.wait_for_timeout(300)
+    if by == "key":
+        page.keyboard.press("7")
+    else:
+        page.get_by_role("button", name="B much").click()
+    expect(page.get_by_text("Your vote is changed")).to_be_visible()
+    assert Judgment.objects.standing().get().verdict == "B much"
+
+
+@pytest.mark.parametrize("by", ["key", "mouse"])
+def test_one_press_changes_a_ranking(open_page: Callable[[Project], Page], by: str) -> None:
+    page = open_page(with_answers(3))
+    for key in ("1", "2", "3"):
+        page.keyboard.press(key)
+    page.keyboard.press("Enter")
+    expect(page.locator(".state")).to_have_text("Saved")
+    page.get_by_role("link", name="My votes").click()
+    page.get_by_role("link", name="Change the vote on").first.click()
+    expect(page.get_by_text("You are changing a vote")).to_be_visible()
+    page.wait_for_timeout(300)
+    for key in ("Backspace", "Backspace", "Backspace", "3", "2", "1"):
+        page.keyboard.press(key)
+    if by == "key":
+        page.keyboard.press("Enter")
+    else:
+        page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("Your vote is changed")).to_be_visible()
+    judgment = Judgment.objects.standing().get()
+    assert judgment.tiers == [[response] for response in reversed(judgment.shown_order)]
+
+
 def test_skipping_shows_the_pair_ahead(open_page: Callable[[Project], Page]) -> None:
     page = open_page(make_project(pairs=many(AHEAD_NEEDS + 5)))
     page.wait_for_timeout(1000)

@@ -182,6 +182,20 @@ def test_answers_scroll_in_step_or_apart(page: Page, live_stack: object, sign_in
     assert panes.nth(1).evaluate(at_end)
 
 
+def test_in_step_the_wheel_over_a_short_answer_moves_the_long_one(
+    page: Page, live_stack: object, sign_in: SignIn
+) -> None:
+    sign_in(make_annotator(make_project(pairs=(Pair("Everything?", LONG, "Yes."),))))
+    opened(page)
+    page.keyboard.press("y")
+    long, short = sorted(page.locator(".answer .text").all(), key=lambda pane: len(pane.inner_text()), reverse=True)
+    short.hover()
+    page.mouse.wheel(0, 200)
+    page.wait_for_timeout(300)
+    assert long.evaluate("pane => pane.scrollTop") == 200
+    assert page.evaluate("scrollY") == 0
+
+
 def test_a_common_start_is_folded_and_opens_at_a_key(page: Page, live_stack: object, sign_in: SignIn) -> None:
     start = "Both say this at first, at length. " * 9
     sign_in(make_annotator(make_project(pairs=(Pair("Basil?", f"{start}\n\nWater it.", f"{start}\n\nMove it."),))))

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.sessions.models import Session
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from annotation.models import Judgment, Lease, Membership, Project, User
+from annotation.models import Judgment, Lease, Membership, Project, Skip, User
 from annotation.people import sign_in_link
 from annotation.services import record_judgment
 from tests.e2e.conftest import LABEL, Stack
@@ -118,6 +118,25 @@ def test_a_vote_of_a_page_closed_offline_is_sent_by_the_next_page_of_the_same_pe
     shows(other, 2)
     judgment = Judgment.objects.get()
     assert (judgment.annotator, judgment.verdict) == (nina, "A clearly")
+    other.close()
+
+
+def test_a_skip_of_a_page_closed_offline_is_sent_by_the_next_page(
+    page: Page, nina: User, context: BrowserContext
+) -> None:
+    open_page(page)
+    page.wait_for_timeout(500)
+    context.set_offline(True)
+    for key in ("s", "1"):
+        page.keyboard.press(key)
+    expect(page.locator(".state")).to_contain_text("That you skip it is kept here")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.close(run_before_unload=False)
+    context.set_offline(False)
+    other = context.new_page()
+    other.goto(LABEL)
+    shows(other, 1)
+    assert (Skip.objects.count(), Judgment.objects.count()) == (1, 0)
     other.close()
 
 
