@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import SystemRandom
@@ -47,8 +48,16 @@ TICKET_SALT = "annotation.queue.ticket"
 _dice = SystemRandom()
 
 
+# So many pairs a page holds at most, and so many votes that were given within the cap can come after it was reached.
+HELD_AT_ONCE = 2
+
+
 class BadTicketError(Exception):
     """The form names a comparison that was never handed to this person."""
+
+
+class CapReachedError(Exception):
+    """The person has given what the project takes of them today, and had let go of this comparison."""
 
 
 @dataclass(frozen=True)
@@ -201,8 +210,21 @@ def extend_by_ticket(*, ticket: Ticket, annotator: User) -> bool:
 
 
 def release(*, project: Project, annotator: User) -> None:
-    """Give back what this person holds, at once instead of when it runs out."""
-    Lease.objects.filter(comparison__project=project, annotator=annotator).delete()
+    """Give back what this person holds, at once instead of when it runs out. Late votes may count then."""
+    held = Lease.objects.filter(comparison__project=project, annotator=annotator)
+    comparisons = list(held.values_list("comparison", flat=True))
+    held.delete()
+    seat_late_votes(comparisons)
+
+
+def seat_late_votes(comparisons: Sequence[int] | None = None) -> None:
+    """Let votes that wait for a seat count where one came free; of all comparisons that are open, if none are named."""
+    waiting = Judgment.objects.waiting().filter(comparison__closed_at=None, comparison__project__archived_at=None)
+    if comparisons is not None:
+        waiting = waiting.filter(comparison__in=comparisons)
+    for pk in sorted(set(waiting.values_list("comparison", flat=True))):
+        with suppress(Comparison.DoesNotExist), transaction.atomic():
+            free_seat(lock_comparison(pk))
 
 
 @transaction.atomic
@@ -218,7 +240,8 @@ def submit_judgment(
     """Keep a vote and give the lease back. Sent twice, it is kept once. A choice and a reason are a ballot.
 
     After the lease ran out it still counts if a seat is free. If others took them all it is kept without one, and
-    counts as soon as one of them lets go. Raises ValueError for a ballot that says nothing about this comparison.
+    counts as soon as one of them lets go. Raises ValueError for a ballot that says nothing about this comparison, and
+    CapReachedError.
     """
     ballot = ballot or Ballot(choice=choice, reason=reason)
     lock_person(annotator)
@@ -228,6 +251,7 @@ def submit_judgment(
         kept = Judgment.objects.kept().filter(comparison=comparison, annotator=annotator).first()
         if kept is not None:
             return kept
+        _check_cap(comparison, annotator)
     order = lease.shown_order if lease else order_for(comparison, annotator)
     since = lease.leased_at if lease else ticket.handed_out_at
     judgment = write_judgment(
@@ -244,6 +268,16 @@ def submit_judgment(
     if comparison.purpose == Comparison.Purpose.PRACTICE:
         note_practice(judgment, comparison.project)
     return judgment
+
+
+def _check_cap(comparison: Comparison, annotator: User) -> None:
+    """Of what its person had let go. Who skips makes room for another pair, so a skip is no way past the cap; who lost
+    their leases with the line may have given the day's last votes before.
+    """
+    place = Place.of(comparison.project, annotator)
+    skipped = Skip.objects.filter(comparison=comparison, annotator=annotator).exists()
+    if not place.may_have(1 if skipped else 1 - HELD_AT_ONCE):
+        raise CapReachedError
 
 
 @dataclass(frozen=True)
@@ -278,6 +312,7 @@ def skip(*, ticket: Ticket, annotator: User, reason: str) -> bool:
         return False
     Skip.objects.get_or_create(comparison=comparison, annotator=annotator, defaults={"reason": reason})
     Lease.objects.filter(comparison=comparison, annotator=annotator).delete()
+    free_seat(comparison)  # a late vote may wait for it
     return True
 
 
@@ -303,11 +338,16 @@ def _undo_judgment(judgment: Judgment, annotator: User) -> Lease | None:
     if Judgment.objects.decisions().filter(comparison=comparison).exists():
         return None  # a reviewer has settled it: a new vote on it would teach what was decided against
     withdraw(judgment)
-    release(project=comparison.project, annotator=annotator)
+    _let_go(comparison.project, annotator)
     seat = judgment.seat or free_seat(comparison)
     if seat is None:
         raise NoSeatLeftError
     return _lease(comparison, annotator, seat=seat, shown_order=judgment.shown_order, arm=judgment.arm)
+
+
+def _let_go(project: Project, annotator: User) -> None:
+    """As `release`, under the lock of one comparison, where no other is locked. Late votes are seated in a minute."""
+    Lease.objects.filter(comparison__project=project, annotator=annotator).delete()
 
 
 def _undo_skip(skipped: Skip, annotator: User) -> Lease:
@@ -316,7 +356,7 @@ def _undo_skip(skipped: Skip, annotator: User) -> Lease:
     if seat is None:
         raise NoSeatLeftError
     skipped.delete()
-    release(project=comparison.project, annotator=annotator)
+    _let_go(comparison.project, annotator)
     return _lease(
         comparison,
         annotator,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery import current_task, shared_task
 
+from annotation import queue
 from annotation.importing import background
 from annotation.models import Project, QualityReport
 from annotation.regroup import regroup
@@ -17,6 +18,11 @@ def run_import(import_id: int) -> None:
 @shared_task(ignore_result=True)
 def tend_imports() -> None:
     background.tend()
+
+
+@shared_task(ignore_result=True)
+def seat_late_votes() -> None:
+    queue.seat_late_votes()
 
 
 @shared_task(ignore_result=True)

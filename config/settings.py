@@ -257,6 +257,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "reap stale runs": {"task": "training.tasks.reap_stale_runs", "schedule": 30.0},
     "announce unheard runs": {"task": "training.tasks.announce_unheard_runs", "schedule": 60.0},
     "tend imports": {"task": "annotation.tasks.tend_imports", "schedule": 20.0},
+    "seat late votes": {"task": "annotation.tasks.seat_late_votes", "schedule": 60.0},
     "launch due schedules": {"task": "training.tasks.launch_due_schedules", "schedule": 30.0},
     "ask for quality": {"task": "annotation.tasks.ask_for_quality", "schedule": 600.0},
     "send due webhooks": {"task": "api.tasks.send_due", "schedule": 10.0},

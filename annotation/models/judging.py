@@ -191,6 +191,7 @@ class Judgment(models.Model):
             models.Index(fields=["edited"], condition=Q(edited__isnull=False), name="judgments_by_edit"),
             models.Index(fields=["edit_of"], condition=Q(edit_of__isnull=False), name="judgments_by_edited_response"),
             models.Index(fields=["withdrawn_at"], condition=Q(withdrawn_at__isnull=False), name="judgments_taken_back"),
+            models.Index(fields=["comparison"], condition=Q(withdrawn_at=None, seat=None), name="judgments_waiting"),
         ]
 
     def __str__(self) -> str:

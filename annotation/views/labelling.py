@@ -23,7 +23,7 @@ from annotation.examples import examples_for
 from annotation.judging import NoSeatLeftError, is_what_was_said
 from annotation.models import Arm, Comparison, Flag, Judgment, Lease, Project
 from annotation.practising import look_back_on, practised_by
-from annotation.queue import BadTicketError, Ticket
+from annotation.queue import BadTicketError, CapReachedError, Ticket
 from annotation.work import Work, progress, skip_reasons, why_nothing_is_left, work_on
 
 LONGEST_COMMENT = 1_000
@@ -33,6 +33,9 @@ LATE = gettext_lazy(
 )
 UNKNOWN = gettext_lazy("That form was out of date, so nothing was saved. Here is your pair again.")
 OTHER = gettext_lazy("You had judged this pair already, perhaps in another tab. That vote stands; My votes changes it.")
+FULL = gettext_lazy(
+    "You had let go of this pair, and have given all that this project takes of you today: this vote was not kept."
+)
 ARCHIVED = gettext_lazy("This project is archived: its votes stay as they are.")
 TAKEN_OUT = gettext_lazy("That was taken out of the project meanwhile, so nothing was saved.")
 
@@ -149,6 +152,9 @@ def _vote(request: SignedInRequest, project: Project) -> Judgment | None:
         kept_before = not is_what_was_said(judgment, ballot.verdict(judgment.shown_order))
     except Comparison.DoesNotExist:
         messages.warning(request, TAKEN_OUT)
+        return None
+    except CapReachedError:
+        messages.warning(request, FULL)
         return None
     except ValueError:
         messages.error(request, UNKNOWN)

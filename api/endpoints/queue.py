@@ -19,7 +19,7 @@ from annotation.gold import feedback_on
 from annotation.judging import NoSeatLeftError, is_what_was_said
 from annotation.models import Arm, Comparison, Judgment, Lease, Project, Response
 from annotation.models.judging import LETTERS
-from annotation.queue import LEASE_TIME, BadTicketError, Ticket
+from annotation.queue import LEASE_TIME, BadTicketError, CapReachedError, Ticket
 from annotation.work import choices_for, why_nothing_is_left
 from api.auth import ApiRequest, needs
 from api.endpoints.judgments import OwnJudgmentOut
@@ -93,6 +93,14 @@ class VotedOut(OwnJudgmentOut):
         return voted
 
 
+cap_reached = Problem(
+    409,
+    "cap_reached",
+    "You had let go of this pair, and have given all that this project takes of you today.",
+    "Go on tomorrow (UTC), or ask a manager for a higher cap.",
+)
+
+
 class SkipIn(TicketIn):
     reason: Text = Field(min_length=1, max_length=400)
 
@@ -144,9 +152,12 @@ def submit(
 
     def vote() -> VotedOut:
         ballot = body.ballot(project, sides=_sides(ticket))
-        judgment = queue.submit_judgment(
-            ticket=ticket, annotator=request.user, ballot=ballot, active_seconds=body.active_seconds
-        )
+        try:
+            judgment = queue.submit_judgment(
+                ticket=ticket, annotator=request.user, ballot=ballot, active_seconds=body.active_seconds
+            )
+        except CapReachedError:
+            raise cap_reached from None
         if not is_what_was_said(judgment, ballot.verdict(judgment.shown_order)):
             raise _already_judged(practice=judgment.arm == Arm.PRACTICE)
         return VotedOut.told(judgment)

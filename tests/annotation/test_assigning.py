@@ -19,7 +19,7 @@ from annotation.models import (
     User,
     VoteCount,
 )
-from annotation.queue import Ticket
+from annotation.queue import CapReachedError, Ticket
 from annotation.services import create_project, remove_member
 from annotation.work import why_nothing_is_left
 from tests.annotation.conftest import MakeComparison
@@ -132,6 +132,40 @@ def test_an_undone_vote_is_not_counted(project: Project, ann: User, make_compari
     vote(project, ann)
     queue.undo_last(project=project, annotator=ann)
     assert lease_for(project, ann)
+
+
+def test_skips_are_no_way_past_the_cap(project: Project, ann: User, make_comparison: MakeComparison) -> None:
+    for _ in range(4):
+        make_comparison()
+    Project.objects.update(daily_cap=1)
+    project.refresh_from_db()
+    tickets = []
+    for _ in range(4):
+        tickets.append(Ticket(lease_for(project, ann).comparison_id, now()))
+        queue.skip(ticket=tickets[-1], annotator=ann, reason="later")
+    queue.submit_judgment(ticket=tickets[0], annotator=ann, choice="tie")
+    for ticket in tickets[1:]:
+        with pytest.raises(CapReachedError):
+            queue.submit_judgment(ticket=ticket, annotator=ann, choice="tie")
+    assert (Judgment.objects.count(), Skip.objects.count()) == (1, 3)
+    assert queue.submit_judgment(ticket=tickets[0], annotator=ann, choice="tie") == Judgment.objects.get()
+
+
+def test_what_a_cut_line_held_back_is_kept_over_the_cap_but_no_more(
+    project: Project, ann: User, make_comparison: MakeComparison
+) -> None:
+    """Two votes wait in a browser; on another device the day's number was given meanwhile."""
+    comparisons = [make_comparison() for _ in range(4)]
+    Project.objects.update(daily_cap=1)
+    project.refresh_from_db()
+    vote(project, ann)
+    judged = Judgment.objects.get().comparison_id
+    left = [Ticket(comparison.pk, now()) for comparison in comparisons if comparison.pk != judged]
+    for ticket in left[:2]:
+        queue.submit_judgment(ticket=ticket, annotator=ann, choice="tie")
+    with pytest.raises(CapReachedError):
+        queue.submit_judgment(ticket=left[2], annotator=ann, choice="tie")
+    assert Judgment.objects.count() == 3
 
 
 @pytest.mark.django_db(transaction=True)

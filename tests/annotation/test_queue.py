@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils.timezone import now
 
-from annotation import queue
+from annotation import queue, tasks
 from annotation.judging import NoSeatLeftError
 from annotation.models import Comparison, Judgment, Lease, Preference, Project, Skip, User
 from annotation.queue import BadTicketError, Ticket
@@ -197,13 +197,41 @@ def test_a_late_vote_counts_as_soon_as_a_seat_comes_free(
     late = late_vote(project, ann, ben)
     queue.undo_last(project=project, annotator=ben)
     queue.release(project=project, annotator=ben)
-
-    assert queue.lease_next(project=project, annotator=ben) is None  # nobody is asked for what has been said
     late.refresh_from_db()
     assert late.seat == 1
+    assert queue.lease_next(project=project, annotator=ben) is None  # nobody is asked for what has been said
     assert late.preferences.count() == 1
     comparison.refresh_from_db()
     assert (comparison.depth, comparison.closed_at is None) == (1, False)
+
+
+def test_a_late_vote_counts_when_who_holds_the_seat_skips(
+    project: Project, ann: User, ben: User, make_comparison: MakeComparison
+) -> None:
+    make_comparison()
+    late = late_vote(project, ann, ben)
+    lease = queue.undo_last(project=project, annotator=ben)
+    assert lease is not None
+    queue.skip(ticket=ticket_of(lease), annotator=ben, reason="unsure")
+    late.refresh_from_db()
+    assert late.seat == 1
+
+
+def test_a_late_vote_counts_when_the_lease_on_its_seat_has_run_out_though_nobody_asks(
+    project: Project, ann: User, ben: User, make_comparison: MakeComparison
+) -> None:
+    make_comparison()
+    late = late_vote(project, ann, ben)
+    lease = queue.undo_last(project=project, annotator=ben)
+    assert lease is not None
+    tasks.seat_late_votes()
+    late.refresh_from_db()
+    assert late.seat is None  # it is held
+    let_run_out(lease)
+    tasks.seat_late_votes()
+    late.refresh_from_db()
+    assert late.seat == 1
+    assert late.preferences.count() == 1
 
 
 def test_of_two_late_votes_the_first_gets_the_seat(
