@@ -27,6 +27,12 @@ ABOUT_PAIRS = ("asks_strength", "offers_both_good", "aspects")
 class RowForm(forms.ModelForm[Row]):
     """Changes a row that is there, in the fields that were changed: what others change at that moment stays."""
 
+    def full_clean(self) -> None:
+        """Django leaves refused values on the row, and the page tells of the row beside the form."""
+        super().full_clean()
+        if self.errors and self.instance.pk:
+            self.instance.refresh_from_db(fields=list(self.fields))
+
     def save(self, commit: bool = True) -> Row:
         row = super().save(commit=False)
         if commit:

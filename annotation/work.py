@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from django.db.models import Q
 from django.utils.crypto import salted_hmac
@@ -351,7 +352,10 @@ SELECT mine.today::int, mine.votes::int, work.done::bigint, work.wanted::bigint
 """
 
 
-def why_nothing_is_left(project: Project, person: User) -> str:
+Why = Literal["archived", "cap", "practice", "empty", "done", "held", "given", "yours"]
+
+
+def why_nothing_is_left(project: Project, person: User) -> Why:
     """Why this person gets no pair.
 
     `empty`, `archived`, `cap` (enough for today), `practice` (the training phase is over and a manager decides), `done`

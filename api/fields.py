@@ -20,14 +20,21 @@ from api.errors import ErrorOut
 EVERYWHERE = (400, 401, 403, 411, 413, 422, 429)
 
 
-def _without_nul(text: str) -> str:
+HALF = "contains half a character (a lone surrogate)"
+
+
+def _storable(text: str) -> str:
     if "\x00" in text:
         raise ValueError("contains the character NUL")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(HALF) from None
     return text
 
 
 # The pattern tells programs what the validator says to people.
-Text = Annotated[str, AfterValidator(_without_nul), Field(json_schema_extra={"pattern": "^[^\\u0000]*$"})]
+Text = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={"pattern": "^[^\\u0000]*$"})]
 
 
 def _moment(value: Any, read: ValidatorFunctionWrapHandler) -> datetime:

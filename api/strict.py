@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from api.errors import FieldOut, Problem, invalid_fields, length_required
+from api.fields import HALF
 
 MOST_NAMES = 30  # listed in one sentence
 MOST_ERRORS = 50  # told in one answer
@@ -149,6 +150,8 @@ def _told(model: Any, error: Any) -> str:
             return unknown(str(error["loc"][-1]), body.model_fields, "field")
     if error["type"] == "missing":
         return "This is needed."
+    if error["type"] == "string_unicode":
+        return HALF
     if error["type"] in TOO_LONG and isinstance(error["input"], str):
         return f"This has {len(error['input'])} characters, and may have {error['ctx']['max_length']}."
     if error["type"] in TOO_SHORT and error["input"] == "":

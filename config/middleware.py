@@ -1,8 +1,10 @@
 """What happens to every request before and after the views."""
 
+from codecs import lookup
 from collections.abc import Callable
 
 from csp.constants import NONCE, SELF, UNSAFE_EVAL
+from django.core.exceptions import BadRequest
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
 from django.shortcuts import render
@@ -24,6 +26,22 @@ def health(get_response: View) -> View:
         except (DatabaseError, ServiceError):
             return HttpResponse("the database does not answer\n", status=503, content_type="text/plain")
         return HttpResponse("ok\n", content_type="text/plain")
+
+    return middleware
+
+
+def texts_alone(get_response: View) -> View:
+    """Refuse what is no text here: another charset than UTF-8, and NUL in the question of a page's address.
+
+    The API names the parameter that has a NUL.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        if lookup(request.encoding or "utf-8").name not in ("utf-8", "ascii"):
+            raise BadRequest("The charset is not UTF-8.")
+        if "%00" in request.GET.urlencode() and not request.path.startswith("/api/"):
+            raise BadRequest("The address has a NUL.")
+        return get_response(request)
 
     return middleware
 

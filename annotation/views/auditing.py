@@ -50,7 +50,7 @@ def of_project_as_csv(request: SignedInRequest, slug: str) -> StreamingHttpRespo
 
 
 def _search(request: SignedInRequest) -> str:
-    return request.GET.get("q", "").replace("\x00", "").strip()[:LONGEST_SEARCH]
+    return request.GET.get("q", "").strip()[:LONGEST_SEARCH]
 
 
 def _page(request: SignedInRequest, events: AuditQuerySet, project: Project | None) -> HttpResponse:

@@ -20,7 +20,7 @@ from annotation.judging import NoSeatLeftError, is_what_was_said
 from annotation.models import Arm, Comparison, Judgment, Lease, Project, Response
 from annotation.models.judging import LETTERS
 from annotation.queue import LEASE_TIME, BadTicketError, CapReachedError, Ticket
-from annotation.work import choices_for, why_nothing_is_left
+from annotation.work import Why, choices_for, why_nothing_is_left
 from api.auth import ApiRequest, needs
 from api.endpoints.judgments import OwnJudgmentOut
 from api.errors import Problem
@@ -60,11 +60,11 @@ class LeaseOut(Schema):
     """`pair` is null if there is nothing for you now, and `why` says why.
 
     `empty`, `archived`, `cap` (enough for today), `practice` (a manager decides whether you go on), `done`, `held` (by
-    others) or `yours` (you judged your part).
+    others), `given` (to others alone) or `yours` (you judged your part).
     """
 
     pair: PairOut | None
-    why: str | None
+    why: Why | None
 
 
 class ExtendedOut(Schema):

@@ -1,5 +1,6 @@
 """Flags: an annotator tells the managers about a comparison and goes on."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -61,6 +62,7 @@ def test_managers_see_flags_and_settle_them(project: Project, signed_in: SignIn,
     html = client.get(reverse("flags", args=[project.slug])).content.decode()
     assert "Both answers are &lt;b&gt;empty&lt;/b&gt;" in html
     assert "First answer 1" in html
+    assert re.findall("<h([1-6])", html) == ["1", *"222"]  # a question and two answers
 
     client.post(reverse("settle-flag", args=[project.slug, flag.pk]))
 

@@ -52,6 +52,20 @@ def test_a_bad_setting_changes_nothing(
     assert project.random_share == 10
 
 
+@pytest.mark.parametrize("value", ["9" * 400, "100"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_form_that_is_refused_says_what_the_settings_cost_that_are_kept(
+    project: Project, signed_in: SignIn, manager: User, make_comparison: MakeComparison, name: str, value: str
+) -> None:
+    for _ in range(9):
+        make_comparison(judgments_wanted=10)
+    Project.objects.update(gold_share=10, repeat_share=25, daily_cap=30, practice_pairs=2)
+    client, address = signed_in(manager), reverse("queue-settings", args=[project.slug])
+    kept = client.get(address).context["costs"]
+    refused = client.post(address, SETTINGS | {name: value, "random_share": "9"})
+    assert (refused.status_code, refused.context["costs"]) == (200, kept)
+
+
 def test_every_setting_says_what_it_costs(
     project: Project, signed_in: SignIn, manager: User, make_comparison: MakeComparison
 ) -> None:

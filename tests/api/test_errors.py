@@ -1,12 +1,15 @@
 """Whatever goes wrong under /api/ is told in one shape, and says what to do."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from django.http.response import HttpResponseBase
 from django.test import Client
 
-from annotation.models import User
+from annotation.models import Project, User
 from api.endpoints import me
+from tests.annotation.conftest import MakeComparison
 from tests.api.conftest import ROOT, ProgramOf, error_of
 
 
@@ -59,6 +62,55 @@ def test_a_text_that_the_database_cannot_take_is_refused(
 ) -> None:
     response = program_of(ann).post("/projects/everyday-help/queue/extend", {"ticket": text})
     assert error_of(response) == (422, "invalid")
+
+
+HALF = "contains half a character (a lone surrogate)"
+TEXTS: dict[str, Any] = {
+    "name": "a\ud800b",
+    "guidelines": "\udfff",
+    "aspects": ["\ud800"],
+    "reason_tags": ["a", "\ud800"],
+}
+TOLD = {"name": HALF, "guidelines": HALF, "aspects.0": HALF, "reason_tags.1": HALF}
+
+
+def test_half_a_character_is_refused_in_every_text_of_a_project(
+    project: Project, admin: User, program_of: ProgramOf
+) -> None:
+    program = program_of(admin)
+    assert told_by(program.post("/projects", TEXTS)) == TOLD
+    assert told_by(program.patch(f"/projects/{project.slug}", TEXTS)) == TOLD
+    assert told_by(program.patch(f"/projects/{project.slug}", {"kind": "\ud800"})) == {"kind": HALF}
+    assert "body" in told_by(program.patch(f"/projects/{project.slug}", {"\ud800": 1}))
+
+
+def test_half_a_character_is_refused_in_every_text_of_a_vote(
+    project: Project, ann: User, program_of: ProgramOf, make_comparison: MakeComparison
+) -> None:
+    Project.objects.update(asks_acceptability=True, offers_edit=True, aspects=["true"], reason_tags=["clear"])
+    make_comparison()
+    program, queue = program_of(ann), f"/projects/{project.slug}/queue"
+    ticket = program.post(f"{queue}/lease").json()["pair"]["ticket"]
+    fields: dict[str, Any] = {
+        "ticket": "\ud800",
+        "choice": "\ud800",
+        "reason": "\ud800",
+        "tags": ["\ud800"],
+        "edits": {"A": "\ud800"},
+        "aspects": {"true": "\ud800"},
+    }
+    for name, value in fields.items():
+        answer = program.post(f"{queue}/submit", {"ticket": ticket, "choice": "a3", name: value}, key="one")
+        assert HALF in told_by(answer).values(), name
+    for name, value in {"ranks": 1, "acceptable": True, "aspects": "A", "edits": "x"}.items():
+        vote = {"ticket": ticket, "choice": "a3", name: {"\ud800": value}}
+        assert HALF in told_by(program.post(f"{queue}/submit", vote, key="one")).values(), name
+    assert told_by(program.post(f"{queue}/skip", {"ticket": ticket, "reason": "\ud800"})) == {"reason": HALF}
+
+
+def told_by(response: HttpResponseBase) -> dict[str, str]:
+    assert error_of(response) == (422, "invalid")
+    return {field["where"]: field["problem"] for field in response.json()["error"]["fields"]}  # type: ignore[attr-defined]
 
 
 def test_a_fault_of_ours_is_logged_and_told_without_its_details(

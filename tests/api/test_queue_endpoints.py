@@ -1,5 +1,7 @@
 """The queue over the API: the same leases and votes as on the page, and nothing of authors."""
 
+import inspect
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +15,10 @@ from annotation.gold import mark
 from annotation.judging import Verdict
 from annotation.models import Comparison, Judgment, Lease, Project, Response, Skip, User
 from annotation.services import AnswerIn, add_comparison, record_judgment
+from annotation.work import why_nothing_is_left
 from api.models import RememberedAnswer, Scope
 from api.once import KEPT_FOR, forget_old_answers
+from api.root import root
 from tests.annotation.conftest import MakeComparison
 from tests.api.conftest import Program, ProgramOf, error_of
 
@@ -389,6 +393,14 @@ def test_a_vote_on_a_pair_that_others_finished_is_kept_and_does_not_count(
     assert (late.status_code, late.json()["counts"]) == (200, False)
     assert Judgment.objects.kept().count() == 2
     assert Judgment.objects.standing().get().annotator == ben
+
+
+def test_every_word_for_why_there_is_no_pair_is_described() -> None:
+    described = root.get_openapi_schema(path_prefix="")["components"]["schemas"]["LeaseOut"]
+    words = re.findall(r'"(\w+)"', inspect.getsource(why_nothing_is_left))
+    assert len(words) == 8
+    assert set(described["properties"]["why"]["anyOf"][0]["enum"]) == set(words)
+    assert [word for word in words if f"`{word}`" not in described["description"]] == []
 
 
 def test_a_pair_is_skipped_and_the_skip_taken_back(program: Program, make_comparison: MakeComparison) -> None:

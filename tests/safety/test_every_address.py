@@ -36,6 +36,7 @@ from models_registry.services import archive_of
 from tests.importing import import_rows
 from tests.safety.asking import RULED, ask, client_of
 from tests.safety.rules import Rule, Who
+from tests.safety.sources import product_files
 from tests.safety.url_table import Address
 from tests.safety.world import World
 from training.models import Method, Run, RunEvent, Schedule, Snapshot, State
@@ -43,6 +44,9 @@ from training.models import Method, Run, RunEvent, Schedule, Snapshot, State
 NAME = '"Quo\'te" <b>&amp;</b> 😀 שלום {{ x }} %s'
 TEXT = "# H\n$\\frac{1}{$ \\[x\n\n| a |\n|--|\n\n```py\n(" + "💥" * 5000 + "\n<script>alert(1)</script>"
 ODD = ("zzz", "0", "-1", "9" * 20, "\x00", "😀 שלום", "x" * 5000)
+# What the pages ask of an address: in their own names and those of forms, of the admin and of lists there.
+ASKED = re.compile(r'GET\.get\("(\w+)"')
+OTHERS = ("shape", "since", "annotators", "o", "all", "id__exact", "_changelist_filters", "next", "_popup")
 ARGUMENT = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
@@ -122,6 +126,15 @@ def test_nobody_gets_an_error_page(odd_world: World, who: Who) -> None:
     paths = {address.path(odd_world.arguments(rule.at, address)) + rule.query for address, rule in RULED}
     methods = ("GET", "HEAD", "POST") if who is Who.ADMIN else ("GET", "POST")  # HEAD is GET without its page
     assert error_pages(client, list(product(methods, sorted(paths)))) == []
+
+
+def test_a_question_with_a_nul_is_no_error(odd_world: World) -> None:
+    client = client_of(odd_world, Who.ADMIN, raise_request_exception=False)
+    asked = {name for file in product_files() for name in ASKED.findall(file.read_text())}
+    assert {"q", "page", "after", "team"} <= asked
+    paths = {address.path(odd_world.arguments(rule.at, address)) for address, rule in RULED if "GET" in rule.methods}
+    question = "&".join(f"{name}=a%00b" for name in sorted({*asked, *OTHERS}))
+    assert error_pages(client, [("GET", f"{path}?{question}") for path in sorted(paths)]) == []
 
 
 @pytest.mark.parametrize("odd", ODD)
