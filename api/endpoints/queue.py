@@ -172,8 +172,18 @@ def skip(
 
 @router.post("/projects/{slug:slug}/queue/undo", auth=LABEL, response=replies(PairOut, 404, 409))
 def undo(request: ApiRequest, slug: str) -> PairOut:
-    """Take your last vote or skip back; you hold its pair again. 409: there is nothing, or others finished the pair."""
+    """Take your last vote or skip back; you hold its pair again.
+
+    409: there is nothing, others finished the pair, or the project is archived.
+    """
     project = get_project_for_annotator(request, slug)
+    if project.archived_at is not None:
+        raise Problem(
+            409,
+            "archived",
+            "The project is archived: nothing in it is handed out or taken back.",
+            "A manager of the project can reopen it.",
+        )
     try:
         held = queue.undo_last(project=project, annotator=request.user)
     except NoSeatLeftError:
