@@ -395,7 +395,11 @@ def test_a_vote_on_a_pair_that_others_finished_is_kept_and_does_not_count(
 def test_a_pair_is_skipped_and_the_skip_taken_back(program: Program, make_comparison: MakeComparison) -> None:
     make_comparison()
     ticket = lease(program)["ticket"]
-    assert error_of(program.post(f"{QUEUE}/skip", {"ticket": ticket, "reason": ""})) == (422, "invalid")
+    for nothing in ("", " ", " \n\t\u00a0"):
+        refused = program.post(f"{QUEUE}/skip", {"ticket": ticket, "reason": nothing})
+        assert error_of(refused) == (422, "invalid")
+        assert refused.json()["error"]["fields"] == [{"where": "reason", "problem": "This is empty."}]
+    assert not Skip.objects.exists()
     assert program.post(f"{QUEUE}/skip", {"ticket": ticket, "reason": "broken"}).json() == {"skipped": True}
     assert Skip.objects.get().reason == "broken"
     assert program.post(f"{QUEUE}/lease").json()["why"] == "yours"

@@ -1,6 +1,7 @@
 """The API keeps what its OpenAPI description promises: schemathesis makes requests of every kind from it and looks at
 the answers. The examples are the same each time, so that a failure can be run again."""
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import count
@@ -69,6 +70,13 @@ def _one_connection() -> Iterator[None]:
 
 def test_the_description_is_made_once() -> None:
     assert root.get_openapi_schema() is root.get_openapi_schema()
+
+
+def test_a_reason_to_skip_is_described_as_more_than_white_space() -> None:
+    reason = root.get_openapi_schema()["components"]["schemas"]["SkipIn"]["properties"]["reason"]
+    assert (reason["minLength"], reason["maxLength"]) == (1, 400)
+    assert re.search(reason["pattern"], " broken \n")
+    assert not any(re.search(reason["pattern"], text) for text in ("", " \n", "a\0"))
 
 
 @pytest.fixture
