@@ -17,7 +17,7 @@ from pydantic import (
 
 from api.errors import ErrorOut
 
-EVERYWHERE = (400, 401, 403, 411, 413, 422, 429)
+EVERYWHERE = (400, 401, 403, 411, 413, 422, 429, 500)
 
 
 HALF = "contains half a character (a lone surrogate)"

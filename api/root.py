@@ -1,5 +1,6 @@
 """The API: its name, its errors, its endpoints. To add one, copy a sibling in `endpoints` and name it here."""
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -47,7 +48,12 @@ class Api(NinjaAPI):
 
 @cache
 def _schema(path_prefix: str) -> OpenAPISchema:
-    return get_schema(root, path_prefix=path_prefix)
+    described = get_schema(root, path_prefix=path_prefix)
+    text, named = json.dumps(described), described["components"]["schemas"]
+    # Without the groups of parameters: each parameter is described where it is taken.
+    for name in [name for name in named if f'"#/components/schemas/{name}"' not in text]:
+        del named[name]
+    return described
 
 
 root = Api(

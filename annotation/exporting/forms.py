@@ -10,18 +10,19 @@ from django.utils.timezone import make_aware
 from django.utils.translation import gettext_lazy as _
 
 from annotation.exporting.files import FILES
-from annotation.exporting.streaming import SHAPES
+from annotation.exporting.streaming import SHAPES, shapes_for
 from annotation.exporting.verdicts import RULE_TITLES, WEIGHTED
 from annotation.exporting.wanted import Wanted
 from annotation.models import Comparison, Project, User
 
+NO_SUCH_ROWS = _("Nothing here can be such a row: the answers were judged one at a time. Choose: %(shapes)s.")
 DAY = forms.DateInput(attrs={"type": "date"})
 
 
 class ExportForm(forms.Form):
     """Everything has a default, so that an empty address is an export too."""
 
-    shape = forms.ChoiceField(label=_("Rows"), required=False, choices=[(n, s.TITLE) for n, s in SHAPES.items()])
+    shape = forms.ChoiceField(label=_("Rows"), required=False)
     file = forms.ChoiceField(
         label=_("File"), required=False, choices=[(name, file.TITLE) for name, file in FILES.items()]
     )
@@ -52,13 +53,22 @@ class ExportForm(forms.Form):
 
     def __init__(self, *arguments: Any, project: Project, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        field = self.fields["annotators"]
+        self.shapes = shapes_for(project)
+        self.default = Wanted(shape=self.shapes[0])
+        shape, field = self.fields["shape"], self.fields["annotators"]
+        assert isinstance(shape, forms.ChoiceField)
         assert isinstance(field, forms.ModelMultipleChoiceField)
+        # The first is the one that is chosen.
+        shape.choices = [(name, SHAPES[name].TITLE) for name in dict.fromkeys([*self.shapes, *SHAPES])]
         field.queryset = User.objects.filter(judgments__comparison__project=project).distinct().order_by("username")
 
     def clean(self) -> dict[str, Any]:
         told = self.cleaned_data
-        shape = SHAPES[told.get("shape") or Wanted.shape]
+        name = told.get("shape") or self.default.shape
+        shape = SHAPES[name]
+        if name not in self.shapes:
+            there = " · ".join(str(SHAPES[one].TITLE) for one in self.shapes)
+            self.add_error("shape", NO_SUCH_ROWS % {"shapes": there})
         if told.get("margin") and "margin" not in shape.COLUMNS:
             self.add_error("margin", _("These rows have no margin: choose preferences for TRL, or leave it out."))
         if (told.get("votes") or Wanted.votes) not in shape.VOTES:
@@ -73,11 +83,10 @@ class ExportForm(forms.Form):
     def wanted(self) -> Wanted | None:
         """The export asked for; None if what was asked is wrong."""
         if not self.is_bound:
-            return Wanted()
+            return self.default
         if not self.is_valid():
             return None
-        told = self.cleaned_data
-        default = Wanted()
+        told, default = self.cleaned_data, self.default
         purpose = told["purpose"] or default.purpose
         return Wanted(
             shape=told["shape"] or default.shape,

@@ -14,7 +14,7 @@ from annotation.exporting.judged import Judged, judged
 from annotation.exporting.shapes import kto, llama_factory, preference, preference_text, sft, votes
 from annotation.exporting.verdicts import RULES, WITH_PROBABILITY, Rule, agreement
 from annotation.exporting.wanted import Wanted
-from annotation.models import Project
+from annotation.models import Comparison, Judgment, Project
 
 BATCH = 500  # rows
 
@@ -30,6 +30,9 @@ class Shape(Protocol):
     @property
     def VOTES(self) -> tuple[str, ...]: ...  # the rules of `verdicts.RULES` that these rows can tell of
 
+    @property
+    def ALONE(self) -> tuple[str, ...]: ...  # what they can tell of an answer judged alone: its "rating", its "edit"
+
     def rows(self, judged: Judged, rule: Rule, /) -> Iterator[dict[str, Any]]: ...
 
 
@@ -42,6 +45,16 @@ SHAPES: dict[str, Shape] = {
     "votes": votes,
     "llama-factory": llama_factory,
 }
+
+
+def shapes_for(project: Project) -> list[str]:
+    """Those that can have rows, the likeliest first. Where answers were judged one at a time alone, few can."""
+    judged_here = Comparison.objects.judged_in(project)
+    if project.kind != Project.Kind.SINGLE or judged_here.filter(response_ids__len__gt=1).exists():
+        return list(SHAPES)
+    edits = Judgment.objects.standing().in_project(project).exclude(edit_of=None)
+    told = ["rating", "edit"] if edits.exists() else ["rating"]
+    return list(dict.fromkeys(name for what in told for name, shape in SHAPES.items() if what in shape.ALONE))
 
 
 def columns(wanted: Wanted) -> dict[str, str]:

@@ -29,6 +29,7 @@ from api.paging import Page, Paging, page_of
 
 router = Router(tags=["imports"])
 JSON_LINES = "application/jsonl"
+ANY_FILE = "application/octet-stream"
 FORM = "multipart/form-data"
 ABOUT_BODY = (
     'One object a line: `{"prompt", "chosen", "rejected"}`, `{"prompt", "responses": [...]}` or another of the shapes'
@@ -104,7 +105,10 @@ class ImportQuery(Schema):
         "requestBody": {
             "required": True,
             "description": ABOUT_BODY,
-            "content": {JSON_LINES: {"schema": {"type": "string", "pattern": r"^\{"}}},
+            "content": {
+                JSON_LINES: {"schema": {"type": "string", "pattern": r"^\{"}},
+                ANY_FILE: {"schema": {"type": "string", "format": "binary"}},
+            },
         }
     },
 )

@@ -15,7 +15,7 @@ from pydantic import Field
 from annotation import audit
 from annotation.access import get_project_for_manager
 from annotation.exporting.files import FILES
-from annotation.exporting.streaming import SHAPES, export_bytes
+from annotation.exporting.streaming import SHAPES, export_bytes, shapes_for
 from annotation.exporting.verdicts import RULE_TITLES, WEIGHTED
 from annotation.exporting.wanted import Wanted
 from annotation.models import Comparison, Preference, Project
@@ -72,13 +72,17 @@ _EXCEPT = "; ".join(
 )
 
 
+_RATINGS = " and ".join(f"`{name}`" for name, shape in SHAPES.items() if "rating" in shape.ALONE)
+_OF_ONE = f"Of answers judged one at a time there are {_RATINGS} alone, and preferences where one was edited."
+
+
 class ExportQuery(Schema):
     """The same choice as on the export's page."""
 
     shape: str = Field(
         Wanted.shape,
         json_schema_extra={"enum": list(SHAPES)},
-        description=_told({name: shape.TITLE for name, shape in SHAPES.items()}),
+        description=f"{_told({name: shape.TITLE for name, shape in SHAPES.items()})} {_OF_ONE}",
     )
     file: str = Field(Wanted.file, json_schema_extra={"enum": list(FILES)})
     votes: str = Field(
@@ -104,6 +108,10 @@ class ExportQuery(Schema):
     def wanted(self, project: Project) -> Wanted:
         """Raises Problem 422 for a name that is none, and for what nothing could be an answer to."""
         self._check_names()
+        shapes = shapes_for(project)
+        if self.shape not in shapes:
+            alone = "Nothing here can be such a row: the answers were judged one at a time."
+            raise invalid("shape", f"{alone} Ask for {', '.join(shapes)}.")
         rules = SHAPES[self.shape].VOTES
         if self.votes not in rules:
             raise invalid("votes", f"It does not go with rows of this shape. Ask for {', '.join(rules)}.")

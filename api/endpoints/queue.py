@@ -6,12 +6,13 @@ A pair has no ids of answers and no authors: what can tell the two sides apart i
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 from django.http import HttpResponse
 from django.utils.timezone import now
 from ninja import Router, Schema
 from ninja.responses import Status
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from annotation import queue
 from annotation.access import get_project_for_annotator
@@ -101,8 +102,17 @@ cap_reached = Problem(
 )
 
 
+def _more_than_white_space(text: str) -> str:
+    if not text.strip():
+        raise ValueError("This is empty.")
+    return text
+
+
 class SkipIn(TicketIn):
-    reason: Text = Field(min_length=1, max_length=400)
+    # The pattern tells programs what the validators say to people.
+    reason: Annotated[Text, AfterValidator(_more_than_white_space)] = Field(
+        min_length=1, max_length=400, json_schema_extra={"pattern": "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"}
+    )
 
 
 class SkippedOut(Schema):
@@ -174,7 +184,7 @@ def skip(
     ticket = _ticket(request, project, body)
 
     def pass_on() -> SkippedOut:
-        if not queue.skip(ticket=ticket, annotator=request.user, reason=body.reason.strip() or "no reason given"):
+        if not queue.skip(ticket=ticket, annotator=request.user, reason=body.reason.strip()):
             raise _already_judged()
         return SkippedOut()
 
@@ -183,8 +193,18 @@ def skip(
 
 @router.post("/projects/{slug:slug}/queue/undo", auth=LABEL, response=replies(PairOut, 404, 409))
 def undo(request: ApiRequest, slug: str) -> PairOut:
-    """Take your last vote or skip back; you hold its pair again. 409: there is nothing, or others finished the pair."""
+    """Take your last vote or skip back; you hold its pair again.
+
+    409: there is nothing, others finished the pair, or the project is archived.
+    """
     project = get_project_for_annotator(request, slug)
+    if project.archived_at is not None:
+        raise Problem(
+            409,
+            "archived",
+            "The project is archived: nothing in it is handed out or taken back.",
+            "A manager of the project can reopen it.",
+        )
     try:
         held = queue.undo_last(project=project, annotator=request.user)
     except NoSeatLeftError:

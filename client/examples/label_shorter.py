@@ -8,6 +8,7 @@ The votes are in the name of the token's person. Give a rule an account of its o
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from prefloop_client import Client, Pair
@@ -28,11 +29,21 @@ def choice(pair: Pair) -> str:
 def label(client: Client, slug: str, *, most: int) -> int:
     """Vote on up to `most` pairs. Returns how many votes were given."""
     votes = 0
-    while votes < most and (pair := client.lease(slug)) is not None:
-        client.submit(slug, pair, choice(pair), reason="rule: the shorter answer")
-        votes += 1
-    client.release(slug)
+    try:
+        while votes < most and (pair := client.lease(slug)) is not None:
+            check(pair)
+            client.submit(slug, pair, choice(pair), reason="rule: the shorter answer")
+            votes += 1
+    finally:
+        client.release(slug)
     return votes
+
+
+def check(pair: Pair) -> None:
+    """End the program unless there are two answers."""
+    count = len(pair.answers)
+    if count != 2:
+        sys.exit(f"This rule labels pairs; the project shows {count} answer{'s' if count > 1 else ''} at a time.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -671,3 +672,70 @@ def test_trls_kto_trainer_trains_on_the_file_as_it_is(file: Path, tiny_model: Pa
 
     assert len(data) == 8
     assert 0 < result.training_loss < 5
+
+
+@pytest.fixture
+def thumbs(project: Project, ann: User) -> Project:
+    """A project of one answer at a time, with a thumb up and one down."""
+    Project.objects.update(kind=Project.Kind.SINGLE)
+    project.refresh_from_db()
+    for text, good in ((FOX, True), (BADGER, False)):
+        alone = add_comparison(project=project, messages=[USER], responses=[AnswerIn(text)])
+        thumb(alone, ann, good=good)
+    return project
+
+
+def thumb(alone: Comparison, person: User, *, good: bool, edit: str = "") -> None:
+    [answer] = alone.response_ids
+    said = {"acceptable": {answer: good}, "edits": {answer: edit} if edit else {}}
+    record_judgment(comparison=alone, annotator=person, tiers=[[answer]], both_bad=not good, **said)
+
+
+PAIRS_ALONE = ["preference", "preference-text", "votes", "llama-factory"]
+
+
+@pytest.mark.parametrize("shape", PAIRS_ALONE)
+def test_rows_of_pairs_are_refused_where_every_answer_was_judged_alone(
+    thumbs: Project, signed_in: SignIn, manager: User, shape: str
+) -> None:
+    answer = signed_in(manager).get(reverse("export-file", args=[thumbs.slug]), {"shape": shape})
+    assert answer.status_code == 400
+    why = "Nothing here can be such a row: the answers were judged one at a time."
+    there = "Rated answers (TRL KTO) · Conversations with the better answer (SFT)"
+    assert answer.context["form"].errors == {"shape": [f"{why} Choose: {there}."]}
+
+
+@pytest.mark.parametrize("path", ["export", "export-file"])
+@pytest.mark.parametrize("asked", [{}, {"file": "jsonl"}])
+def test_without_a_choice_answers_judged_alone_are_exported_as_rated(
+    thumbs: Project, signed_in: SignIn, manager: User, path: str, asked: dict[str, str]
+) -> None:
+    client = signed_in(manager)
+    if path == "export-file":
+        assert [row["label"] for row in download(client, thumbs, **asked)] == [True, False]
+    else:
+        answer = client.get(reverse(path, args=[thumbs.slug]), asked)
+        [first] = re.findall(r'<select name="shape"[^>]*>\s*<option value="(\w+)"', answer.content.decode())
+        assert first == "kto"
+        assert json.loads(answer.context["sample"])["completion"] == [said(FOX)]
+
+
+def test_pairs_that_were_judged_before_the_project_showed_one_answer_are_still_exported(
+    thumbs: Project, pair: Comparison, signed_in: SignIn, manager: User, ann: User
+) -> None:
+    vote(pair, "source", -1)
+    client = signed_in(manager)
+    assert [len(download(client, thumbs, shape=shape)) for shape in PAIRS_ALONE] == [1, 1, 1, 1]
+
+
+def test_an_edit_of_an_answer_judged_alone_is_a_preference(
+    thumbs: Project, signed_in: SignIn, manager: User, ann: User
+) -> None:
+    alone = add_comparison(project=thumbs, messages=[USER], responses=[AnswerIn("Ein Tier.")])
+    thumb(alone, ann, good=False, edit="Ein Fuchs!")
+    client = signed_in(manager)
+    [row] = download(client, thumbs, shape="preference-text")
+    assert (row["chosen"], row["rejected"]) == ("Ein Fuchs!", "Ein Tier.")
+    answer = client.get(reverse("export-file", args=[thumbs.slug]), {"shape": "votes"})
+    assert (answer.status_code, list(answer.context["form"].errors)) == (400, ["shape"])
+    assert [row["label"] for row in download(client, thumbs)] == [True, False, False, True]

@@ -11,7 +11,7 @@ import pytest
 import requests
 from pytest_django.live_server_helper import LiveServer
 
-from annotation.models import Judgment, Project, Response, User
+from annotation.models import Judgment, Lease, Project, Response, User
 from api.models import Scope
 from api.tokens import make_token
 from prefloop_client import AlreadyJudgedError, ApiError, Client, NoAnswerError
@@ -91,6 +91,18 @@ def test_the_example_labels_a_project(
     short = set(Response.objects.filter(text="Short.").values_list("pk", flat=True))
     assert {judgment.tiers[0][0] for judgment in judgments} == short
     assert {judgment.annotator for judgment in judgments} == {ann}
+
+
+def test_the_example_ends_in_one_line_where_there_are_no_pairs_and_lets_go(
+    project: Project, manager: User, client_of: ClientOf, example: Any
+) -> None:
+    Project.objects.update(kind=Project.Kind.SINGLE)
+    client: Client = client_of(manager)
+    client.import_rows(SLUG, ROWS)
+    with pytest.raises(SystemExit, match=r"^This rule labels pairs; the project shows 1 answer at a time\.$"):
+        example.label(client, SLUG, most=9)
+    assert not Lease.objects.exists()
+    assert not Judgment.objects.exists()
 
 
 @pytest.mark.parametrize(("file", "start"), [("csv", b"prompt,"), ("parquet", b"PAR1"), ("jsonl", b'{"prompt"')])

@@ -190,6 +190,20 @@ def test_a_filter_that_nothing_passes_is_refused(
     assert refused(program.get(f"{HERE}/export", **asked)) == told
 
 
+@pytest.mark.parametrize("asked", [{}, {"shape": "preference-text"}, {"shape": "votes"}, {"shape": "llama-factory"}])
+def test_rows_of_pairs_are_refused_where_every_answer_was_judged_alone(
+    program: Program, project: Project, ann: User, make_comparison: MakeComparison, asked: dict[str, str]
+) -> None:
+    Project.objects.update(kind=Project.Kind.SINGLE)
+    alone = make_comparison(responses=[AnswerIn("The only answer")])
+    [answer] = alone.response_ids
+    record_judgment(comparison=alone, annotator=ann, tiers=[[answer]], acceptable={answer: True})
+    told = "Nothing here can be such a row: the answers were judged one at a time. Ask for kto, sft."
+    assert refused(program.get(f"{HERE}/export", **asked)) == {"shape": told}
+    [row] = b"".join(program.get(f"{HERE}/export", shape="kto").streaming_content).splitlines()
+    assert b"The only answer" in row
+
+
 @pytest.mark.parametrize("asked", [{"shape": "pickle"}, {"file": "exe"}, {"agreement": 2}, {"since": "soon"}])
 def test_an_export_of_no_known_kind_is_refused(program: Program, asked: dict[str, object]) -> None:
     assert error_of(program.get(f"{HERE}/export", **asked)) == (422, "invalid")

@@ -11,6 +11,7 @@ from django.db import connection
 from django.utils.timezone import now
 
 from annotation import queue
+from annotation.archiving import archive, reopen
 from annotation.gold import mark
 from annotation.judging import Verdict
 from annotation.models import Comparison, Judgment, Lease, Project, Response, Skip, User
@@ -406,7 +407,11 @@ def test_every_word_for_why_there_is_no_pair_is_described() -> None:
 def test_a_pair_is_skipped_and_the_skip_taken_back(program: Program, make_comparison: MakeComparison) -> None:
     make_comparison()
     ticket = lease(program)["ticket"]
-    assert error_of(program.post(f"{QUEUE}/skip", {"ticket": ticket, "reason": ""})) == (422, "invalid")
+    for nothing in ("", " ", " \n\t\u00a0"):
+        refused = program.post(f"{QUEUE}/skip", {"ticket": ticket, "reason": nothing})
+        assert error_of(refused) == (422, "invalid")
+        assert refused.json()["error"]["fields"] == [{"where": "reason", "problem": "This is empty."}]
+    assert not Skip.objects.exists()
     assert program.post(f"{QUEUE}/skip", {"ticket": ticket, "reason": "broken"}).json() == {"skipped": True}
     assert Skip.objects.get().reason == "broken"
     assert program.post(f"{QUEUE}/lease").json()["why"] == "yours"
@@ -422,6 +427,20 @@ def test_a_vote_is_taken_back(program: Program, make_comparison: MakeComparison)
     again = program.post(f"{QUEUE}/undo").json()
     assert again["answers"] == first["answers"]
     assert not Judgment.objects.standing().exists()
+
+
+def test_an_archived_project_takes_no_vote_back_and_says_why(
+    program: Program, project: Project, manager: User, make_comparison: MakeComparison
+) -> None:
+    make_comparison()
+    program.post(f"{QUEUE}/submit", {"ticket": lease(program)["ticket"], "choice": "a1"})
+    archive(project=project, by=manager)
+    refused = program.post(f"{QUEUE}/undo")
+    assert error_of(refused) == (409, "archived")
+    assert "reopen" in refused.json()["error"]["todo"]
+    assert Judgment.objects.standing().count() == 1
+    reopen(project=project, by=manager)
+    assert program.post(f"{QUEUE}/undo").status_code == 200
 
 
 def test_a_vote_sent_twice_with_one_key_is_given_once_and_answered_alike(

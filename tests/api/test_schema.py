@@ -1,9 +1,11 @@
 """The API keeps what its OpenAPI description promises: schemathesis makes requests of every kind from it and looks at
 the answers. The examples are the same each time, so that a failure can be run again."""
 
+import gzip
+import re
 from collections.abc import Iterator
 from functools import cache
-from itertools import count
+from itertools import count, cycle
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from annotation.ballots import CHOICES
 from annotation.exporting.verdicts import WEIGHTED
 from annotation.models import Lease, Project, User
 from annotation.queue import Ticket, lease_next
+from api.endpoints.imports import ANY_FILE
 from api.models import Scope
 from api.root import root
 from api.tokens import make_token
@@ -31,6 +34,13 @@ BOUNDED = settings(
     max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 NUMBERS = count()
+REAL_FILES = cycle(
+    [
+        b'[{"prompt": "Why?", "responses": ["So.", "Hm."]}]',
+        b"prompt,chosen,rejected\nWhy?,So.,Hm.\n",
+        gzip.compress(b'{"prompt": "Why?", "responses": ["So.", "Hm."]}\n'),
+    ]
+)
 ASKS: dict[str, Any] = {
     "aspects": ["helpful", "true"],
     "reason_tags": ["clearer", "safer"],
@@ -69,6 +79,32 @@ def _one_connection() -> Iterator[None]:
 
 def test_the_description_is_made_once() -> None:
     assert root.get_openapi_schema() is root.get_openapi_schema()
+
+
+def test_every_operation_tells_of_a_fault_of_ours() -> None:
+    described = root.get_openapi_schema()["paths"]
+    assert described
+    operations = [(path, one) for path, methods in described.items() for one in methods.values()]
+    assert [path for path, one in operations if 500 not in one["responses"]] == []
+
+
+def test_nothing_is_described_that_no_operation_has() -> None:
+    described = root.get_openapi_schema()
+    named = described["components"]["schemas"]
+    assert "ProjectOut" in named
+    assert [name for name in named if f"'#/components/schemas/{name}'" not in str(described)] == []
+
+
+def test_an_import_is_described_as_lines_or_a_file_of_any_kind() -> None:
+    imports = root.get_openapi_schema(path_prefix="/")["paths"]["/projects/{slug}/imports"]
+    assert set(imports["post"]["requestBody"]["content"]) == {"application/jsonl", "application/octet-stream"}
+
+
+def test_a_reason_to_skip_is_described_as_more_than_white_space() -> None:
+    reason = root.get_openapi_schema()["components"]["schemas"]["SkipIn"]["properties"]["reason"]
+    assert (reason["minLength"], reason["maxLength"]) == (1, 400)
+    assert re.search(reason["pattern"], " broken \n")
+    assert not any(re.search(reason["pattern"], text) for text in ("", " \n", "a\0"))
 
 
 @pytest.fixture
@@ -118,10 +154,13 @@ def test_an_address_answers_as_it_is_described(
 
 def _mend(case: schemathesis.Case, held: Lease) -> None:
     """What no schema can say: a cursor is of this list, a ticket was handed out, a vote fits its pair and project, a
-    source is no person, a key came with no other request, a filter is one that something passes.
+    source is no person, a file is of a kind that is read, a key came with no other request, a filter is one that
+    something passes.
     """
     if isinstance(case.query, dict):
         _mend_query(case.query, held)
+    if case.media_type == ANY_FILE:
+        case.body = next(REAL_FILES)
     if isinstance(case.body, dict) and "ticket" in case.body:
         case.body["ticket"] = Ticket.sign(held)
         if case.path.endswith("/submit"):

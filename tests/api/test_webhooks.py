@@ -125,6 +125,23 @@ def test_a_signature_fails_with_another_secret_another_body_or_another_time(webh
         verify(body, old, secret)
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"webhook-timestamp": "9" * 400},
+        {"webhook-timestamp": "9" * 5000},
+        {"webhook-timestamp": "\udce9"},
+        {"webhook-signature": "v1,\udce9"},
+        {"webhook-id": "\udce9"},
+    ],
+)
+def test_whatever_a_forger_sends_is_a_bad_signature(webhook: Webhook, forged: dict[str, str]) -> None:
+    """An undecodable byte of a header comes as half a surrogate pair."""
+    headers = signed_headers(webhook, message_id="delivery_1", timestamp=int(time.time()), body=b"{}")
+    with pytest.raises(BadSignatureError):
+        verify(b"{}", headers | forged, secret_of(webhook))
+
+
 def test_the_signature_is_that_of_standard_webhooks(webhook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example of the specification, with its key instead of ours."""
     key = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")

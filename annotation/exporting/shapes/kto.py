@@ -19,6 +19,7 @@ from annotation.exporting.verdicts import Rule, Vote, most_said
 TITLE = _("Rated answers (TRL KTO)")
 COLUMNS = {"prompt": "messages", "completion": "messages", "label": "truth"}
 VOTES = ("raw", "majority")
+ALONE = ("rating", "edit")
 
 
 def rows(judged: Judged, rule: Rule) -> Iterator[dict[str, Any]]:

@@ -14,6 +14,7 @@ from annotation.exporting.verdicts import WEIGHTED, Rule
 TITLE = _("Preferences (LLaMA-Factory, ShareGPT)")
 COLUMNS = {"conversations": "turns", "chosen": "turn", "rejected": "turn", "system": "text"}
 VOTES = ("raw", "majority", WEIGHTED)
+ALONE = ("edit",)
 SPEAKERS = {"user": "human", "assistant": "gpt"}
 
 

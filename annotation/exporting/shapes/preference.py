@@ -19,6 +19,7 @@ COLUMNS = {
     "probability": "number",
 }
 VOTES = tuple(RULES)
+ALONE = ("edit",)
 UNTOLD = {"margin": 0.0, "probability": 1.0}  # of an edit: nobody was asked how much better it is
 
 

@@ -15,6 +15,7 @@ from annotation.services import Message
 TITLE = _("Preferences, as text (TRL)")
 COLUMNS = {"prompt": "text", "chosen": "text", "rejected": "text", "margin": "number", "probability": "number"}
 VOTES = tuple(RULES)
+ALONE = ("edit",)
 
 
 def rows(judged: Judged, rule: Rule) -> Iterator[dict[str, Any]]:

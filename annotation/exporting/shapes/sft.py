@@ -19,6 +19,7 @@ from annotation.exporting.verdicts import WEIGHTED, Rule, Vote
 TITLE = _("Conversations with the better answer (SFT)")
 COLUMNS = {"messages": "messages"}
 VOTES = ("raw", "majority", WEIGHTED)
+ALONE = ("rating", "edit")
 
 
 def rows(judged: Judged, rule: Rule) -> Iterator[dict[str, Any]]:

@@ -25,6 +25,7 @@ COLUMNS = {
     "individual_preference": "votes",
 }
 VOTES = ("raw",)
+ALONE: tuple[str, ...] = ()
 PLAINLY_BETTER = 2
 
 
