@@ -33,6 +33,7 @@ UNDER_CSP = (
 
 BUTTON = 'role="button" tabindex="0" x-on:keydown.enter.prevent="$el.click()" x-on:keydown.space.prevent="$el.click()"'
 SIDEBAR = f"""{BUTTON} aria-label="{{% load i18n %}}{{% trans 'Sidebar' %}}" x-bind:aria-expanded="""
+SIDEBAR_ICONS = ("dock_to_right", "        close")  # what would be read out as words beside the name
 SKIP = '{% load i18n %}<a class="skip-link" href="#content">{% trans "Skip to the content" %}</a>'
 ALERT = 'role="alert" tabindex="-1" autofocus'
 HELP_ID = '{% firstof field.auto_id field.field.auto_id as id %}{% if id %}id="{{ id }}_helptext"{% endif %}'
@@ -89,6 +90,7 @@ FOR_READERS = (
         f'{SIDEBAR}"sidebarMobileOpen"',
         '<span class="material-symbols-outlined block cursor-pointer h-[18px] xl:hidden!',
     ),
+    *((f"{icon}\n", f'<span aria-hidden="true">{icon}</span>\n') for icon in SIDEBAR_ICONS),
     (
         'x-on:click="openUserLinks = !openUserLinks"',
         f'x-on:click="openUserLinks = !openUserLinks; {INTO_MENU}" {BUTTON}',

@@ -260,3 +260,30 @@ def links_of(page: Page) -> list[str]:
     """Without what the list's filters add to each."""
     links = page.locator("#page a[href]").evaluate_all("all => all.map(one => one.getAttribute('href'))")
     return [link.partition("?")[0] for link in links]
+
+
+def test_switches_and_the_filters_of_lists_show_the_focus(page: Page, project: Project) -> None:
+    page.goto(f"/admin/annotation/user/{User.objects.get().pk}/change/")
+    plain = page.locator("[type=checkbox][name^='is_'], .selector-filter input")
+    expect(plain).to_have_count(7)
+    for field in plain.all():
+        field.focus()
+        assert field.evaluate("one => getComputedStyle(one).outlineStyle") == "solid"
+        assert field.evaluate("one => getComputedStyle(one).outlineColor") == "rgb(11, 95, 174)"
+
+
+def test_arrows_between_two_lists_are_not_spoken(page: Page, project: Project) -> None:
+    page.goto(f"/admin/annotation/user/{User.objects.get().pk}/change/")
+    expect(page.locator(".selector-add").first).to_have_accessible_name("Choose selected groups")
+    expect(page.locator(".selector-remove").first).to_have_accessible_name("Remove selected groups")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_button_that_is_an_icon_holds_no_word_of_it(page: Page, project: Project, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(LAUNCH)
+    heard = page.locator("body").aria_snapshot()
+    page.get_by_role("button", name="Sidebar").first.click()
+    heard += page.locator("body").aria_snapshot()
+    assert "Sidebar" in heard
+    assert [icon for icon in ("dock_to_right", "close", "arrow_") if icon in heard] == []
