@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import IO, Any, Protocol
 
 from django.utils.functional import Promise
@@ -103,20 +104,35 @@ class Source:
 
 @contextmanager
 def opened(path: Path, format: str) -> Iterator[Source]:
-    """The file's rows. Reading them raises BadFileError where the file cannot be read on."""
+    """The file's rows. Opening it, or reading them, raises BadFileError where the file cannot be read on."""
     if format == "parquet":
-        table = parquet.Table(path)
-        try:
+        with _unpacked_copy(path) as plain, closing(parquet.Table(plain)) as table:
             yield Source(table.rows(), table.share)
-        finally:
-            table.close()
         return
     size = max(path.stat().st_size, 1)
     with path.open("rb") as file:
-        packed = file.read(len(GZIP)) == GZIP
-        file.seek(0)
-        rows = TEXT_FORMATS[format].read(_Unpacked(file) if packed else file)
+        rows = TEXT_FORMATS[format].read(_Unpacked(file) if _is_packed(file) else file)
         yield Source(rows, lambda: min(file.tell() / size, 1.0))
+
+
+@contextmanager
+def _unpacked_copy(path: Path) -> Iterator[Path]:
+    """The file itself if it is not packed. Parquet is read from its end, so it must lie unpacked as a whole."""
+    with path.open("rb") as file:
+        if not _is_packed(file):
+            yield path
+            return
+        with NamedTemporaryFile() as plain:
+            unpacked = _Unpacked(file)
+            plain.writelines(iter(lambda: unpacked.read(START), b""))
+            plain.flush()
+            yield Path(plain.name)
+
+
+def _is_packed(file: IO[bytes]) -> bool:
+    packed = file.read(len(GZIP)) == GZIP
+    file.seek(0)
+    return packed
 
 
 def detect_format(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Imports by a worker: claimed once, taken up where a dead worker stopped, cancelled, tidied away."""
 
+import gzip
 import json
 import os
 import signal
@@ -7,9 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from django.core.files.base import ContentFile
 from django.db import connection
@@ -111,6 +115,32 @@ def test_an_import_goes_on_where_a_killed_worker_stopped(
     assert [error["line"] for error in report.errors] == [26, 63]
     assert Comparison.objects.count() == 60
     assert Judgment.objects.count() == report.judgments_added == (60 if judged_by else 0)
+
+
+def test_a_packed_table_goes_on_where_a_killed_worker_stopped(
+    upload: Callable[..., ImportReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "BATCH", 10)
+    report = upload(format="parquet")
+    table = BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), table)
+    Path(report.upload.path).write_bytes(gzip.compress(table.getvalue()))
+    with dying_after(2, monkeypatch):
+        background.run(report.pk, worker="w1")
+    report.refresh_from_db()
+    assert (report.state, report.rows, report.position) == ("running", 20, 20)
+    silence(report)
+    background.run(report.pk, worker="w2")
+    report.refresh_from_db()
+    assert (report.state, report.rows, report.comparisons_added, report.duplicates) == ("succeeded", 60, 60, 0)
+
+
+def test_a_packed_table_that_is_broken_ends_with_the_reason(upload: Callable[..., ImportReport]) -> None:
+    report = upload(format="parquet")
+    Path(report.upload.path).write_bytes(gzip.compress(b"PAR1" + bytes(range(256)) * 999)[:-20])
+    background.run(report.pk, worker="w1")
+    report.refresh_from_db()
+    assert (report.state, "cannot be unpacked" in report.error, report.rows) == ("failed", True, 0)
 
 
 def test_a_worker_that_was_given_up_on_writes_nothing_more(

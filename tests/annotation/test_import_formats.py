@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import resource
+import tempfile
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -77,6 +78,7 @@ WRITERS: dict[str, tuple[str, Write]] = {
     "csv": ("csv", write_csv),
     "csv of an office": ("csv", write_semicolons),
     "parquet": ("parquet", write_parquet),
+    "parquet.gz": ("parquet", packed(write_parquet)),
 }
 
 
@@ -185,6 +187,8 @@ def raw_rows_until_broken(path: Path) -> list[tuple[int, Any]]:
         (b"\x1f\x8b\x08\x00garbage", "cannot be unpacked"),
         (gzip.compress(b'{"a": 1}\n' * 999, mtime=0)[:-20], "cannot be unpacked"),
         (b"PAR1garbage", "The Parquet file cannot be read"),
+        (gzip.compress(b"PAR1garbage", mtime=0), "The Parquet file cannot be read"),
+        (gzip.compress(b"PAR1" + bytes(range(256)) * 999, mtime=0)[:-20], "cannot be unpacked"),
     ],
 )
 def test_a_file_in_no_known_format_is_refused_in_words(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -210,6 +214,30 @@ def test_a_gzip_bomb_is_left_alone(project: Project, tmp_path: Path, monkeypatch
     file.write_bytes(gzip.compress(b'{"a": "' + b" " * (30 << 20) + b'"}\n'))
     report = import_file(project=project, path=file)
     assert (report.state, "far more than text does" in report.error) == ("failed", True)
+
+
+def test_a_table_that_unpacks_to_a_bomb_fills_no_disk(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SUSPICIOUS_FROM", 1 << 20)
+    file = tmp_path / "rows"
+    file.write_bytes(gzip.compress(b"PAR1" + bytes(30 << 20)))
+    report = import_file(project=project, path=file)
+    assert (report.state, "far more than text does" in report.error) == ("failed", True)
+
+
+def test_a_packed_table_lies_unpacked_only_as_long_as_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, space = tmp_path / "rows", tmp_path / "space"
+    packed(write_parquet)(file, ROWS)
+    space.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(space))
+    with opened(file, detect_format(file)) as source:
+        assert next(source.rows)[1] == ROWS[0]
+        assert len(list(space.iterdir())) == 1
+    assert look_at(file).good == len(ROWS)
+    assert list(space.iterdir()) == []
 
 
 def peak() -> int:
