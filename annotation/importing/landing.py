@@ -192,18 +192,26 @@ def _short_turns() -> Iterator[None]:
 def _batches(
     rows: Iterable[tuple[int, Row | BadRowError]], author_label: str, *, alone: bool = True
 ) -> Iterator[Batch]:
-    """Rows with their hashes, as many as land at once. `alone`: rows of one answer may land."""
+    """Rows with their hashes, as many as land at once; of a file that breaks off, all before it does.
+
+    `alone`: rows of one answer may land.
+    """
     batch: Batch = []
     characters = 0
-    for number, row in rows:
-        item = _keyed(row, author_label, alone=alone)
-        over = max(len(batch) / BATCH, characters / BATCH_CHARACTERS)
-        # Rows of one prompt often follow each other. Kept together they leave the next batch all new.
-        if over >= 2 or (over >= 1 and not _same_prompt(batch[-1][1], item)):
+    try:
+        for number, row in rows:
+            item = _keyed(row, author_label, alone=alone)
+            over = max(len(batch) / BATCH, characters / BATCH_CHARACTERS)
+            # Rows of one prompt often follow each other. Kept together they leave the next batch all new.
+            if over >= 2 or (over >= 1 and not _same_prompt(batch[-1][1], item)):
+                yield batch
+                batch, characters = [], 0
+            batch.append((number, item))
+            characters += item.characters if isinstance(item, Keyed) else 0
+    except BadFileError:
+        if batch:
             yield batch
-            batch, characters = [], 0
-        batch.append((number, item))
-        characters += item.characters if isinstance(item, Keyed) else 0
+        raise
     if batch:
         yield batch
 

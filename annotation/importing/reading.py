@@ -15,7 +15,7 @@ from django.utils.functional import Promise
 
 from annotation.importing.formats import csv_table, json_list, jsonl, parquet
 from annotation.importing.formats.raw import Numbered
-from annotation.importing.rows import BadFileError, BadRowError, Row
+from annotation.importing.rows import BadFileError, BadRowError, BrokenFileError, Row
 from annotation.importing.shapes import (
     alpaca,
     alpaca_eval,
@@ -107,12 +107,22 @@ def opened(path: Path, format: str) -> Iterator[Source]:
     """The file's rows. Opening it, or reading them, raises BadFileError where the file cannot be read on."""
     if format == "parquet":
         with _unpacked_copy(path) as plain, closing(parquet.Table(plain)) as table:
-            yield Source(table.rows(), table.share)
+            yield Source(_placed(table.rows()), table.share)
         return
     size = max(path.stat().st_size, 1)
     with path.open("rb") as file:
         rows = TEXT_FORMATS[format].read(_Unpacked(file) if _is_packed(file) else file)
-        yield Source(rows, lambda: min(file.tell() / size, 1.0))
+        yield Source(_placed(rows), lambda: min(file.tell() / size, 1.0))
+
+
+def _placed(rows: Iterator[Numbered]) -> Iterator[Numbered]:
+    """The same rows; a reason to read no further says after which of them."""
+    number = 0
+    try:
+        for number, row in rows:
+            yield number, row
+    except BrokenFileError as reason:
+        raise BadFileError(f"After row {number:,}: {reason}" if number else str(reason)) from None
 
 
 @contextmanager
@@ -159,21 +169,37 @@ class _Unpacked:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._packed, self._unpacked, self._count = file, gzip.GzipFile(fileobj=file), 0
+        self._reason: BrokenFileError | None = None
 
     def read(self, size: int, /) -> bytes:
-        return self._checked(self._unpacked.read, size)
+        """Up to `size` bytes. What comes before a break is handed out; only the next call raises."""
+        data = b""
+        try:
+            while len(data) < size and (piece := self._checked(self._unpacked.read1, size - len(data))):
+                data += piece
+        except BrokenFileError:
+            if not data:
+                raise
+        return data
 
     def readline(self, limit: int, /) -> bytes:
         return self._checked(self._unpacked.readline, limit)
 
     def _checked(self, read: Callable[[int], bytes], size: int) -> bytes:
-        try:
-            data = read(size)
-        except (OSError, EOFError, zlib.error) as error:
-            raise BadFileError(f"The file cannot be unpacked: {error}.") from None
+        """What is read. After a failure every call fails for the same reason."""
+        if self._reason is None:
+            try:
+                return self._counted(read(size))
+            except (OSError, EOFError, zlib.error) as error:
+                self._reason = BrokenFileError(f"The file cannot be unpacked: {error}.")
+            except BrokenFileError as reason:
+                self._reason = reason
+        raise self._reason
+
+    def _counted(self, data: bytes) -> bytes:
         self._count += len(data)
         if self._count > MOST_UNPACKED or (
             self._count > SUSPICIOUS_FROM and self._count > SUSPICIOUS_RATIO * self._packed.tell()
         ):
-            raise BadFileError("The file unpacks to far more than text does; it is read no further.")
+            raise BrokenFileError("The file unpacks to far more than text does; it is read no further.")
         return data

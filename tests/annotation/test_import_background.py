@@ -135,6 +135,46 @@ def test_a_packed_table_goes_on_where_a_killed_worker_stopped(
     assert (report.state, report.rows, report.comparisons_added, report.duplicates) == ("succeeded", 60, 60, 0)
 
 
+@pytest.mark.parametrize("landed", [0, 2, 3])
+def test_a_file_that_breaks_off_keeps_the_rows_before_whoever_lands_them(
+    upload: Callable[..., ImportReport], monkeypatch: pytest.MonkeyPatch, landed: int
+) -> None:
+    monkeypatch.setattr(landing, "BATCH", 10)
+    report = upload(format="json")
+    Path(report.upload.path).write_text(json.dumps(ROWS[:35])[:-20])
+    with dying_after(landed, monkeypatch):
+        background.run(report.pk, worker="w1")
+    silence(report)
+    background.run(report.pk, worker="w2")
+    report.refresh_from_db()
+    assert (report.state, report.rows, report.comparisons_added, report.duplicates) == ("failed", 34, 34, 0)
+    assert report.error.startswith("Row 35 is not JSON")
+
+
+def test_a_worker_that_dies_after_the_last_rows_of_a_broken_file_counts_none_of_them_twice(
+    upload: Callable[..., ImportReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "BATCH", 10)
+    report = upload(*ROWS[:35])
+    path = Path(report.upload.path)
+    path.write_bytes(gzip.compress(path.read_bytes())[:-8])
+    with monkeypatch.context() as patch:
+        patch.setattr(landing, "_end", die)
+        with pytest.raises(WorkerDiedError):
+            background.run(report.pk, worker="w1")
+    report.refresh_from_db()
+    assert (report.state, report.rows, report.position) == ("running", 35, 35)
+    silence(report)
+    background.run(report.pk, worker="w2")
+    report.refresh_from_db()
+    assert (report.state, report.rows, report.comparisons_added, report.duplicates) == ("failed", 35, 35, 0)
+    assert report.error.startswith("After row 35: The file cannot be unpacked")
+
+
+def die(*arguments: Any) -> None:
+    raise WorkerDiedError
+
+
 def test_a_packed_table_that_is_broken_ends_with_the_reason(upload: Callable[..., ImportReport]) -> None:
     report = upload(format="parquet")
     Path(report.upload.path).write_bytes(gzip.compress(b"PAR1" + bytes(range(256)) * 999)[:-20])

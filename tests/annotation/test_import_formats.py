@@ -6,6 +6,7 @@ import json
 import resource
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
@@ -139,6 +140,48 @@ def test_a_broken_json_list_is_read_up_to_where_it_breaks(
     report = import_file(project=project, path=file)
     assert report.state == "failed"
     assert reason in report.error
+    assert report.rows == 1
+
+
+PAIRS = [{"prompt": f"Question {n}", "chosen": f"So {n * n}.", "rejected": f"No {n * 7}."} for n in range(1_500)]
+ENDS: dict[str, tuple[Write, Callable[[bytes], int]]] = {
+    "jsonl": (write_jsonl, lambda text: text.count(b"\n")),
+    "json": (write_json, lambda text: text.count(b"}")),
+    "csv": (write_csv, lambda text: text.count(b"\n") - 1),
+}
+
+
+@pytest.mark.parametrize("format", ENDS)
+def test_a_packed_file_that_breaks_off_keeps_the_rows_before(project: Project, tmp_path: Path, format: str) -> None:
+    write, count = ENDS[format]
+    file = tmp_path / "rows"
+    packed(write)(file, PAIRS)
+    broken = file.read_bytes()[:-2_000]
+    file.write_bytes(broken)
+    whole = count(zlib.decompressobj(wbits=31).decompress(broken))
+    assert 500 < whole < 1_500
+    report = import_file(project=project, path=file)
+    assert (report.state, report.rows, report.comparisons_added) == ("failed", whole, whole)
+    assert report.error.startswith(f"After row {whole:,}: The file cannot be unpacked: Compressed file ended")
+    assert Comparison.objects.count() == whole
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])  # a list ends with its bracket, and is read no further
+def test_a_packed_file_whose_sum_is_wrong_lands_and_is_told_of(project: Project, tmp_path: Path, format: str) -> None:
+    file = tmp_path / "rows"
+    packed(ENDS[format][0])(file, PAIRS)
+    file.write_bytes(file.read_bytes()[:-8] + bytes(8))
+    report = import_file(project=project, path=file)
+    assert (report.state, report.comparisons_added) == ("failed", 1_500)
+    assert report.error.startswith("After row 1,500: The file cannot be unpacked: CRC check failed")
+
+
+def test_a_list_that_stops_being_utf_8_keeps_the_rows_before(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "rows"
+    file.write_bytes(json.dumps(PAIRS).encode().replace(b"Question 1400", b"Question \xff"))
+    report = import_file(project=project, path=file)
+    assert (report.state, report.comparisons_added) == ("failed", 1_400)
+    assert report.error == "After row 1,400: The file is not UTF-8; it is read no further."
 
 
 def test_cells_of_a_table_are_texts_unless_their_column_holds_lists(tmp_path: Path) -> None:

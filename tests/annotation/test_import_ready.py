@@ -160,8 +160,8 @@ def test_what_was_read_before_a_file_broke_off_lands(project: Project, written: 
     report = ImportReport.objects.create_running(project=project)
     landing._land(report, nullcontext(Source(breaking(), lambda: 0.0)))
     report.refresh_from_db()
-    assert (report.state, report.error, report.comparisons_added) == ("failed", "The file breaks off.", 9)
-    assert written == ["rows", "ready", "ready"]
+    assert (report.state, report.error, report.comparisons_added) == ("failed", "The file breaks off.", 10)
+    assert written == ["rows", "ready", "ready", "ready"]
 
 
 def test_rows_of_one_prompt_stay_together_but_not_without_end(written: list[str]) -> None:
