@@ -184,6 +184,13 @@ def test_a_list_that_stops_being_utf_8_keeps_the_rows_before(project: Project, t
     assert report.error == "After row 1,400: The file is not UTF-8; it is read no further."
 
 
+@pytest.mark.parametrize("around", ["%s\n", "[%s]"], ids=["jsonl", "json"])
+def test_of_a_name_that_stands_twice_in_a_row_the_last_one_counts(tmp_path: Path, around: str) -> None:
+    file = tmp_path / "rows"
+    file.write_text(around % '{"chosen": "first", "rejected": "other", "chosen": "last"}')
+    assert raw_rows(file) == [(1, {"chosen": "last", "rejected": "other"})]
+
+
 def test_cells_of_a_table_are_texts_unless_their_column_holds_lists(tmp_path: Path) -> None:
     file = tmp_path / "rows"
     rows = [
