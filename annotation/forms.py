@@ -201,7 +201,7 @@ class UploadForm(forms.Form):
     """A file that is looked at before anything of it lands."""
 
     file = forms.FileField(
-        label=_("File"), help_text=_("JSON Lines, JSON, CSV or Parquet; JSON and CSV may be gzipped. At most 2 GB.")
+        label=_("File"), help_text=_("JSON Lines, JSON, CSV or Parquet, packed by gzip or not. At most 2 GB.")
     )
 
     def clean_file(self) -> UploadedFile[bytes]:

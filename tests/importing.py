@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from annotation.importing import landing
 from annotation.importing.formats import jsonl
 from annotation.importing.formats.raw import Bytes
@@ -29,5 +31,5 @@ def import_rows(
         file_name=file_name,
         created_by=created_by,
     )
-    landing._land(report, Source(jsonl.read(file), lambda: 0.0))
+    landing._land(report, nullcontext(Source(jsonl.read(file), lambda: 0.0)))
     return report

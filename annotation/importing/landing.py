@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -76,21 +76,21 @@ def import_file(
         file_name=(path.name if file_name is None else file_name)[:255],
         created_by=created_by,
     )
-    with opened(path, report.format) as source:
-        _land(report, source)
+    _land(report, opened(path, report.format))
     return report
 
 
 def land_upload(report: ImportReport) -> None:
     """Land the rest of an uploaded file, which this process has claimed. Ends in a terminal state with its reason."""
-    with report.local_file() as path, opened(path, report.format) as source:
-        _land(report, source)
+    with report.local_file() as path:
+        _land(report, opened(path, report.format))
 
 
-def _land(report: ImportReport, source: Source) -> None:
+def _land(report: ImportReport, file: AbstractContextManager[Source]) -> None:
     """Land every row that has not landed. The one place that catches broadly: an import ends with its reason kept."""
     try:
-        _land_rows(report, source)
+        with file as source:
+            _land_rows(report, source)
         _end(report, "")
     except LostImportError:
         logger.info("Import %s was cancelled, or another worker has it.", report.pk)
@@ -192,18 +192,26 @@ def _short_turns() -> Iterator[None]:
 def _batches(
     rows: Iterable[tuple[int, Row | BadRowError]], author_label: str, *, alone: bool = True
 ) -> Iterator[Batch]:
-    """Rows with their hashes, as many as land at once. `alone`: rows of one answer may land."""
+    """Rows with their hashes, as many as land at once; of a file that breaks off, all before it does.
+
+    `alone`: rows of one answer may land.
+    """
     batch: Batch = []
     characters = 0
-    for number, row in rows:
-        item = _keyed(row, author_label, alone=alone)
-        over = max(len(batch) / BATCH, characters / BATCH_CHARACTERS)
-        # Rows of one prompt often follow each other. Kept together they leave the next batch all new.
-        if over >= 2 or (over >= 1 and not _same_prompt(batch[-1][1], item)):
+    try:
+        for number, row in rows:
+            item = _keyed(row, author_label, alone=alone)
+            over = max(len(batch) / BATCH, characters / BATCH_CHARACTERS)
+            # Rows of one prompt often follow each other. Kept together they leave the next batch all new.
+            if over >= 2 or (over >= 1 and not _same_prompt(batch[-1][1], item)):
+                yield batch
+                batch, characters = [], 0
+            batch.append((number, item))
+            characters += item.characters if isinstance(item, Keyed) else 0
+    except BadFileError:
+        if batch:
             yield batch
-            batch, characters = [], 0
-        batch.append((number, item))
-        characters += item.characters if isinstance(item, Keyed) else 0
+        raise
     if batch:
         yield batch
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import IO, Any, Protocol
 
 from django.utils.functional import Promise
 
 from annotation.importing.formats import csv_table, json_list, jsonl, parquet
 from annotation.importing.formats.raw import Numbered
-from annotation.importing.rows import BadFileError, BadRowError, Row
+from annotation.importing.rows import BadFileError, BadRowError, BrokenFileError, Row
 from annotation.importing.shapes import (
     alpaca,
     alpaca_eval,
@@ -103,20 +104,45 @@ class Source:
 
 @contextmanager
 def opened(path: Path, format: str) -> Iterator[Source]:
-    """The file's rows. Reading them raises BadFileError where the file cannot be read on."""
+    """The file's rows. Opening it, or reading them, raises BadFileError where the file cannot be read on."""
     if format == "parquet":
-        table = parquet.Table(path)
-        try:
-            yield Source(table.rows(), table.share)
-        finally:
-            table.close()
+        with _unpacked_copy(path) as plain, closing(parquet.Table(plain)) as table:
+            yield Source(_placed(table.rows()), table.share)
         return
     size = max(path.stat().st_size, 1)
     with path.open("rb") as file:
-        packed = file.read(len(GZIP)) == GZIP
-        file.seek(0)
-        rows = TEXT_FORMATS[format].read(_Unpacked(file) if packed else file)
-        yield Source(rows, lambda: min(file.tell() / size, 1.0))
+        rows = TEXT_FORMATS[format].read(_Unpacked(file) if _is_packed(file) else file)
+        yield Source(_placed(rows), lambda: min(file.tell() / size, 1.0))
+
+
+def _placed(rows: Iterator[Numbered]) -> Iterator[Numbered]:
+    """The same rows; a reason to read no further says after which of them."""
+    number = 0
+    try:
+        for number, row in rows:
+            yield number, row
+    except BrokenFileError as reason:
+        raise BadFileError(f"After row {number:,}: {reason}" if number else str(reason)) from None
+
+
+@contextmanager
+def _unpacked_copy(path: Path) -> Iterator[Path]:
+    """The file itself if it is not packed. Parquet is read from its end, so it must lie unpacked as a whole."""
+    with path.open("rb") as file:
+        if not _is_packed(file):
+            yield path
+            return
+        with NamedTemporaryFile() as plain:
+            unpacked = _Unpacked(file)
+            plain.writelines(iter(lambda: unpacked.read(START), b""))
+            plain.flush()
+            yield Path(plain.name)
+
+
+def _is_packed(file: IO[bytes]) -> bool:
+    packed = file.read(len(GZIP)) == GZIP
+    file.seek(0)
+    return packed
 
 
 def detect_format(path: Path) -> str:
@@ -143,21 +169,37 @@ class _Unpacked:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._packed, self._unpacked, self._count = file, gzip.GzipFile(fileobj=file), 0
+        self._reason: BrokenFileError | None = None
 
     def read(self, size: int, /) -> bytes:
-        return self._checked(self._unpacked.read, size)
+        """Up to `size` bytes. What comes before a break is handed out; only the next call raises."""
+        data = b""
+        try:
+            while len(data) < size and (piece := self._checked(self._unpacked.read1, size - len(data))):
+                data += piece
+        except BrokenFileError:
+            if not data:
+                raise
+        return data
 
     def readline(self, limit: int, /) -> bytes:
         return self._checked(self._unpacked.readline, limit)
 
     def _checked(self, read: Callable[[int], bytes], size: int) -> bytes:
-        try:
-            data = read(size)
-        except (OSError, EOFError, zlib.error) as error:
-            raise BadFileError(f"The file cannot be unpacked: {error}.") from None
+        """What is read. After a failure every call fails for the same reason."""
+        if self._reason is None:
+            try:
+                return self._counted(read(size))
+            except (OSError, EOFError, zlib.error) as error:
+                self._reason = BrokenFileError(f"The file cannot be unpacked: {error}.")
+            except BrokenFileError as reason:
+                self._reason = reason
+        raise self._reason
+
+    def _counted(self, data: bytes) -> bytes:
         self._count += len(data)
         if self._count > MOST_UNPACKED or (
             self._count > SUSPICIOUS_FROM and self._count > SUSPICIOUS_RATIO * self._packed.tell()
         ):
-            raise BadFileError("The file unpacks to far more than text does; it is read no further.")
+            raise BrokenFileError("The file unpacks to far more than text does; it is read no further.")
         return data

@@ -29,6 +29,7 @@ REASONS = (
     _("The file is not UTF-8; it is read no further."),
     _("The file is not a JSON list."),
     _("After row %(n)d the file is not JSON: there is neither a comma nor the list's end."),
+    _("After row %(n)d: %(reason)s"),
     _("Row %(n)d is nested too deep; the file is read no further."),
     _("Row %(n)d is not JSON, or over %(most)d characters; the file is read no further."),
     _("Row %(n)d is not JSON: %(error)s. The file is read no further."),

@@ -23,6 +23,10 @@ class BadFileError(Exception):
     """A file of which nothing more can be read. Its text is the reason, for the person who made it."""
 
 
+class BrokenFileError(BadFileError):
+    """The same, from a reader that does not know the row: whoever numbers the rows adds it."""
+
+
 class Answer(NamedTuple):
     """One answer of a row and the label of whoever wrote it, if the row says."""
 

@@ -1,5 +1,6 @@
 """Imports by a worker: claimed once, taken up where a dead worker stopped, cancelled, tidied away."""
 
+import gzip
 import json
 import os
 import signal
@@ -7,9 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from django.core.files.base import ContentFile
 from django.db import connection
@@ -111,6 +115,72 @@ def test_an_import_goes_on_where_a_killed_worker_stopped(
     assert [error["line"] for error in report.errors] == [26, 63]
     assert Comparison.objects.count() == 60
     assert Judgment.objects.count() == report.judgments_added == (60 if judged_by else 0)
+
+
+def test_a_packed_table_goes_on_where_a_killed_worker_stopped(
+    upload: Callable[..., ImportReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "BATCH", 10)
+    report = upload(format="parquet")
+    table = BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), table)
+    Path(report.upload.path).write_bytes(gzip.compress(table.getvalue()))
+    with dying_after(2, monkeypatch):
+        background.run(report.pk, worker="w1")
+    report.refresh_from_db()
+    assert (report.state, report.rows, report.position) == ("running", 20, 20)
+    silence(report)
+    background.run(report.pk, worker="w2")
+    report.refresh_from_db()
+    assert (report.state, report.rows, report.comparisons_added, report.duplicates) == ("succeeded", 60, 60, 0)
+
+
+@pytest.mark.parametrize("landed", [0, 2, 3])
+def test_a_file_that_breaks_off_keeps_the_rows_before_whoever_lands_them(
+    upload: Callable[..., ImportReport], monkeypatch: pytest.MonkeyPatch, landed: int
+) -> None:
+    monkeypatch.setattr(landing, "BATCH", 10)
+    report = upload(format="json")
+    Path(report.upload.path).write_text(json.dumps(ROWS[:35])[:-20])
+    with dying_after(landed, monkeypatch):
+        background.run(report.pk, worker="w1")
+    silence(report)
+    background.run(report.pk, worker="w2")
+    report.refresh_from_db()
+    assert (report.state, report.rows, report.comparisons_added, report.duplicates) == ("failed", 34, 34, 0)
+    assert report.error.startswith("Row 35 is not JSON")
+
+
+def test_a_worker_that_dies_after_the_last_rows_of_a_broken_file_counts_none_of_them_twice(
+    upload: Callable[..., ImportReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "BATCH", 10)
+    report = upload(*ROWS[:35])
+    path = Path(report.upload.path)
+    path.write_bytes(gzip.compress(path.read_bytes())[:-8])
+    with monkeypatch.context() as patch:
+        patch.setattr(landing, "_end", die)
+        with pytest.raises(WorkerDiedError):
+            background.run(report.pk, worker="w1")
+    report.refresh_from_db()
+    assert (report.state, report.rows, report.position) == ("running", 35, 35)
+    silence(report)
+    background.run(report.pk, worker="w2")
+    report.refresh_from_db()
+    assert (report.state, report.rows, report.comparisons_added, report.duplicates) == ("failed", 35, 35, 0)
+    assert report.error.startswith("After row 35: The file cannot be unpacked")
+
+
+def die(*arguments: Any) -> None:
+    raise WorkerDiedError
+
+
+def test_a_packed_table_that_is_broken_ends_with_the_reason(upload: Callable[..., ImportReport]) -> None:
+    report = upload(format="parquet")
+    Path(report.upload.path).write_bytes(gzip.compress(b"PAR1" + bytes(range(256)) * 999)[:-20])
+    background.run(report.pk, worker="w1")
+    report.refresh_from_db()
+    assert (report.state, "cannot be unpacked" in report.error, report.rows) == ("failed", True, 0)
 
 
 def test_a_worker_that_was_given_up_on_writes_nothing_more(

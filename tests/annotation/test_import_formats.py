@@ -4,7 +4,9 @@ import csv
 import gzip
 import json
 import resource
+import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
@@ -77,6 +79,7 @@ WRITERS: dict[str, tuple[str, Write]] = {
     "csv": ("csv", write_csv),
     "csv of an office": ("csv", write_semicolons),
     "parquet": ("parquet", write_parquet),
+    "parquet.gz": ("parquet", packed(write_parquet)),
 }
 
 
@@ -137,6 +140,55 @@ def test_a_broken_json_list_is_read_up_to_where_it_breaks(
     report = import_file(project=project, path=file)
     assert report.state == "failed"
     assert reason in report.error
+    assert report.rows == 1
+
+
+PAIRS = [{"prompt": f"Question {n}", "chosen": f"So {n * n}.", "rejected": f"No {n * 7}."} for n in range(1_500)]
+ENDS: dict[str, tuple[Write, Callable[[bytes], int]]] = {
+    "jsonl": (write_jsonl, lambda text: text.count(b"\n")),
+    "json": (write_json, lambda text: text.count(b"}")),
+    "csv": (write_csv, lambda text: text.count(b"\n") - 1),
+}
+
+
+@pytest.mark.parametrize("format", ENDS)
+def test_a_packed_file_that_breaks_off_keeps_the_rows_before(project: Project, tmp_path: Path, format: str) -> None:
+    write, count = ENDS[format]
+    file = tmp_path / "rows"
+    packed(write)(file, PAIRS)
+    broken = file.read_bytes()[:-2_000]
+    file.write_bytes(broken)
+    whole = count(zlib.decompressobj(wbits=31).decompress(broken))
+    assert 500 < whole < 1_500
+    report = import_file(project=project, path=file)
+    assert (report.state, report.rows, report.comparisons_added) == ("failed", whole, whole)
+    assert report.error.startswith(f"After row {whole:,}: The file cannot be unpacked: Compressed file ended")
+    assert Comparison.objects.count() == whole
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])  # a list ends with its bracket, and is read no further
+def test_a_packed_file_whose_sum_is_wrong_lands_and_is_told_of(project: Project, tmp_path: Path, format: str) -> None:
+    file = tmp_path / "rows"
+    packed(ENDS[format][0])(file, PAIRS)
+    file.write_bytes(file.read_bytes()[:-8] + bytes(8))
+    report = import_file(project=project, path=file)
+    assert (report.state, report.comparisons_added) == ("failed", 1_500)
+    assert report.error.startswith("After row 1,500: The file cannot be unpacked: CRC check failed")
+
+
+def test_a_list_that_stops_being_utf_8_keeps_the_rows_before(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "rows"
+    file.write_bytes(json.dumps(PAIRS).encode().replace(b"Question 1400", b"Question \xff"))
+    report = import_file(project=project, path=file)
+    assert (report.state, report.comparisons_added) == ("failed", 1_400)
+    assert report.error == "After row 1,400: The file is not UTF-8; it is read no further."
+
+
+@pytest.mark.parametrize("around", ["%s\n", "[%s]"], ids=["jsonl", "json"])
+def test_of_a_name_that_stands_twice_in_a_row_the_last_one_counts(tmp_path: Path, around: str) -> None:
+    file = tmp_path / "rows"
+    file.write_text(around % '{"chosen": "first", "rejected": "other", "chosen": "last"}')
+    assert raw_rows(file) == [(1, {"chosen": "last", "rejected": "other"})]
 
 
 def test_cells_of_a_table_are_texts_unless_their_column_holds_lists(tmp_path: Path) -> None:
@@ -185,6 +237,8 @@ def raw_rows_until_broken(path: Path) -> list[tuple[int, Any]]:
         (b"\x1f\x8b\x08\x00garbage", "cannot be unpacked"),
         (gzip.compress(b'{"a": 1}\n' * 999, mtime=0)[:-20], "cannot be unpacked"),
         (b"PAR1garbage", "The Parquet file cannot be read"),
+        (gzip.compress(b"PAR1garbage", mtime=0), "The Parquet file cannot be read"),
+        (gzip.compress(b"PAR1" + bytes(range(256)) * 999, mtime=0)[:-20], "cannot be unpacked"),
     ],
 )
 def test_a_file_in_no_known_format_is_refused_in_words(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -210,6 +264,30 @@ def test_a_gzip_bomb_is_left_alone(project: Project, tmp_path: Path, monkeypatch
     file.write_bytes(gzip.compress(b'{"a": "' + b" " * (30 << 20) + b'"}\n'))
     report = import_file(project=project, path=file)
     assert (report.state, "far more than text does" in report.error) == ("failed", True)
+
+
+def test_a_table_that_unpacks_to_a_bomb_fills_no_disk(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SUSPICIOUS_FROM", 1 << 20)
+    file = tmp_path / "rows"
+    file.write_bytes(gzip.compress(b"PAR1" + bytes(30 << 20)))
+    report = import_file(project=project, path=file)
+    assert (report.state, "far more than text does" in report.error) == ("failed", True)
+
+
+def test_a_packed_table_lies_unpacked_only_as_long_as_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, space = tmp_path / "rows", tmp_path / "space"
+    packed(write_parquet)(file, ROWS)
+    space.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(space))
+    with opened(file, detect_format(file)) as source:
+        assert next(source.rows)[1] == ROWS[0]
+        assert len(list(space.iterdir())) == 1
+    assert look_at(file).good == len(ROWS)
+    assert list(space.iterdir()) == []
 
 
 def peak() -> int:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -157,10 +158,10 @@ def test_what_was_read_before_a_file_broke_off_lands(project: Project, written: 
         raise BadFileError("The file breaks off.")
 
     report = ImportReport.objects.create_running(project=project)
-    landing._land(report, Source(breaking(), lambda: 0.0))
+    landing._land(report, nullcontext(Source(breaking(), lambda: 0.0)))
     report.refresh_from_db()
-    assert (report.state, report.error, report.comparisons_added) == ("failed", "The file breaks off.", 9)
-    assert written == ["rows", "ready", "ready"]
+    assert (report.state, report.error, report.comparisons_added) == ("failed", "The file breaks off.", 10)
+    assert written == ["rows", "ready", "ready", "ready"]
 
 
 def test_rows_of_one_prompt_stay_together_but_not_without_end(written: list[str]) -> None:

@@ -18,7 +18,7 @@ IMPORTING = Path(reasons.__file__).parent
 CONSTANTS = {"APART": arena.APART, "ALONE": landing.ALONE}
 ENGLISH = re.compile(r"\b(?:the|is|has|are)\b", re.IGNORECASE)
 COUNTS = ("number", "MOST", "LONGEST", "len(", "start + 1", "{n}", "LIMIT")
-ERRORS = {"BadRowError", "BadFileError", "BadLineError", "SystemExit"}
+ERRORS = {"BadRowError", "BadFileError", "BrokenFileError", "BadLineError", "SystemExit"}
 
 
 def reasons_of(node: ast.expr) -> Iterator[str]:
@@ -92,6 +92,7 @@ def test_what_is_wrong_with_json_is_told_in_german(line: str, tmp_path: Path) ->
             "prompt hat 200.001 Zeichen; höchstens 200.000 werden angenommen.",
         ),
         ("Line 2: chosen is empty.", "Zeile 2: chosen ist leer."),
+        ("After row 1,499: The file is empty.", "Nach Zeile 1.499: Die Datei ist leer."),
         ("The file is empty.", "Die Datei ist leer."),
         ("The row is <b>odd</b>.", "The row is <b>odd</b>."),
     ],

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from annotation.csv_lines import would_run
 from annotation.importing.formats.jsonl import BOM, decode
 from annotation.importing.formats.raw import LONGEST_ROW, Bytes, Numbered, RawRow
-from annotation.importing.rows import BadFileError, BadRowError
+from annotation.importing.rows import BadFileError, BadRowError, BrokenFileError
 
 TITLE = "CSV"
 PLACE = _("Row")
@@ -100,11 +100,13 @@ def _lines(file: Bytes) -> Iterator[str]:
     line = file.readline(LONGEST_ROW + 1).removeprefix(BOM)
     while line:
         if len(line) > LONGEST_ROW:
-            raise BadFileError(f"A line is longer than {LONGEST_ROW:,} bytes; the file is read no further.")
+            raise BrokenFileError(f"A line is longer than {LONGEST_ROW:,} bytes; the file is read no further.")
         try:
             yield line.decode()
         except UnicodeDecodeError:
-            raise BadFileError("The file is not UTF-8. Save it as UTF-8; a spreadsheet calls that CSV UTF-8.") from None
+            raise BrokenFileError(
+                "The file is not UTF-8. Save it as UTF-8; a spreadsheet calls that CSV UTF-8."
+            ) from None
         line = file.readline(LONGEST_ROW + 1)
 
 

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotation.importing.formats.jsonl import BOM, decoder, why_not_json
 from annotation.importing.formats.raw import LONGEST_ROW, Bytes, Numbered
-from annotation.importing.rows import BadFileError, BadRowError
+from annotation.importing.rows import BadFileError, BadRowError, BrokenFileError
 
 TITLE = _("JSON, one list")
 PLACE = _("Row")
@@ -49,7 +49,7 @@ class _Text:
     """The part of the file that is not used up."""
 
     def __init__(self, file: Bytes) -> None:
-        self._file, self._ended = file, False
+        self._file, self._ended, self._is_utf_8 = file, False, True
         self._decode = getincrementaldecoder("utf-8-sig")().decode
         self._text, self._at = "", 0
 
@@ -88,14 +88,21 @@ class _Text:
         """Add the next piece. False: there is none."""
         if self._ended:
             return False
+        if not self._is_utf_8:
+            raise BrokenFileError("The file is not UTF-8; it is read no further.")
         piece = self._file.read(PIECE)
         self._ended = not piece
-        try:
-            self._text = self._text[self._at :] + self._decode(piece, self._ended)
-        except UnicodeDecodeError:
-            raise BadFileError("The file is not UTF-8; it is read no further.") from None
+        self._text = self._text[self._at :] + self._decoded(piece)
         self._at = 0
         return True
+
+    def _decoded(self, piece: bytes) -> str:
+        """The piece as text, up to where it is none."""
+        try:
+            return self._decode(piece, self._ended)
+        except UnicodeDecodeError as error:
+            self._ended, self._is_utf_8 = False, False
+            return error.object[: error.start].decode()
 
 
 def _end_of_space(text: str, at: int) -> int:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotation.importing.formats import jsonl
 from annotation.importing.formats.raw import Numbered
-from annotation.importing.rows import BadFileError
+from annotation.importing.rows import BrokenFileError
 
 TITLE = "Parquet"
 PLACE = _("Row")
@@ -42,7 +42,7 @@ class Table:
         self._read, self._total = 0, 1
 
     def rows(self) -> Iterator[Numbered]:
-        """(row number from 1, object or reason). Raises BadFileError with what the child said last."""
+        """(row number from 1, object or reason). Raises BrokenFileError with what the child said last."""
         lines, words = self._child.stdout, self._child.stderr
         assert lines is not None
         assert words is not None
@@ -53,7 +53,7 @@ class Table:
         said = words.read(LAST_WORDS).decode(errors="replace").strip().splitlines()
         status = self._child.wait()
         if status:
-            raise BadFileError(said[-1][:400] if said and status == 1 else "The Parquet file cannot be read.")
+            raise BrokenFileError(said[-1][:400] if said and status == 1 else "The Parquet file cannot be read.")
 
     def share(self) -> float:
         return min(self._read / max(self._total, 1), 1.0)
