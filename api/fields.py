@@ -37,6 +37,20 @@ def _storable(text: str) -> str:
 Text = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={"pattern": "^[^\\u0000]*$"})]
 
 
+def _saying_something(text: str) -> str:
+    if not text.strip():
+        raise ValueError("This is empty.")
+    return text
+
+
+# A text that is more than white space.
+Words = Annotated[
+    Text,
+    AfterValidator(_saying_something),
+    Field(min_length=1, json_schema_extra={"pattern": "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"}),
+]
+
+
 def _moment(value: Any, read: ValidatorFunctionWrapHandler) -> datetime:
     """Not as a number, which would be seconds since 1970: `20260131` is meant as a day."""
     found: datetime | None = None

@@ -68,6 +68,7 @@ PLACES = {**{name: module.PLACE for name, module in TEXT_FORMATS.items()}, "parq
 START = 1 << 16  # bytes that tell the format
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 MOST_UNPACKED = 50 << 30  # bytes
+MOST_UNPACKED_TABLE = 8 << 30  # of Parquet, which must lie on the disk
 SUSPICIOUS_RATIO, SUSPICIOUS_FROM = 200, 100 << 20  # text packs 3 to 20 times; bytes
 
 
@@ -133,7 +134,7 @@ def _unpacked_copy(path: Path) -> Iterator[Path]:
             yield path
             return
         with NamedTemporaryFile() as plain:
-            unpacked = _Unpacked(file)
+            unpacked = _Unpacked(file, most=MOST_UNPACKED_TABLE)
             plain.writelines(iter(lambda: unpacked.read(START), b""))
             plain.flush()
             yield Path(plain.name)
@@ -167,8 +168,8 @@ def detect_format(path: Path) -> str:
 class _Unpacked:
     """A gzip file's content. Raises BadFileError for one that is broken, or unpacks to out of all proportion."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._packed, self._unpacked, self._count = file, gzip.GzipFile(fileobj=file), 0
+    def __init__(self, file: IO[bytes], most: int = MOST_UNPACKED) -> None:
+        self._packed, self._unpacked, self._count, self._most = file, gzip.GzipFile(fileobj=file), 0, most
         self._reason: BrokenFileError | None = None
 
     def read(self, size: int, /) -> bytes:
@@ -198,7 +199,7 @@ class _Unpacked:
 
     def _counted(self, data: bytes) -> bytes:
         self._count += len(data)
-        if self._count > MOST_UNPACKED or (
+        if self._count > self._most or (
             self._count > SUSPICIOUS_FROM and self._count > SUSPICIOUS_RATIO * self._packed.tell()
         ):
             raise BrokenFileError("The file unpacks to far more than text does; it is read no further.")

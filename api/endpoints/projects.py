@@ -21,7 +21,7 @@ from annotation.regroup import follow_kind
 from annotation.services import create_project
 from api.auth import ApiRequest, needs
 from api.errors import FieldOut, invalid_fields
-from api.fields import Text, replies
+from api.fields import Text, Words, replies
 from api.models import Scope
 from api.once import IdempotencyKey, once
 from api.paging import Page, Paging, page_of
@@ -69,9 +69,7 @@ ABOUT_OVERLAP = "How many people judge each new comparison. 1.2: one in five is 
 ABOUT_KIND = "What the answers to one prompt become: two at a time, all in order, or one at a time."
 # The pattern tells programs what the form of the pages says to people: there a comma parts two names.
 Name = Annotated[Text, Field(min_length=1, max_length=40, json_schema_extra={"pattern": "^[^\\u0000,]*$"})]
-Title = Annotated[
-    Text, Field(min_length=1, max_length=120, json_schema_extra={"pattern": "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"})
-]
+Title = Annotated[Words, Field(max_length=120)]
 
 
 class ProjectIn(Body):

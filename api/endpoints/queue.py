@@ -6,13 +6,12 @@ A pair has no ids of answers and no authors: what can tell the two sides apart i
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
 
 from django.http import HttpResponse
 from django.utils.timezone import now
 from ninja import Router, Schema
 from ninja.responses import Status
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from annotation import queue
 from annotation.access import get_project_for_annotator
@@ -25,7 +24,7 @@ from annotation.work import Why, choices_for, why_nothing_is_left
 from api.auth import ApiRequest, needs
 from api.endpoints.judgments import OwnJudgmentOut
 from api.errors import Problem
-from api.fields import Text, replies
+from api.fields import Words, replies
 from api.models import Scope
 from api.once import IdempotencyKey, once
 from api.voting import TicketIn, VoteIn
@@ -102,17 +101,8 @@ cap_reached = Problem(
 )
 
 
-def _more_than_white_space(text: str) -> str:
-    if not text.strip():
-        raise ValueError("This is empty.")
-    return text
-
-
 class SkipIn(TicketIn):
-    # The pattern tells programs what the validators say to people.
-    reason: Annotated[Text, AfterValidator(_more_than_white_space)] = Field(
-        min_length=1, max_length=400, json_schema_extra={"pattern": "^[^\\u0000]*[^\\s\\u0000][^\\u0000]*$"}
-    )
+    reason: Words = Field(max_length=400)
 
 
 class SkippedOut(Schema):

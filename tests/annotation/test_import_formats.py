@@ -266,10 +266,11 @@ def test_a_gzip_bomb_is_left_alone(project: Project, tmp_path: Path, monkeypatch
     assert (report.state, "far more than text does" in report.error) == ("failed", True)
 
 
+@pytest.mark.parametrize("bound", ["SUSPICIOUS_FROM", "MOST_UNPACKED_TABLE"])
 def test_a_table_that_unpacks_to_a_bomb_fills_no_disk(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    monkeypatch.setattr(reading, "SUSPICIOUS_FROM", 1 << 20)
+    monkeypatch.setattr(reading, bound, 1 << 20)
     file = tmp_path / "rows"
     file.write_bytes(gzip.compress(b"PAR1" + bytes(30 << 20)))
     report = import_file(project=project, path=file)
