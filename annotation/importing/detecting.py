@@ -43,6 +43,11 @@ class Found:
         return any(shown.row and shown.row.votes for shown in self.rows)
 
     @property
+    def is_alone(self) -> bool:
+        """Whether every row that can be read is one answer alone."""
+        return bool(self.good) and all(len(shown.row.answers) == 1 for shown in self.rows if shown.row)
+
+    @property
     def bad(self) -> list[Shown]:
         return [shown for shown in self.rows if shown.row is None]
 

@@ -125,11 +125,11 @@ def read_one_of(value: object, allowed: Sequence[int], name: str) -> int:
 
 
 def read_bool(value: object, name: str) -> bool:
-    """True or false, also as 1 and 0 and in words. Raises BadRowError."""
+    """True or false, also as 1 and 0, in words and in the texts of a CSV table. Raises BadRowError."""
     word = value.strip().lower() if isinstance(value, str) else value
-    if word in ("true", 1):
+    if word in ("true", "1", "1.0", 1):
         return True
-    if word in ("false", 0):
+    if word in ("false", "0", "0.0", 0):
         return False
     raise BadRowError(f"{name} is neither true nor false.")
 

@@ -22,6 +22,7 @@ from annotation.exporting.streaming import export_bytes, export_rows
 from annotation.forms import EACH_ROW, SHAPE_CHOICES, ImportForm, UploadForm
 from annotation.importing.background import announce
 from annotation.importing.detecting import Found, look_at
+from annotation.importing.landing import ALONE
 from annotation.importing.reading import FORMATS, PLACES, SHAPES
 from annotation.importing.rows import BadFileError
 from annotation.models import Action, ImportReport, Judgment, Preference, Project
@@ -149,13 +150,16 @@ def start(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     form = ImportForm(request.POST)
     if not form.is_valid():
         return _confirmation(request, draft, form)
-    with draft.local_file() as path:
-        format = look_at(path).format
     told = form.cleaned_data
+    with draft.local_file() as path:
+        found = look_at(path, shape=told["shape"])
+    if found.is_alone and not told["judged_by"] and project.kind != Project.Kind.SINGLE:
+        form.add_error("judged_by", said(ALONE))
+        return _confirmation(request, draft, form)
     with transaction.atomic():
         judge = rule_judge(told["judged_by"]) if told["judged_by"] else None
         if ImportReport.objects.queue(
-            pk, format=format, shape=told["shape"], judged_by=judge, author_label=told["author_label"]
+            pk, format=found.format, shape=told["shape"], judged_by=judge, author_label=told["author_label"]
         ):
             audit.record(Action.IMPORTED, actor=request.user, project=project, what=draft.file_name)
             announce(pk)

@@ -286,3 +286,19 @@ def test_an_upload_by_others_than_managers_lands_nowhere(
     for person in (ann, stranger):
         assert upload(signed_in(person), project, lines_of(PAIR).getvalue()).status_code == 404
     assert not ImportReport.objects.exists()
+
+
+def test_answers_alone_ask_for_the_source_of_their_votes_before_they_are_read(
+    project: Project, signed_in: SignIn, manager: User
+) -> None:
+    """Without one no row would land, unless people see one answer at a time."""
+    client = signed_in(manager)
+    upload(client, project, lines_of({"prompt": "Q", "completion": "A", "label": True}).getvalue())
+    report = ImportReport.objects.get()
+    page = start(client, report, shape="kto").content.decode()
+    assert "name the source of the votes" in page
+    report.refresh_from_db()
+    assert report.state == ImportState.DRAFT
+    start(client, report, shape="kto", judged_by="raters")
+    report.refresh_from_db()
+    assert report.state != ImportState.DRAFT

@@ -141,6 +141,10 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any], list[dict[str, str]], list[tuple[
     "Arena, a winner": (
         "arena", {**ARENA, "winner": "model_b"}, ASKED, [("Paint.", "m1"), ("Magic.", "m2")], ["2 over 1"],
     ),
+    "Arena table of texts, as CSV has them": (
+        "arena-table", {**ARENA_TABLE, "winner_model_a": "0", "winner_model_b": "1", "winner_tie": "0.0"},
+        ASKED, [("Paint.", "m1"), ("Scattering.", "m2")], ["2 over 1"],
+    ),
     "Arena table": ("arena-table", ARENA_TABLE, ASKED, [("Paint.", "m1"), ("Scattering.", "m2")], ["2 over 1"]),
     "Arena table, tie": (
         "arena-table", {**ARENA_TABLE, "winner_model_b": 0, "winner_tie": 1}, ASKED,
