@@ -142,7 +142,7 @@ RULES = {
     WEIGHTED: Rule(lambda votes: [speaking(votes)], by_reliability),
 }
 RULE_TITLES = {
-    "raw": _("Every vote is a row"),
+    "raw": _("Every vote for itself"),
     "majority": _("One row a pair, as most votes say"),
     "soft": _("One row a pair, with the share of votes that say so"),
     WEIGHTED: _("One row a pair, with its probability by the annotators' reliability"),

@@ -22,5 +22,14 @@ class Wanted:
 
     @property
     def words(self) -> str:
-        """As the audit log names it."""
-        return f"{self.shape} {self.votes} {self.file}"
+        """As the audit log names it: the shape, the rule, the format, and what else differs from the defaults."""
+        filters = {
+            "margin": "yes" if self.margin else "",
+            "since": self.since.isoformat(timespec="minutes") if self.since else "",
+            "before": self.before.isoformat(timespec="minutes") if self.before else "",
+            "people": len(self.annotators) or "",
+            "agreement": f"{self.agreement:g}" if self.agreement else "",
+            "purpose": (self.purpose or "any") if self.purpose != Wanted.purpose else "",
+        }
+        told = [f"{name} {value}" for name, value in filters.items() if value]
+        return ", ".join([f"{self.shape} {self.votes} {self.file}", *told])

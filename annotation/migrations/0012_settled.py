@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                     ("cancelled", "asked to cancel"),
                     ("downloaded", "downloaded"),
                     ("gold", "changed the gold pairs"),
-                    ("settled", "settled a question"),
+                    ("settled", "settled a dispute or flag"),
                     ("assigned", "changed who judges what"),
                     ("token", "changed their API tokens"),
                     ("webhook", "changed a webhook"),

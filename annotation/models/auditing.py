@@ -30,7 +30,7 @@ class Action(models.TextChoices):
     CANCELLED = "cancelled", _("asked to cancel")
     DOWNLOADED = "downloaded", _("downloaded")
     GOLD = "gold", _("changed the gold pairs")
-    SETTLED = "settled", _("settled a question")
+    SETTLED = "settled", _("settled a dispute or flag")
     ASSIGNED = "assigned", _("changed who judges what")
     TOKEN = "token", _("changed their API tokens")
     WEBHOOK = "webhook", _("changed a webhook")

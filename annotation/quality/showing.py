@@ -60,7 +60,12 @@ MEASURES: tuple[Measure, ...] = (
         "share",
         _("Votes for the left answer, of those for one of the two. Shuffled sides make 50 %."),
     ),
-    ("longer", _("Longer"), "share", _("Votes for the longer answer, where one is longer. People are known for 64 %.")),
+    (
+        "longer",
+        _("Longer"),
+        "share",
+        _("Votes for the longer answer, where one is longer by 5 % or more. People are known for 64 %."),
+    ),
     (
         "flip_rate",
         _("Wrong votes"),

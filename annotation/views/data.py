@@ -128,6 +128,7 @@ def _confirmation(request: SignedInRequest, draft: ImportReport, form: ImportFor
         "place": PLACES[found.format],
         "rows": found.rows[:SHOWN_ROWS],
         "asked": ASKED[draft.project.kind],
+        "needs_source": found.is_alone and draft.project.kind != Project.Kind.SINGLE,
         "form": form,
         "section": "projects",
     }
@@ -173,6 +174,7 @@ def cancel(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     project = get_project_for_manager(request, slug)
     found = get_object_or_404(project.imports.select_related("project"), pk=pk)
     was_draft = found.state == ImportState.DRAFT
+    audit.tell(request, found.file_name or f"import {pk}")
     ImportReport.objects.cancel(pk)
     if was_draft:
         found.drop_upload()

@@ -208,7 +208,14 @@ def save_batch(request: SignedInRequest, slug: str, pk: int | None = None) -> Ht
         return _assignment(request, project, batch=_batch_form(request, project, pk), shortage=error.shortage)
     audit.tell(request, f"batch {form.instance.name}" if pk else f"new batch {form.instance.name}")
     words = ngettext("%(n)s comparison was added to %(batch)s.", "%(n)s comparisons were added to %(batch)s.", added)
-    messages.success(request, words % {"n": added, "batch": form.instance})
+    if added or not form.cleaned_data["most"]:
+        messages.success(request, words % {"n": added, "batch": form.instance})
+    else:
+        messages.warning(
+            request,
+            _("%(batch)s is saved, but no open comparison outside of batches fits what was asked.")
+            % {"batch": form.instance},
+        )
     return redirect("assignment", project.slug)
 
 

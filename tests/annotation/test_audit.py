@@ -164,11 +164,20 @@ def test_imports_exports_and_settings(signed_in: SignIn, project: Project, manag
     client.post(reverse("import-start", args=[project.slug, draft.pk]), {"shape": "preference"})
     client.get(reverse("export-file", args=[project.slug]))
     client.get(reverse("export-file", args=[project.slug]), {"shape": "kto", "file": "csv", "votes": "majority"})
+    some = {"margin": "on", "since": "2026-01-31", "agreement": "80", "purpose": "any"}
+    client.get(reverse("export-file", args=[project.slug]), some)
     client.post(reverse("project-settings", args=[project.slug]), {"name": "Renamed", "overlap": "1", "kind": "pairs"})
     assert log()[before:] == [
         ("mara", "imported", "", project.slug, "votes.jsonl"),
         ("mara", "exported", "", project.slug, "preference raw jsonl"),
         ("mara", "exported", "", project.slug, "kto majority csv"),
+        (
+            "mara",
+            "exported",
+            "",
+            project.slug,
+            "preference raw jsonl, margin yes, since 2026-01-31T00:00+00:00, agreement 0.8, purpose any",
+        ),
         ("mara", "settings", "", project.slug, "(Name, Guidelines, Ask how much better)"),
     ]
 

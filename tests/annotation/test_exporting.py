@@ -250,8 +250,11 @@ def test_a_rule_that_the_rows_cannot_tell_of_is_refused(
     assert answer.status_code == (200 if taken else 400)
     if not taken:
         [said] = answer.context["form"].errors["votes"]
-        assert said.startswith("It does not go with these rows. Choose for them: Every vote is a row")
+        assert said.startswith("It does not go with these rows. Choose for them: Every vote for itself")
         assert ("as most votes say" in said) == (shape != "votes")
+        page = answer.content.decode()
+        assert "The choice beside it cannot be exported." in page
+        assert "Nothing answers this choice." not in page
 
 
 @pytest.mark.parametrize("shape", ["kto", "sft", "votes", "llama-factory"])

@@ -17,7 +17,7 @@ from django.utils.timezone import now
 
 from annotation import forms
 from annotation.importing import background
-from annotation.models import Comparison, ImportReport, Judgment, Project, Response, User
+from annotation.models import AuditEvent, Comparison, ImportReport, Judgment, Project, Response, User
 from annotation.models.importing import LATE_AFTER, ImportState
 from tests.annotation.test_import_shapes import HH, SUMMARIZE
 from tests.annotation.test_importing import PAIR, lines_of
@@ -295,6 +295,7 @@ def test_answers_alone_ask_for_the_source_of_their_votes_before_they_are_read(
     client = signed_in(manager)
     upload(client, project, lines_of({"prompt": "Q", "completion": "A", "label": True}).getvalue())
     report = ImportReport.objects.get()
+    assert "say by whom, and they are kept" in client.get(report.get_absolute_url()).content.decode()
     page = start(client, report, shape="kto").content.decode()
     assert "name the source of the votes" in page
     report.refresh_from_db()
@@ -302,3 +303,23 @@ def test_answers_alone_ask_for_the_source_of_their_votes_before_they_are_read(
     start(client, report, shape="kto", judged_by="raters")
     report.refresh_from_db()
     assert report.state != ImportState.DRAFT
+
+
+def test_where_no_row_could_be_taken_no_other_is_said_to_be_in(
+    project: Project, signed_in: SignIn, manager: User
+) -> None:
+    report = ImportReport.objects.create(project=project, state=ImportState.DONE, rows=3, error_count=3)
+    page = signed_in(manager).get(report.get_absolute_url()).content.decode()
+    assert "None of the 3 rows could be taken." in page
+    assert "The others are in" not in page
+    ImportReport.objects.update(error_count=2)
+    assert "The others are in" in signed_in(manager).get(report.get_absolute_url()).content.decode()
+
+
+def test_the_log_names_the_file_that_was_thrown_away(project: Project, signed_in: SignIn, manager: User) -> None:
+    client = signed_in(manager)
+    upload(client, project, lines_of(HH).getvalue(), name="wrong.jsonl")
+    report = ImportReport.objects.get()
+    client.post(reverse("import-cancel", args=[project.slug, report.pk]))
+    event = AuditEvent.objects.order_by("-pk")[0]
+    assert (event.action, event.what) == ("cancelled", "wrong.jsonl")

@@ -289,6 +289,18 @@ def test_a_team_and_a_batch_are_made_given_and_dissolved(
     assert Comparison.objects.filter(batch=None).count() == 4
 
 
+def test_a_batch_that_finds_no_pair_says_so(
+    project: Project, signed_in: SignIn, manager: User, ann: User, make_comparison: MakeComparison
+) -> None:
+    make_comparison()
+    client, new = signed_in(manager), reverse("new-batch", args=[project.slug])
+    data = {"name": "Law", "people": [ann.pk], "containing": "nowhere", "most": "10"}
+    warning = "Law is saved, but no open comparison outside of batches fits what was asked."
+    assert warning in client.post(new, data, follow=True).content.decode()
+    without = client.post(new, data | {"name": "Later", "most": "0"}, follow=True).content.decode()
+    assert "0 comparisons were added to Later." in without
+
+
 def test_a_batch_for_too_few_people_is_saved_only_when_that_is_meant_and_warns_while_it_is_true(
     project: Project, signed_in: SignIn, manager: User, ann: User, ben: User, make_comparison: MakeComparison
 ) -> None:

@@ -324,7 +324,7 @@ def test_a_file_is_told_by_what_is_in_it_as_on_the_page(program: Program, file: 
         (b"\n", "The file is empty."),
         (b"PK\x03\x04", "This is a ZIP archive. Unpack it, and send the file that is in it."),
         (b"GIF89a", "The file is none of JSON Lines, a JSON list, CSV and Parquet."),
-        (gzip.compress(PAIR, mtime=0)[:-9], "The file cannot be unpacked"),
+        (gzip.compress(PAIR, mtime=0)[:10], "The file cannot be unpacked"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused(program: Program, file: bytes, problem: str) -> None:
@@ -332,6 +332,14 @@ def test_a_file_that_cannot_be_read_is_refused(program: Program, file: bytes, pr
     assert list(told) == ["body"]
     assert told["body"].startswith(problem)
     assert not ImportReport.objects.exists()
+
+
+def test_what_stands_before_the_break_of_a_packed_file_lands_and_the_report_tells_of_the_break(
+    program: Program,
+) -> None:
+    report = program.upload(f"{HERE}/imports", gzip.compress(PAIR, mtime=0)[:-9]).json()
+    assert (report["state"], report["rows"], report["comparisons_added"]) == ("failed", 1, 1)
+    assert "The file cannot be unpacked" in report["error"]
 
 
 def test_a_form_is_no_file(program: Program) -> None:

@@ -219,26 +219,26 @@ def test_a_link_to_a_field_shows_its_label(page: Page, project: Project) -> None
     expect(page.get_by_text("Max steps (steps)", exact=True).last).to_be_in_viewport()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_and_nothing_for_the_mouse_alone_on_any_page(
-    page: Page, live_stack: object, sign_in: SignIn, scheme: Literal["light", "dark"]
+    page: Page, live_stack: object, sign_in: SignIn
 ) -> None:
+    """In the light on a desktop, in the dark on a phone."""
     ada = User.objects.create_superuser("ada", display_name="Ada")
     sign_in(ada)
     long = "Why do people in all countries of the world drink tea? " * 4
     Membership.objects.create(project=make_project(pairs=(Pair(long, long, long),)), user=ada, role=Role.MANAGER)
-    page.emulate_media(color_scheme=scheme)
-    found = {}
-    for address in addresses_of_the_admin(page):
-        page.set_viewport_size({"width": 1280, "height": 800})
-        response = page.goto(address)
-        assert response is not None
-        assert response.ok
-        page.evaluate(AXE.read_text())
-        found[address] = [*page.evaluate(SERIOUS), *page.evaluate(MOUSE_ALONE)]
-        page.set_viewport_size({"width": 390, "height": 800})
-        found[address] += page.evaluate(SERIOUS)
-        found[address] += ["too wide"] * page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    found: dict[str, list[object]] = {address: [] for address in addresses_of_the_admin(page)}
+    looks: tuple[tuple[Literal["light", "dark"], int], ...] = (("light", 1280), ("dark", 390))
+    for scheme, width in looks:
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 800})
+        for address, complaints in found.items():
+            response = page.goto(address)
+            assert response is not None
+            assert response.ok
+            page.evaluate(AXE.read_text())
+            complaints += [*page.evaluate(SERIOUS), *page.evaluate(MOUSE_ALONE)]
+            complaints += ["too wide"] * page.evaluate("document.documentElement.scrollWidth > innerWidth")
     assert {address: complaints for address, complaints in found.items() if complaints} == {}
 
 
