@@ -168,7 +168,7 @@ def test_a_lost_connection_is_said_once_and_its_end_too(
     page.evaluate(SAID)
     context.set_offline(True)
     page.keyboard.press("2")
-    page.wait_for_timeout(7_000)
+    page.wait_for_timeout(4_000)
     context.set_offline(False)
     expect(page.locator("#said")).to_have_text("Saved. Next pair.")
     assert page.evaluate("heard") == ["Offline. Your vote is kept here and sent again.", "Saved. Next pair."]
@@ -206,7 +206,7 @@ def test_the_way_to_sign_in_again_can_be_reached_by_tab(page: Page, open_page: O
     page.evaluate(SAID)
     page.keyboard.press("2")
     page.get_by_role("link", name="sign in in a new tab").focus()
-    page.wait_for_timeout(7_000)
+    page.wait_for_timeout(4_000)
     expect(page.get_by_role("link", name="sign in in a new tab")).to_be_focused()
     assert page.evaluate("heard") == ["You are signed out. Your vote is kept here: sign in in a new tab"]
 
