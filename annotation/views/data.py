@@ -128,11 +128,16 @@ def _confirmation(request: SignedInRequest, draft: ImportReport, form: ImportFor
         "place": PLACES[found.format],
         "rows": found.rows[:SHOWN_ROWS],
         "asked": ASKED[draft.project.kind],
-        "needs_source": found.is_alone and draft.project.kind != Project.Kind.SINGLE,
+        "needs_source": _needs_source(found, draft.project),
         "form": form,
         "section": "projects",
     }
     return render(request, "annotation/import_confirm.html", context)
+
+
+def _needs_source(found: Found, project: Project) -> bool:
+    """Whether no row would land as work: answers alone, where people compare them."""
+    return found.is_alone and project.kind != Project.Kind.SINGLE
 
 
 def _proposed(found: Found) -> dict[str, str]:
@@ -154,7 +159,7 @@ def start(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     told = form.cleaned_data
     with draft.local_file() as path:
         found = look_at(path, shape=told["shape"])
-    if found.is_alone and not told["judged_by"] and project.kind != Project.Kind.SINGLE:
+    if _needs_source(found, project) and not told["judged_by"]:
         form.add_error("judged_by", said(ALONE))
         return _confirmation(request, draft, form)
     with transaction.atomic():
