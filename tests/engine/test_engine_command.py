@@ -43,6 +43,26 @@ runpy.run_module("training.engine", run_name="__main__")
 """
 
 
+TAKEN_DOWN = """
+import atexit, runpy, sys
+atexit.register(print, "Python is taken down", file=sys.stderr)
+sys.stdout.write("kept")
+sys.argv = ["engine"]
+runpy.run_module("training.engine", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_only_a_process_that_is_alone_takes_python_down_when_it_ends(count: int) -> None:
+    """Of several, gloo's thread would be ended with the last tensor in its hand, and the process by SIGABRT with it."""
+    place = {"WORLD_SIZE": str(count), "RANK": "0"}
+    command = [sys.executable, "-c", TAKEN_DOWN]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **place})
+    assert (done.returncode, done.stdout) == (BAD_INPUT, "kept")
+    assert "usage: " in done.stderr
+    assert ("Python is taken down" in done.stderr) is (count == 1)
+
+
 @pytest.mark.slow
 def test_the_engine_runs_without_django_celery_and_its_siblings(make_run: MakeRun) -> None:
     run_dir = make_run("dpo")

@@ -155,4 +155,4 @@ def readable(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    launch.end(main(sys.argv[1:]))

@@ -5,10 +5,12 @@ It is called here rather than from a shell because of the exit code: `accelerate
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from training.engine import stop
 from training.engine.errors import EngineError, Stopped
@@ -65,6 +67,16 @@ def record(reason: str) -> None:
         from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
         get_error_handler().record_exception(EngineError(reason))
+
+
+def end(code: int) -> NoReturn:
+    """End this process; a launched one without taking Python down, as gloo's thread may still hold the last tensor."""
+    if not is_launched():
+        sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # what a full disk has refused
+            stream.flush()
+    os._exit(code)
 
 
 def _pass_on(number: int, frame: FrameType | None) -> None:
