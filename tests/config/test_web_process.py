@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from django.test import Client
+
+from config.wsgi import application
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "scipy", "krippendorff")
@@ -49,3 +52,23 @@ def test_a_fresh_clone_serves_its_style_without_debug(client: Client) -> None:
     response = client.get("/static/css/tokens.css")
     assert response.status_code == 200
     assert b"".join(response).startswith(b"/*")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/sign-in/", "/api/v1/projects"])
+@pytest.mark.parametrize(("charset", "is_read"), [("hex", False), ("idna", False), ("utf-7", False), ("utf-8", True)])
+def test_a_charset_that_is_no_texts_is_refused_by_what_the_server_calls(path: str, charset: str, is_read: bool) -> None:
+    """The test client makes requests of its own, so the application is called as gunicorn does."""
+    said: list[str] = []
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": path,
+        "QUERY_STRING": "a=%FFb",
+        "CONTENT_TYPE": f"text/plain; charset={charset}",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": BytesIO(),
+    }
+    b"".join(application(environ, lambda status, headers: said.append(status)))
+    assert (said[0][:3] != "400") is is_read
