@@ -17,6 +17,11 @@ from api.errors import Problem
 
 logger = logging.getLogger(__name__)
 WINDOW = 60  # seconds
+RATE = {
+    "RateLimit-Limit": "Requests that one person's programs may send in a minute.",
+    "RateLimit-Remaining": "Requests that are left in this minute.",
+    "RateLimit-Reset": "Seconds until the next minute begins.",
+}
 
 
 def spend(user_id: int) -> dict[str, str]:
@@ -25,11 +30,7 @@ def spend(user_id: int) -> dict[str, str]:
     window, passed = divmod(int(time()), WINDOW)
     wait = WINDOW - passed
     used = _count(f"api:requests:{user_id}:{window}")
-    headers = {
-        "RateLimit-Limit": str(limit),
-        "RateLimit-Remaining": str(max(limit - used, 0)),
-        "RateLimit-Reset": str(wait),
-    }
+    headers = dict(zip(RATE, map(str, (limit, max(limit - used, 0), wait)), strict=True))
     if used > limit:
         raise Problem(
             429,

@@ -13,6 +13,7 @@ from ninja.openapi import get_schema
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 
+from api.answer_headers import declare_headers
 from api.endpoints import comparisons, imports, judgments, me, preferences, projects, quality, queue
 from api.errors import answer_errors
 from api.strict import StrictParser, problem_of, strictly
@@ -53,6 +54,7 @@ def _schema(path_prefix: str) -> OpenAPISchema:
     # Without the groups of parameters: each parameter is described where it is taken.
     for name in [name for name in named if f'"#/components/schemas/{name}"' not in text]:
         del named[name]
+    declare_headers(described)
     return described
 
 

@@ -18,6 +18,11 @@ def test_an_unknown_address_is_told_in_json(db: None, path: str) -> None:
     assert error_of(Client().get(path)) == (404, "not_found")
 
 
+def test_a_host_that_is_not_this_sites_is_told_in_json(db: None) -> None:
+    answer = Client(raise_request_exception=False).get(f"{ROOT}/me", headers={"host": "elsewhere.example"})
+    assert error_of(answer) == (400, "refused")
+
+
 def test_the_beginning_of_the_api_says_where_it_is_described(db: None) -> None:
     todo = Client().get("/api/v1/").json()["error"]["todo"]
     assert todo == "/api/v1/openapi.json describes its addresses."

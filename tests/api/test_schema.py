@@ -34,6 +34,13 @@ BOUNDED = settings(
     max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 NUMBERS = count()
+# What any answer of any site may have, and what depends on the requests before.
+EVERYWHERE = {
+    *("allow", "cache-control", "content-disposition", "content-encoding", "content-language", "content-length"),
+    *("content-security-policy", "content-type", "cross-origin-opener-policy", "permissions-policy", "referrer-policy"),
+    *("set-cookie", "vary", "x-content-type-options", "x-frame-options"),
+}
+SOMETIMES = {"idempotency-replayed"}
 REAL_FILES = cycle(
     [
         b'[{"prompt": "Why?", "responses": ["So.", "Hm."]}]',
@@ -143,10 +150,14 @@ def test_an_address_answers_as_it_is_described(
             _mend(case, held)
         # A case may be wrong by having no token: then it gets none.
         comes_with_one = positive or "Authorization" in (case.headers or {})
-        case.call_and_validate(
+        answer = case.call_and_validate(
             headers={"Authorization": f"Bearer {token}"} if comes_with_one else {},
             excluded_checks=[] if positive else [positive_data_acceptance],
         )
+        declared = operation.definition.raw["responses"][str(answer.status_code)]["headers"]
+        named, ours = {name.lower() for name in declared}, set(answer.headers) - EVERYWHERE
+        assert ours <= named
+        assert ours >= named - SOMETIMES or not positive  # an address of no view is answered before anybody is counted
 
     ask()
     assert asked > 0
