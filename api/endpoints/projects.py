@@ -64,11 +64,18 @@ class ProjectOut(Schema):
 # Kept with two decimals.
 Overlap = Annotated[float, Field(ge=1, le=50), AfterValidator(lambda number: round(number, 2))]
 ABOUT_OVERLAP = "How many people judge each new comparison. 1.2: one in five is judged twice. Rounded to two decimals."
-
-
 ABOUT_KIND = "What the answers to one prompt become: two at a time, all in order, or one at a time."
+
+
+def _different(names: list[str]) -> list[str]:
+    if len({name.strip() for name in names}) < len(names):
+        raise ValueError("A name is there twice.")
+    return names
+
+
 # The pattern tells programs what the form of the pages says to people: there a comma parts two names.
-Name = Annotated[Text, Field(min_length=1, max_length=40, json_schema_extra={"pattern": "^[^\\u0000,]*$"})]
+Name = Annotated[Words, Field(max_length=40, json_schema_extra={"pattern": "^[^\\u0000,]*[^\\s\\u0000,][^\\u0000,]*$"})]
+Names = Annotated[list[Name], AfterValidator(_different), Field(json_schema_extra={"uniqueItems": True})]
 Title = Annotated[Words, Field(max_length=120)]
 
 
@@ -80,8 +87,8 @@ class ProjectIn(Body):
     asks_strength: bool = Field(True, description="Ask how much better: slightly, clearly, much.")
     offers_both_good: bool = Field(False, description="Offer “both good” beside “both bad”.")
     asks_acceptability: bool = Field(False, description="Ask of each answer whether it will do.")
-    aspects: list[Name] = Field([], max_length=MOST_ASPECTS, description="Each gets a vote of its own.")
-    reason_tags: list[Name] = Field([], max_length=MOST_TAGS, description="Reasons to tick.")
+    aspects: Names = Field([], max_length=MOST_ASPECTS, description="Each gets a vote of its own.")
+    reason_tags: Names = Field([], max_length=MOST_TAGS, description="Reasons to tick.")
     asks_reason: bool = Field(False, description="Offer a field for the reason.")
     offers_edit: bool = Field(False, description="Offer to edit an answer; the edit counts as better than it.")
 
@@ -97,8 +104,8 @@ class ProjectPatch(Body):
     asks_strength: bool = Field(default_factory=bool)
     offers_both_good: bool = Field(default_factory=bool)
     asks_acceptability: bool = Field(default_factory=bool)
-    aspects: list[Name] = Field(default_factory=list, max_length=MOST_ASPECTS)
-    reason_tags: list[Name] = Field(default_factory=list, max_length=MOST_TAGS)
+    aspects: Names = Field(default_factory=list, max_length=MOST_ASPECTS)
+    reason_tags: Names = Field(default_factory=list, max_length=MOST_TAGS)
     asks_reason: bool = Field(default_factory=bool)
     offers_edit: bool = Field(default_factory=bool)
 
