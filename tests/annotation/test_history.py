@@ -115,6 +115,21 @@ def test_a_change_sent_twice_is_kept_once(signed_in: SignIn, ann: User, judgment
     assert Comparison.objects.get().depth == 1
 
 
+def test_the_address_of_a_changed_vote_leads_to_the_new_one(signed_in: SignIn, ann: User, judgment: Judgment) -> None:
+    client = signed_in(ann)
+    client.post(address(judgment), {"choice": "tie"})
+    back = client.get(address(judgment), follow=True)
+    assert back.redirect_chain == [(address(Judgment.objects.standing().get()), 302)]
+    assert 'value="tie"' in back.content.decode()
+
+
+def test_the_address_of_a_vote_taken_back_says_so(signed_in: SignIn, ann: User, judgment: Judgment) -> None:
+    queue.undo_last(project=judgment.comparison.project, annotator=ann)
+    back = signed_in(ann).get(address(judgment), follow=True)
+    assert back.redirect_chain == [(reverse("history", args=[judgment.comparison.project.slug]), 302)]
+    assert "changed or taken back already" in back.content.decode()
+
+
 def test_votes_of_an_archived_project_stay(project: Project, signed_in: SignIn, ann: User, judgment: Judgment) -> None:
     Project.objects.update(archived_at=now())
     signed_in(ann).post(address(judgment), {"choice": "tie"})
