@@ -7,8 +7,9 @@ moment later (DNS rebinding) changes nothing.
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
@@ -19,6 +20,9 @@ from models_registry.sayings import saying
 PORTS = {"http": 80, "https": 443}
 # IPv6 addresses that carry an IPv4 address to be reached through a gateway (RFC 6052, RFC 8215).
 NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+# Special by the IANA's registries, but not in the tables of older Pythons: protocol assignments (RFC 6890), 6to4 relays
+# (RFC 7526), documentation (RFC 9637), segments of routes (RFC 9602), dummies (RFC 9780).
+SPECIAL = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20", "5f00::/16", "100:0:0:1::/64")))
 
 # Why nothing is sent somewhere; kept in English in the log.
 NO_ADDRESS = saying(gettext_noop("There is no address for %(host)s (%(reason)s)."))
@@ -79,7 +83,7 @@ def split(url: str) -> SplitResult:
 def check(address: str) -> None:
     """Raises RefusedAddressError unless the address is public or in a network of the setting WEBHOOK_NETWORKS."""
     ip = _meant(ip_address(address.partition("%")[0]))
-    if any(ip.version == network.version and ip in network for network in settings.WEBHOOK_NETWORKS):
+    if _is_in(ip, settings.WEBHOOK_NETWORKS):
         return
     if not _is_public(ip):
         raise RefusedAddressError(NOT_PUBLIC % {"address": address})
@@ -98,4 +102,8 @@ def _is_public(ip: Address) -> bool:
     local = ip.is_multicast or ip.is_reserved or ip.is_unspecified or ip.is_loopback or ip.is_link_local
     if isinstance(ip, IPv6Address):
         local = local or ip.is_site_local
-    return ip.is_global and not local
+    return ip.is_global and not local and not _is_in(ip, SPECIAL)
+
+
+def _is_in(ip: Address, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    return any(ip.version == network.version and ip in network for network in networks)
