@@ -7,14 +7,14 @@ address that both sides know by name stands here twice.
 from allauth.account.views import ReauthenticateView
 from allauth.mfa.base import views as mfa
 from allauth.mfa.recovery_codes.views import GenerateRecoveryCodesView, ViewRecoveryCodesView
-from allauth.mfa.totp.views import ActivateTOTPView, DeactivateTOTPView
+from allauth.mfa.totp.views import DeactivateTOTPView
 from allauth.socialaccount.providers.openid_connect import views as oidc
 from django.contrib.auth.decorators import login_required
 from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
-from annotation.signing_in import to_the_provider
+from annotation.signing_in import SecondFactorView, to_the_provider
 from annotation.views import people, personal
 
 form = require_http_methods(["GET", "HEAD", "POST"])
@@ -52,7 +52,7 @@ urlpatterns = [
     ),
     path(
         "account/two-factor/on/",
-        form(login_required(never_cache(ActivateTOTPView.as_view(template_name="accounts/two_factor_on.html")))),
+        form(login_required(never_cache(SecondFactorView.as_view(template_name="accounts/two_factor_on.html")))),
         name="mfa_activate_totp",
     ),
     path(

@@ -88,6 +88,19 @@ def test_one_sets_it_up_and_gets_recovery_codes(
     assert "added" in AuditEvent.objects.filter(actor=ann, action="two-factor").latest("id").what
 
 
+def test_one_without_a_password_gets_the_recovery_codes_without_another_code(signed_in: SignIn, ann: User) -> None:
+    """Who came by a link has nothing to be asked for again before, and the code from then on."""
+    ann.set_unusable_password()
+    ann.save()
+    client = signed_in(ann)
+    page = client.get(reverse("mfa_activate_totp")).content.decode()
+    key = re.search(r'<code class="secret">(\w+)</code>', page)
+    assert key is not None
+    done = client.post(reverse("mfa_activate_totp"), {"code": code_now(key[1])}, follow=True)
+    assert done.redirect_chain == [(reverse("mfa_view_recovery_codes"), 302)]
+    assert len(set(re.findall(r"<li>(\d{8})</li>", done.content.decode()))) == 10
+
+
 def test_a_password_alone_does_not_let_in(client: Client, careful: User) -> None:
     assert by_password(client) == reverse("mfa_authenticate")
     assert not is_in(client)
