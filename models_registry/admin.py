@@ -9,7 +9,6 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin as UnfoldAdmin
 from unfold.admin import TabularInline
@@ -55,7 +54,9 @@ class ArtifactInline(NothingIsLost, TabularInline):  # type: ignore[misc]
         return filesizeformat(artifact.bytes)
 
     @admin.display(description=_("archive"))
-    def archive(self, artifact: Artifact) -> SafeString:
+    def archive(self, artifact: Artifact) -> str:
+        if artifact._state.adding:  # a row that a form made up
+            return ""
         return format_html('<a href="{}">{}</a>', artifact.get_absolute_url(), _("Download"))
 
 

@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with Client.from_environment() as client:
         votes = label(client, asked.project, most=asked.most)
         progress = client.project(asked.project).progress
-    print(f"{votes} votes given; the project has {progress.done} of {progress.wanted}.")
+        why = f" No more pairs: {client.why}." if client.why else ""
+    print(f"{votes} votes given; the project has {progress.done} of {progress.wanted}.{why}")
 
 
 if __name__ == "__main__":

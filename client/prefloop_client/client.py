@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import requests
 
@@ -43,12 +44,14 @@ class Client:
     """One person's token at one site. Not for several threads at once.
 
     `tries` is how often a request is sent at most; `timeout` in seconds is for connecting and between two pieces of the
-    answer. Methods raise ApiError for what the server refuses and NoAnswerError if it is not reached.
+    answer. `why` is the API's word for why the last `lease` gave nothing (`cap`, `done`, …), empty if it gave a pair.
+    Methods raise ApiError for what the server refuses and NoAnswerError if it is not reached.
     """
 
     def __init__(self, url: str, token: str, *, tries: int = 4, timeout: float = 30.0) -> None:
         self.root = url.rstrip("/") + "/api/v1"
         self.tries, self.timeout = tries, timeout
+        self.why = ""
         self.session = requests.Session()
         self.session.headers["Authorization"] = f"Bearer {token}"
 
@@ -77,7 +80,7 @@ class Client:
         return self._rows(Project, "/projects", {"archived": str(archived).lower()})
 
     def project(self, slug: str) -> Project:
-        return read(Project, self._json("GET", f"/projects/{slug}"))
+        return read(Project, self._json("GET", _at(slug)))
 
     def new_project(self, name: str, **settings: str | float | list[str]) -> Project:
         """`settings`: guidelines, overlap, kind (pairs, ranking, single), asks_strength, offers_both_good,
@@ -85,30 +88,31 @@ class Client:
         return read(Project, self._json("POST", "/projects", body={"name": name, **settings}, key=_new_key()))
 
     def change_project(self, slug: str, **settings: str | float | list[str]) -> Project:
-        return read(Project, self._json("PATCH", f"/projects/{slug}", body=settings))
+        return read(Project, self._json("PATCH", _at(slug), body=settings))
 
     def archive(self, slug: str) -> Project:
         """End the project's work; nothing of it is lost. One that is archived stays so."""
-        return read(Project, self._json("POST", f"/projects/{slug}/archive"))
+        return read(Project, self._json("POST", f"{_at(slug)}/archive"))
 
     def reopen(self, slug: str) -> Project:
         """Take an archived project up again where it was left."""
-        return read(Project, self._json("POST", f"/projects/{slug}/reopen"))
+        return read(Project, self._json("POST", f"{_at(slug)}/reopen"))
 
     # The queue
 
     def lease(self, slug: str) -> Pair | None:
-        """The pair you hold, or the next one; None if there is nothing for you now."""
-        found = self._json("POST", f"/projects/{slug}/queue/lease")["pair"]
-        return read(Pair, found) if found else None
+        """The pair you hold, or the next one; None if there is nothing for you now, and `why` says why."""
+        found = self._json("POST", f"{_at(slug)}/queue/lease")
+        self.why = found["why"] or ""
+        return read(Pair, found["pair"]) if found["pair"] else None
 
     def extend(self, slug: str, pair: Pair) -> None:
         """Keep it for another five minutes. Raises ApiError `lease_lost` if somebody else has it."""
-        self._json("POST", f"/projects/{slug}/queue/extend", body={"ticket": pair.ticket})
+        self._json("POST", f"{_at(slug)}/queue/extend", body={"ticket": pair.ticket})
 
     def release(self, slug: str) -> None:
         """Give back what you hold."""
-        self._send("POST", f"/projects/{slug}/queue/release", again=True)
+        self._send("POST", f"{_at(slug)}/queue/release", again=True)
 
     def submit(
         self,
@@ -139,36 +143,36 @@ class Client:
             "edits": dict(edits or {}),
             "active_seconds": active_seconds,
         }
-        return read(Vote, self._json("POST", f"/projects/{slug}/queue/submit", body=body, key=_new_key()))
+        return read(Vote, self._json("POST", f"{_at(slug)}/queue/submit", body=body, key=_new_key()))
 
     def skip(self, slug: str, pair: Pair, reason: str) -> None:
         """Pass it on for good. Raises AlreadyJudgedError for a pair with a vote of yours."""
         body = {"ticket": pair.ticket, "reason": reason}
-        self._json("POST", f"/projects/{slug}/queue/skip", body=body, key=_new_key())
+        self._json("POST", f"{_at(slug)}/queue/skip", body=body, key=_new_key())
 
     def undo(self, slug: str) -> Pair:
         """Take the last vote or skip back. Sent once: sent twice it would undo two."""
-        return read(Pair, self._send("POST", f"/projects/{slug}/queue/undo", again=False).json())
+        return read(Pair, self._send("POST", f"{_at(slug)}/queue/undo", again=False).json())
 
     # Votes and what follows from them
 
     def own_judgments(self, slug: str) -> Iterator[OwnJudgment]:
-        return self._rows(OwnJudgment, f"/projects/{slug}/judgments/mine")
+        return self._rows(OwnJudgment, f"{_at(slug)}/judgments/mine")
 
     def judgments(self, slug: str, *, annotator: str = "", withdrawn: bool = False) -> Iterator[Judgment]:
         """Everybody's votes. For managers, like all that follows."""
         which = {"annotator": annotator, "withdrawn": str(withdrawn).lower()}
-        return self._rows(Judgment, f"/projects/{slug}/judgments", which)
+        return self._rows(Judgment, f"{_at(slug)}/judgments", which)
 
     def comparisons(self, slug: str) -> Iterator[Comparison]:
-        return self._rows(Comparison, f"/projects/{slug}/comparisons")
+        return self._rows(Comparison, f"{_at(slug)}/comparisons")
 
     def preferences(self, slug: str) -> Iterator[Preference]:
-        return self._rows(Preference, f"/projects/{slug}/preferences")
+        return self._rows(Preference, f"{_at(slug)}/preferences")
 
     def quality(self, slug: str) -> Quality:
         """How far people agree and what their votes follow. Asking has it computed again if votes have come."""
-        return read(Quality, self._json("GET", f"/projects/{slug}/quality"))
+        return read(Quality, self._json("GET", f"{_at(slug)}/quality"))
 
     def export(
         self, slug: str, *, shape: str = "preference", votes: str = "raw", **more: str | float | Sequence[str]
@@ -179,7 +183,7 @@ class Client:
         if "file" in more:
             raise ValueError("export reads rows from JSON Lines; export_file keeps other kinds of file.")
         query = {"shape": shape, "votes": votes, **more}
-        with self._send("GET", f"/projects/{slug}/export", query=query, stream=True, again=True) as response:
+        with self._send("GET", f"{_at(slug)}/export", query=query, stream=True, again=True) as response:
             for line in response.iter_lines():
                 yield json.loads(line)
 
@@ -199,7 +203,7 @@ class Client:
         whole = Path(path)
         part = whole.with_name(f"{whole.name}.part")
         with (
-            self._send("GET", f"/projects/{slug}/export", query=query, stream=True, again=True) as response,
+            self._send("GET", f"{_at(slug)}/export", query=query, stream=True, again=True) as response,
             part.open("wb") as kept,
         ):
             for piece in response.iter_content(PIECE):
@@ -216,20 +220,20 @@ class Client:
         self, slug: str, rows: Iterable[Mapping[str, Any]], *, judged_by: str = "", author_label: str = ""
     ) -> Import:
         """Bring rows in, of `prompt` with `chosen` and `rejected` or with `responses`, and wait until they are."""
-        body = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        body = "".join(json.dumps(row) + "\n" for row in rows).encode()
         return self._import(slug, body, "", judged_by, author_label)
 
     def imports(self, slug: str) -> Iterator[Import]:
-        return self._rows(Import, f"/projects/{slug}/imports")
+        return self._rows(Import, f"{_at(slug)}/imports")
 
     def _import(self, slug: str, body: bytes, file_name: str, judged_by: str, author_label: str) -> Import:
         query = {"file_name": file_name, "judged_by": judged_by, "author_label": author_label}
         # Sent again it adds nothing twice: what is there already is counted as a duplicate.
-        answer = self._send("POST", f"/projects/{slug}/imports", query=query, data=body, content=JSON_LINES, again=True)
+        answer = self._send("POST", f"{_at(slug)}/imports", query=query, data=body, content=JSON_LINES, again=True)
         report = read(Import, answer.json())
         while report.finished_at is None:
             time.sleep(1.0)
-            report = read(Import, self._json("GET", f"/projects/{slug}/imports/{report.id}"))
+            report = read(Import, self._json("GET", f"{_at(slug)}/imports/{report.id}"))
         return report
 
     # Requests
@@ -299,6 +303,13 @@ def _error(answer: requests.Response) -> ApiError:
     told = error if isinstance(error, dict) else {}
     kind = AlreadyJudgedError if told.get("code") == "already_judged" else ApiError
     return kind(answer.status_code, told)
+
+
+def _at(slug: str) -> str:
+    """A project's address. Raises ValueError without a slug, which would be the address of all projects."""
+    if not slug:
+        raise ValueError("Which project? Its slug, the last part of its address, is empty.")
+    return f"/projects/{quote(slug, safe='')}"
 
 
 def _new_key() -> str:

@@ -86,7 +86,7 @@ def test_the_example_labels_a_project(
 
     example.main([SLUG])
 
-    assert capsys.readouterr().out == "3 votes given; the project has 3 of 3.\n"
+    assert capsys.readouterr().out == "3 votes given; the project has 3 of 3. No more pairs: done.\n"
     judgments = list(Judgment.objects.all())
     short = set(Response.objects.filter(text="Short.").values_list("pk", flat=True))
     assert {judgment.tiers[0][0] for judgment in judgments} == short
@@ -147,6 +147,7 @@ def test_a_manager_works_through_the_client(project: Project, manager: User, cli
     assert skipped is not None
     client.skip(SLUG, skipped, "broken")
     assert client.lease(SLUG) is not None
+    assert client.why == ""
     client.release(SLUG)
 
     assert [one.id for one in client.own_judgments(SLUG)] == [vote.id]
@@ -160,6 +161,27 @@ def test_a_manager_works_through_the_client(project: Project, manager: User, cli
     assert client.quality(SLUG).computed_at is None  # asked for by this
     (row,) = client.export(SLUG, shape="preference-text", annotators=["mara"])
     assert (row["chosen"], row["rejected"]) == (pair.b, pair.a)
+
+
+def test_why_there_is_no_pair_can_be_asked(project: Project, ann: User, client_of: ClientOf) -> None:
+    client: Client = client_of(ann)
+    assert client.lease(SLUG) is None
+    assert client.why == "empty"
+
+
+def test_a_project_without_a_slug_is_not_asked_for() -> None:
+    client = Client("http://127.0.0.1:9", "pfl_x", tries=1)
+    with pytest.raises(ValueError, match="slug"):
+        client.project("")
+    with pytest.raises(NoAnswerError, match="/projects/a%2Fb%3Fc"):
+        client.project("a/b?c")
+
+
+def test_a_row_with_half_a_character_is_the_servers_to_report(
+    project: Project, manager: User, client_of: ClientOf
+) -> None:
+    report = client_of(manager).import_rows(SLUG, [*VOTED, {**VOTED[0], "prompt": "half: \ud800"}])
+    assert (report.comparisons_added, [bad.line for bad in report.errors]) == (1, [2])
 
 
 def test_a_file_is_imported(project: Project, manager: User, client_of: ClientOf, tmp_path: Path) -> None:

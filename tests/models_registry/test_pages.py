@@ -133,6 +133,14 @@ def test_in_the_admin_only_the_stage_can_be_set(client: Client, admin: User, reg
     assert Version.objects.count() == 1
 
 
+def test_a_form_of_made_up_rows_is_shown_again(client: Client, admin: User, register: Register) -> None:
+    client.force_login(admin)
+    url = reverse("admin:models_registry_version_change", args=[register().pk])
+    again = client.post(url, {"stage": "", "artifacts-TOTAL_FORMS": "1", "artifacts-INITIAL_FORMS": "nan"})
+    assert again.status_code == 200
+    assert "ManagementForm" in again.content.decode()
+
+
 def test_admin_lists_open(client: Client, admin: User, register: Register, make_folder: MakeFolder) -> None:
     register()
     client.force_login(admin)
