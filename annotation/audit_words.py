@@ -37,6 +37,8 @@ WORDS = (
     _("pair %(n)d"),
     _("retired pair %(n)d"),
     _("pair %(n)d, taken back"),
+    _("dispute over pair %(n)d"),
+    _("dispute over pair %(n)d, taken back"),
     _("flag on pair %(n)d"),
     _("new token %(name)s"),
     _("revoked token %(name)s"),

@@ -47,7 +47,7 @@ class QueueForm(RowForm[Project]):
             ),
             "daily_cap": _("Empty for none. Tired people judge worse; a person's own number is set under Assignment."),
             "practice_pairs": _(
-                "0 for no training phase. Each is followed by the expected answer and your explanation."
+                "For annotators; 0 for no training phase. Each is followed by the expected answer and your explanation."
             ),
             "pass_mark": _("Share of the practice pairs that must be judged as expected."),
         }

@@ -13,7 +13,7 @@ Compared = tuple[int, ...]
 
 
 class Grouped(NamedTuple):
-    """New sets of answers with their prompts, and how many rows bring nothing that people are not asked already."""
+    """New sets of answers with their prompts, and how many of the rows' sets people are asked already."""
 
     sets: dict[Compared, int]
     duplicates: int
@@ -31,10 +31,10 @@ def group(rows: Iterable[tuple[int, list[int]]], project: Project, there: Collec
     together = defaultdict[int, set[int]](set)
     duplicates = 0
     for prompt, responses in rows:
-        asked = all(_is_asked(wanted, sets_of[wanted[0]]) for wanted in project.sets_to_judge(responses))
-        if asked or together[prompt].issuperset(responses):
-            duplicates += 1
-        else:
+        found = project.sets_to_judge(responses)
+        asked = sum(_is_asked(one, sets_of[one[0]]) or together[prompt].issuperset(one) for one in found)
+        duplicates += asked
+        if asked < len(found):
             together[prompt].update(responses)
     wanted = ((compared, prompt) for prompt, ids in together.items() for compared in project.sets_to_judge(list(ids)))
     return Grouped({compared: prompt for compared, prompt in wanted if compared not in there}, duplicates)

@@ -42,7 +42,7 @@ from annotation.services import record_judgment
 
 
 class Landed(NamedTuple):
-    """How many comparisons a batch added, how many votes, and how many of its pairs were there already."""
+    """How many comparisons a batch added, how many votes, and how many of its comparisons were there already."""
 
     added: int
     judged: int

@@ -70,7 +70,7 @@ def settle(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     comparison = get_object_or_404(Comparison, project=project, pk=pk)
     if project.archived_at is not None:
         return _stays(request, project)
-    audit.tell(request, f"pair {comparison.pk}")
+    audit.tell(request, f"dispute over pair {comparison.pk}")
     reason = request.POST.get("reason", "").replace("\x00", "").strip()[:LONGEST_REASON]
     try:
         decide(
@@ -94,7 +94,7 @@ def unsettle(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     decision = get_object_or_404(Judgment, comparison__project=project, pk=pk, annotator=request.user, decides=True)
     if project.archived_at is not None:
         return _stays(request, project)
-    audit.tell(request, f"pair {decision.comparison_id}, taken back")
+    audit.tell(request, f"dispute over pair {decision.comparison_id}, taken back")
     if take_back(decision_id=decision.pk, reviewer=request.user):
         messages.info(request, _("Taken back: the votes count again, and the pair is open for one more judgment."))
     else:

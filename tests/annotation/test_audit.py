@@ -254,8 +254,8 @@ def test_what_is_settled(
         client.post(reverse("unsettle", args=[slug, decision.pk]))
         client.post(reverse("settle-flag", args=[slug, flag.pk]))
     assert log()[before:] == [
-        ("mara", "settled", "", slug, f"pair {pair.pk}"),
-        ("mara", "settled", "", slug, f"pair {pair.pk}, taken back"),
+        ("mara", "settled", "", slug, f"dispute over pair {pair.pk}"),
+        ("mara", "settled", "", slug, f"dispute over pair {pair.pk}, taken back"),
         ("mara", "settled", "", slug, f"flag on pair {pair.pk}"),
     ]
     with override("de"):

@@ -119,7 +119,16 @@ def test_an_import_makes_what_the_project_asks_for(
     assert (report.comparisons_added, report.duplicates) == (len(made), 0)
     again = import_rows(project=project, file=lines_of(row))
     assert [len(ids) for ids in sets(project)] == made
-    assert (again.comparisons_added, again.duplicates > 0) == (0, bool(made))
+    assert (again.comparisons_added, again.duplicates) == (0, len(made))
+
+
+@pytest.mark.parametrize(("kind", "added", "there"), [("pairs", 2, 1), ("ranking", 1, 0), ("single", 1, 2)])
+def test_what_is_there_already_is_counted_as_what_is_added(project: Project, kind: str, added: int, there: int) -> None:
+    """A row of two answers that are there and a new one: its pairs, its ranking, its answers."""
+    Project.objects.update(kind=kind)
+    import_rows(project=project, file=lines_of({**THREE, "responses": ["one", "two"]}))
+    report = import_rows(project=project, file=lines_of(THREE))
+    assert (report.comparisons_added, report.duplicates) == (added, there)
 
 
 def test_an_answer_more_joins_the_ranking(project: Project) -> None:
