@@ -139,6 +139,18 @@ def test_the_page_tells_what_was_expected_and_why(
     assert "Question 2?" in client.get(url).content.decode()
 
 
+def test_who_has_done_more_than_is_needed_reads_of_the_last(
+    project: Project, practice: list[Comparison], ann: User, manager: User, signed_in: SignIn
+) -> None:
+    for rightly in (True, False, False):
+        judge(project, ann, rightly=rightly)
+    last = judge(project, ann, rightly=False)
+    label = signed_in(ann).get(reverse("label", args=[project.slug]), {"practised": last.pk}).content.decode()
+    assert "Practice: 4 done, 0 of the last 3 as expected; 66 % are asked for" in label
+    people = signed_in(manager).get(reverse("assignment", args=[project.slug])).content.decode()
+    assert "4 done, 0 of the last 3 as expected" in people
+
+
 def test_the_page_says_that_it_is_practice(
     project: Project, practice: list[Comparison], ann: User, signed_in: SignIn, make_comparison: MakeComparison
 ) -> None:
