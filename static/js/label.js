@@ -409,6 +409,14 @@
     return starts.length > 0;
   };
 
+  let clickedAt = 0;  // first of those at one place that the browser counts together
+  addEventListener("click", (event) => {
+    if (event.detail < 2) clickedAt = performance.now();
+    else if (shownAt > clickedAt) {  // meant for the pair that was here
+      event.preventDefault();
+      event.stopPropagation();
+    }
+  }, true);
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-pause]")) pause(true);
     if (event.target.closest("[data-resume]")) pause(false);

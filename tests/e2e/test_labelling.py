@@ -264,6 +264,40 @@ def test_on_a_phone_stop_gives_the_pair_back(
     assert not Lease.objects.exists()
 
 
+def tap_twice(page: Page, name: str, *, by: str, apart: int) -> None:
+    """At one place, so many milliseconds apart."""
+    box = page.get_by_role("button", name=name).bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    for count in (1, 2):
+        if by == "finger":
+            page.touchscreen.tap(x, y)
+        else:
+            page.mouse.down(click_count=count)
+            page.mouse.up(click_count=count)
+        page.wait_for_timeout(apart)
+
+
+@pytest.mark.parametrize("other_context", [PHONE], indirect=True)
+@pytest.mark.parametrize(("by", "apart"), [("mouse", 20), ("mouse", 200), ("finger", 20), ("finger", 200)])
+def test_two_taps_in_a_hurry_are_one_vote_and_one_undo(other_context: BrowserContext, by: str, apart: int) -> None:
+    page = other_context.new_page()
+    page.goto(LABEL)
+    shows(page, PAIRS[0])
+    page.keyboard.press("Escape")
+    for given in (1, 2):
+        page.wait_for_load_state("networkidle")  # the next pair is here
+        tap_twice(page, "A clearly", by=by, apart=apart)
+        page.wait_for_timeout(600)
+        assert Judgment.objects.count() == given
+
+    tap_twice(page, "Undo", by=by, apart=apart)
+    shows(page, PAIRS[1])
+    page.wait_for_timeout(600)
+    assert Judgment.objects.standing().count() == 1
+
+
 @pytest.mark.parametrize("other_context", [PHONE], indirect=True)
 def test_on_a_phone_words_are_read_and_no_button_moves(other_context: BrowserContext) -> None:
     page = other_context.new_page()
