@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -61,7 +61,7 @@ def edits(judged: Judged) -> list[Edit]:
     Where a reviewer settled the pair, of an edit no more is known than that it is better than its original.
     """
     found = []
-    is_settled = any(vote.decides for vote in judged.votes)
+    is_settled = any(vote.decides or vote.is_overruled for vote in judged.votes)
     for vote in judged.votes:
         if vote.edit:
             original, text = vote.edit
@@ -105,7 +105,16 @@ def _votes(comparisons: dict[int, list[int]], wanted: Wanted) -> dict[int, list[
     found: defaultdict[int, list[Vote]] = defaultdict(list)
     for comparison, *told in rows:
         found[comparison].append(_vote(comparisons[comparison], *told))
+    if wanted.is_part:
+        for comparison in _decided(list(found)):
+            found[comparison] = [vote._replace(is_overruled=not vote.decides) for vote in found[comparison]]
     return found
+
+
+def _decided(comparisons: list[int]) -> Iterable[int]:
+    """Those that a reviewer has settled."""
+    among = _among("annotation_judgment.comparison_id", comparisons)
+    return Judgment.objects.decisions().filter(among).values_list("comparison_id", flat=True)
 
 
 def _vote(

@@ -23,7 +23,8 @@ class Vote(NamedTuple):
 
     `strength` is 1 to 3 or None. `acceptable` says of each answer whether it will do, None where the voter did not say;
     it is empty where nobody was asked. Each aspect has places of its own. `edit` is the place among the answers of the
-    one that the voter changed, and its new text. `decides`: a reviewer's last word on the pair.
+    one that the voter changed, and its new text. `decides`: a reviewer's last word on the pair; `is_overruled`:
+    there is one, which need not be among the votes that are wanted.
     """
 
     places: tuple[int, ...]
@@ -37,6 +38,7 @@ class Vote(NamedTuple):
     aspects: Mapping[str, tuple[int, ...]] = NOTHING
     edit: tuple[int, str] | None = None
     decides: bool = False
+    is_overruled: bool = False
 
     @property
     def side(self) -> int:
@@ -123,7 +125,12 @@ def most_said(said: list[Said]) -> Said | None:
 
 def speaking(votes: list[Vote]) -> list[Vote]:
     """The votes that say something of their pair: the decision alone where a reviewer settled it."""
-    return [vote for vote in votes if vote.decides] or votes
+    return [vote for vote in votes if vote.decides] or [vote for vote in votes if not vote.is_overruled]
+
+
+def _together(votes: list[Vote]) -> list[list[Vote]]:
+    found = speaking(votes)
+    return [found] if found else []
 
 
 class Rule(NamedTuple):
@@ -137,9 +144,9 @@ WEIGHTED = "weighted"
 WITH_PROBABILITY = ("soft", WEIGHTED)
 RULES = {
     "raw": Rule(lambda votes: [[vote] for vote in speaking(votes)], by_majority),
-    "majority": Rule(lambda votes: [speaking(votes)], by_majority),
-    "soft": Rule(lambda votes: [speaking(votes)], by_share),
-    WEIGHTED: Rule(lambda votes: [speaking(votes)], by_reliability),
+    "majority": Rule(_together, by_majority),
+    "soft": Rule(_together, by_share),
+    WEIGHTED: Rule(_together, by_reliability),
 }
 RULE_TITLES = {
     "raw": _("Every vote for itself"),

@@ -21,6 +21,11 @@ class Wanted:
     purpose: str = "collect"  # of the comparison; "": of every purpose
 
     @property
+    def is_part(self) -> bool:
+        """Whether a comparison may come without some of its votes."""
+        return bool(self.since or self.before or self.annotators)
+
+    @property
     def words(self) -> str:
         """As the audit log names it: the shape, the rule, the format, and what else differs from the defaults."""
         filters = {

@@ -1,4 +1,4 @@
-"""Votes given too fast to have read, and the same button again and again."""
+"""Votes given too fast to have read, and the same side again and again."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from annotation.quality.votes import UNSEEN, Ints, Votes
 # word with its space, four times that is:
 SKIMMED = 4 * 238 * 6 / 60  # characters a second
 MOSTLY = (0.0, 0.5)  # the share of skimmed votes that nobody need be asked about
-UNLIKELY = 1e-4  # a run of one button that chance gives a careful person less often than this is flagged
+UNLIKELY = 1e-4  # a run of one side that chance gives a careful person less often than this is flagged
 
 
 @dataclass(frozen=True)
 class Pace:
     """`skimmed`: the share of timed votes too fast to have read all. `too_fast`: it is beyond chance above one half.
 
-    `run` is the longest row of the same button, `run_by_chance` how likely one at least as long was.
+    `run` is the longest row of the same side, or of neither, `run_by_chance` how likely one at least as long was.
     """
 
     seconds: float | None

@@ -27,8 +27,8 @@ FLAGS: dict[str, tuple[Words, Words]] = {
     ),
     "fast": (_("too fast to read"), _("More than half of the votes came faster than anybody reads the texts.")),
     "line": (
-        _("same button"),
-        _("The same button was pressed so many times in a row that chance does not explain it."),
+        _("same side"),
+        _("The same side, or neither, was chosen so many times in a row that chance does not explain it."),
     ),
     "gold": (_("misses gold"), _("Fewer than 70 % of the pairs with a known answer are judged right, beyond chance.")),
     "against": (

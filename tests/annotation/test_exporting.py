@@ -213,6 +213,28 @@ def test_where_a_reviewer_settled_a_pair_only_the_decision_speaks(
     assert told["overall_preference"] == 2  # the badger, as decided; four votes together would say nothing
 
 
+@pytest.mark.parametrize("votes", ["raw", "majority", "soft"])
+def test_a_vote_that_a_reviewer_overruled_says_nothing_by_itself_either(
+    pair: Comparison, signed_in: SignIn, manager: User, ben: User, votes: str
+) -> None:
+    edited, (first, second), said = "Fuchs, rot.", pair.response_ids, rule_judge("source-0")
+    record_judgment(comparison=pair, annotator=said, tiers=[[first], [second]], edits={first: edited})
+    vote(pair, "source-1", 1)
+    Comparison.objects.filter(pk=pair.pk).update(judgments_wanted=2, closed_at=now())
+    fox, _ = order_for(pair, ben)
+    decide(comparison_id=pair.pk, reviewer=ben, choice="b" if fox == pair.response_ids[0] else "a")
+    client, only = signed_in(manager), {"annotators": said.pk}
+    rows = download(client, pair.project, shape="preference-text", votes=votes, **only)
+    assert [(row["chosen"], row["rejected"]) for row in rows] == [(edited, FOX)]
+    plainly = "majority" if votes == "soft" else votes
+    rated = download(client, pair.project, shape="kto", votes=plainly, **only)
+    assert [row["completion"][-1]["content"] for row in rated] == [edited]
+    [told] = download(client, pair.project, shape="votes", **only)
+    assert [one["annotator"] for one in told["individual_preference"]] == ["source-0"]
+    decided = download(client, pair.project, shape="preference-text", votes=votes, annotators=ben.pk)
+    assert [(row["chosen"], row["rejected"]) for row in decided] == [(BADGER, FOX)]
+
+
 def test_a_weighted_label_of_some_of_the_votes_is_refused(pair: Comparison, signed_in: SignIn, manager: User) -> None:
     vote(pair, "source", -1)
     answer = signed_in(manager).get(

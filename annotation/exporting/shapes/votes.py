@@ -33,7 +33,7 @@ def rows(judged: Judged, rule: Rule) -> Iterator[dict[str, Any]]:
     for pair in judged.pairs():
         first, second = pair.answers
         scores = [_score(vote) for vote in pair.votes]
-        overall = [_score(vote) for vote in speaking(pair.votes)]
+        overall = [_score(vote) for vote in speaking(pair.votes) or pair.votes]
         yield {
             "context": pair.messages,
             "response1": first.text,

@@ -1,4 +1,4 @@
-"""Too fast to have read, and the same button in a row."""
+"""Too fast to have read, and the same side in a row."""
 
 from dataclasses import replace
 from itertools import groupby, product
