@@ -151,14 +151,14 @@
   addEventListener("online", () => { if (outbox.length) send(); });
   addEventListener("beforeunload", (event) => { if (outbox.length) event.preventDefault(); });
 
-  let complaint = "";  // said last: said once, and its link is left alone while somebody is on the way to it
+  let complaint = null;  // said last: said once, and its link is left alone while somebody is on the way to it
   const complain = (state, text, link = "") => {
     if (work().querySelector(".state").textContent !== text + link) {
       show(state, text);
       if (link) offer(link, work().dataset.signIn, "_blank");
     }
-    if (complaint !== text) say(text + link);
-    complaint = text;
+    if (complaint?.text !== text) say(text + link);
+    complaint = { state, text };
   };
   const offer = (text, address, target = "") => {
     const link = document.createElement("a");
@@ -169,7 +169,7 @@
     outbox.length = 0;
     keep();
     work().removeAttribute("aria-busy");
-    complaint = "";
+    complaint = null;
     show("failed", words.refused);
     offer(words.reload, location.href);
     say(words.refused + words.reload);
@@ -177,7 +177,7 @@
 
   // The server's word on what comes next. Where it is in view already, only what changed is taken over.
   const arrived = (section, sent) => {
-    complaint = "";
+    complaint = null;
     const told = [...missed, ...section.querySelectorAll("[data-say]")].map((notice) => notice.textContent);
     document.getElementById("progress").replaceChildren(section.querySelector("[data-progress]").content.cloneNode(true));
     const done = section.querySelector("[data-amiss]") ? "" : sent.words;  // else the notice says what became of it
@@ -228,7 +228,7 @@
     if (kind === "undo") ahead = null;
     if (ahead && Date.now() - aheadHeldAt < Number(work().dataset.leaseSeconds) * 1000 * STILL_HELD) display(ahead);
     if (outbox.length === 1) send();
-    else show("saving", words.saving);
+    else show(complaint?.state ?? "saving", complaint?.text ?? words.saving);
   };
   const ask = (field, text) => {  // for what was left empty
     field.setCustomValidity(text);
@@ -252,6 +252,7 @@
 
   // A project that asks for more than one key marks the choice first and sends it with Enter.
   const choose = (button) => {
+    if (given) return;
     chosen = button;
     for (const other of work().querySelectorAll(".choice")) other.setAttribute("aria-pressed", String(other === button));
     const next = work().querySelector("[data-next]");
@@ -412,7 +413,7 @@
   let clickedAt = 0;  // first of those at one place that the browser counts together
   addEventListener("click", (event) => {
     if (event.detail < 2) clickedAt = performance.now();
-    else if (shownAt > clickedAt) {  // meant for the pair that was here
+    else if (shownAt >= clickedAt) {  // meant for the pair that was here
       event.preventDefault();
       event.stopPropagation();
     }

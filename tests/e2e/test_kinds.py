@@ -278,11 +278,24 @@ def test_votes_given_faster_than_they_are_sent_are_all_kept(
     expect(page.get_by_text("Question 2?", exact=True)).to_be_visible()
     page.wait_for_timeout(300)
     page.keyboard.press("6")  # there is no third pair: this one stays in view
+    assert "Offline" in page.locator(".state").inner_text()
     page.wait_for_timeout(300)
     page.keyboard.press("1")
     expect(page.get_by_text("Question 2?", exact=True)).to_be_visible()
     context.set_offline(False)
     expect(page.get_by_text("Question 3?", exact=True)).to_be_visible()
+    assert [judgment.verdict for judgment in Judgment.objects.order_by("pk")] == ["A clearly", "B clearly"]
+
+
+def test_a_double_click_shows_the_pair_ahead_and_is_no_vote_on_it(open_page: Callable[[Project], Page]) -> None:
+    page = open_page(make_project(pairs=many(AHEAD_NEEDS + 5)))
+    page.wait_for_timeout(1000)
+    page.get_by_role("button", name="A clearly").dblclick()
+    expect(page.get_by_text("Question 2?", exact=True)).to_be_visible()
+    page.wait_for_timeout(1000)
+    page.get_by_role("button", name="B clearly").click()
+    expect(page.get_by_text("Question 3?", exact=True)).to_be_visible()
+    expect(page.locator(".state")).to_have_text("Saved")
     assert [judgment.verdict for judgment in Judgment.objects.order_by("pk")] == ["A clearly", "B clearly"]
 
 
