@@ -21,6 +21,7 @@ WORDS = (
     _("reopened"),
     _("wrong code"),
     _("their personal data"),
+    _("quality"),
     _("new team %(name)s"),
     _("team %(name)s"),
     _("deleted team %(name)s"),

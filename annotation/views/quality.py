@@ -9,6 +9,7 @@ from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from annotation import audit
 from annotation.access import SignedInRequest, get_project_for_annotator, get_project_for_manager
 from annotation.models import PairLabel, Project, QualityReport, User
 from annotation.quality import renewing, showing
@@ -85,6 +86,7 @@ def download(request: SignedInRequest, slug: str) -> StreamingHttpResponse:
     """Every number with its interval, of the last report."""
     project = get_project_for_manager(request, slug)
     report, _ = QualityReport.objects.get_or_create(project=project)
+    audit.tell(request, "quality")
     headers = {"Content-Disposition": f'attachment; filename="{slug}-quality.csv"'}
     return StreamingHttpResponse(showing.report_as_csv(report), content_type="text/csv; charset=utf-8", headers=headers)
 

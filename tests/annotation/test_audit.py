@@ -166,6 +166,7 @@ def test_imports_exports_and_settings(signed_in: SignIn, project: Project, manag
     client.get(reverse("export-file", args=[project.slug]), {"shape": "kto", "file": "csv", "votes": "majority"})
     some = {"margin": "on", "since": "2026-01-31", "agreement": "80", "purpose": "any"}
     client.get(reverse("export-file", args=[project.slug]), some)
+    client.get(reverse("quality-csv", args=[project.slug]))
     client.post(reverse("project-settings", args=[project.slug]), {"name": "Renamed", "overlap": "1", "kind": "pairs"})
     assert log()[before:] == [
         ("mara", "imported", "", project.slug, "votes.jsonl"),
@@ -178,6 +179,7 @@ def test_imports_exports_and_settings(signed_in: SignIn, project: Project, manag
             project.slug,
             "preference raw jsonl, margin yes, since 2026-01-31T00:00+00:00, agreement 0.8, purpose any",
         ),
+        ("mara", "exported", "", project.slug, "quality"),
         ("mara", "settings", "", project.slug, "(Name, Guidelines, Ask how much better)"),
     ]
 
