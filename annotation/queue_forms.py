@@ -14,7 +14,7 @@ from annotation import assigning
 from annotation.forms import RowForm
 from annotation.importing.gold import LARGEST_FILE
 from annotation.judging import Verdict
-from annotation.models import Batch, Comparison, Gold, Membership, Project, Team, User
+from annotation.models import Batch, Comparison, Gold, Membership, Project, Prompt, Team, User
 
 PURPOSES = (
     (Comparison.Purpose.GOLD.value, _("Gold: hidden among the work, to see how reliable people are")),
@@ -181,6 +181,14 @@ class BatchForm(_NamedInProject):
             del self.fields["teams"]
         if self.instance.pk:  # whoever changes its people does not mean to add pairs
             self.fields["most"].initial = 0
+
+    def clean_key(self) -> str:
+        key: str = self.cleaned_data["key"].strip()
+        if key and not Prompt.objects.filter(project=self.project, metadata__has_key=key).exists():
+            raise forms.ValidationError(
+                _("No prompt here has this field: an import keeps what its column metadata has.")
+            )
+        return key
 
     @transaction.atomic
     def save_and_fill(self, *, anyway: bool) -> int:

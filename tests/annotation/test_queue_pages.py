@@ -301,6 +301,18 @@ def test_a_batch_that_finds_no_pair_says_so(
     assert "0 comparisons were added to Later." in without
 
 
+def test_a_batch_by_a_field_that_no_prompt_has_is_refused(
+    project: Project, signed_in: SignIn, manager: User, ann: User, make_comparison: MakeComparison
+) -> None:
+    make_comparison(metadata={"topic": "law"})
+    client, new = signed_in(manager), reverse("new-batch", args=[project.slug])
+    data = {"name": "Law", "people": [ann.pk], "key": "topics", "value": "law", "most": "10"}
+    assert "No prompt here has this field" in client.post(new, data, follow=True).content.decode()
+    assert not Batch.objects.exists()
+    client.post(new, data | {"key": " topic "})
+    assert Batch.objects.get().comparisons.count() == 1
+
+
 def test_a_batch_for_too_few_people_is_saved_only_when_that_is_meant_and_warns_while_it_is_true(
     project: Project, signed_in: SignIn, manager: User, ann: User, ben: User, make_comparison: MakeComparison
 ) -> None:
