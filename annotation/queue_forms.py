@@ -183,7 +183,7 @@ class BatchForm(_NamedInProject):
             self.fields["most"].initial = 0
 
     def clean_key(self) -> str:
-        key: str = self.cleaned_data["key"].strip()
+        key: str = self.cleaned_data["key"]
         if key and not Prompt.objects.filter(project=self.project, metadata__has_key=key).exists():
             raise forms.ValidationError(
                 _("No prompt here has this field: an import keeps what its column metadata has.")
